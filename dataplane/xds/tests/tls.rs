@@ -1,5 +1,7 @@
 //! The connection is to a control plane that the CA bundle vouches for, and the bundle may be rotated.
 
+#![allow(clippy::expect_used, reason = "in helpers of tests")]
+
 mod support;
 
 use std::time::Duration;
