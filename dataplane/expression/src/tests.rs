@@ -30,7 +30,7 @@ impl Request {
             method: &self.method,
             uri: &self.uri,
             scheme: "http",
-            host: "a.example",
+            host: "A.example.",
             headers: &self.headers,
             claims: Some(&self.claims),
             source: "10.1.2.3:55".parse().expect("an address"),

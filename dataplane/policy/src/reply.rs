@@ -1,5 +1,6 @@
 //! Answers that policies give instead of the backend.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,6 +55,15 @@ impl Reason {
             Reason::Denied(text) | Reason::Unauthorized(text) | Reason::RateLimited(text) => text,
             Reason::Unauthenticated(text) | Reason::NotRewritten(text) => text,
             Reason::Preflight | Reason::Redirect => "",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail() {
+            "" => f.write_str(self.code()),
+            detail => write!(f, "{}: {detail}", self.code()),
         }
     }
 }
