@@ -2,9 +2,11 @@
 
 #![allow(missing_docs, reason = "generated messages carry their comments in the .proto files")]
 
+pub mod capabilities;
 pub mod key;
 pub mod kind;
 pub mod resource;
+pub mod snapshot;
 
 /// Resources and policies (`proto/agentgateway/resource/v1`).
 pub mod v1 {

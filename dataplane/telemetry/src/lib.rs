@@ -1,1 +1,7 @@
-//! placeholder
+//! What the gateway tells about itself: logs, the access log and metrics.
+
+pub mod access_log;
+pub mod counters;
+pub mod histogram;
+pub mod logging;
+pub mod metrics;

@@ -1,1 +1,23 @@
-//! placeholder
+//! Connections to backends: endpoints, load balancing, DNS and one connection pool per worker thread.
+//!
+//! A [`Cluster`] (a compiled backend) and its [`Endpoint`]s are shared by all threads and hold atomics only; an
+//! [`Upstream`] belongs to one thread, so that a request and the connection it uses never change threads.
+
+mod address;
+mod body;
+mod cluster;
+mod connect;
+mod dns;
+mod endpoint;
+mod error;
+pub mod limits;
+mod pool;
+mod upstream;
+
+pub use address::AddressRules;
+pub use body::{Body, BoxError};
+pub use cluster::{Cluster, Host};
+pub use dns::Resolver;
+pub use endpoint::{Endpoint, EndpointRegistry, Protocol};
+pub use error::{Blame, Error, Kind};
+pub use upstream::{Picked, Upstream};

@@ -1,0 +1,183 @@
+//! The metrics of the HTTP side, and how they are exposed in the OpenMetrics text format.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::counters::StatusCounters;
+use crate::histogram::DurationHistogram;
+
+/// What one route counts. Kept for as long as a configuration holds the route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    labels: Vec<(&'static str, String)>,
+    /// Responses by status.
+    pub responses: StatusCounters,
+}
+
+/// What one listener counts.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    labels: Vec<(&'static str, String)>,
+    /// Requests that no route matched.
+    pub unmatched: StatusCounters,
+    /// From the head of the request to the end of the response.
+    pub duration: DurationHistogram,
+}
+
+/// All counters of the HTTP side.
+#[derive(Debug, Default)]
+pub struct HttpMetrics {
+    routes: DashMap<String, Weak<RouteMetrics>>,
+    listeners: DashMap<String, Weak<ListenerMetrics>>,
+    /// Open connections from clients.
+    pub connections: AtomicI64,
+    /// Connections accepted since the start.
+    pub accepted: AtomicU64,
+    /// Connections that were given to another worker to even the load out.
+    pub handed_over: AtomicU64,
+    /// Connections refused because there were too many.
+    pub refused: AtomicU64,
+    /// Requests sent again to another endpoint.
+    pub retries: AtomicU64,
+    /// Lines of the access log that were dropped because its reader was too slow.
+    pub access_log_dropped: AtomicU64,
+    /// Times that a worker did not get to its tasks for longer than it should.
+    pub worker_stalls: AtomicU64,
+}
+
+impl HttpMetrics {
+    /// The counters of a route; the same as before when the route was known.
+    pub fn route(&self, key: &str, gateway: &str, listener: &str, route: &str) -> Arc<RouteMetrics> {
+        let mut slot = self.routes.entry(key.to_owned()).or_default();
+        slot.upgrade().unwrap_or_else(|| {
+            let labels =
+                vec![("gateway", gateway.to_owned()), ("listener", listener.to_owned()), ("route", route.to_owned())];
+            let fresh = Arc::new(RouteMetrics { labels, responses: StatusCounters::default() });
+            *slot = Arc::downgrade(&fresh);
+            fresh
+        })
+    }
+
+    /// The counters of a listener; the same as before when the listener was known.
+    pub fn listener(&self, key: &str, gateway: &str, listener: &str) -> Arc<ListenerMetrics> {
+        let mut slot = self.listeners.entry(key.to_owned()).or_default();
+        slot.upgrade().unwrap_or_else(|| {
+            let labels = vec![("gateway", gateway.to_owned()), ("listener", listener.to_owned())];
+            let fresh = Arc::new(ListenerMetrics {
+                labels,
+                unmatched: StatusCounters::default(),
+                duration: DurationHistogram::default(),
+            });
+            *slot = Arc::downgrade(&fresh);
+            fresh
+        })
+    }
+
+    /// Adds these metrics to a registry.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register_collector(Box::new(HttpCollector(Arc::clone(self))));
+    }
+}
+
+#[derive(Debug)]
+struct HttpCollector(Arc<HttpMetrics>);
+
+impl Collector for HttpCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let m = &self.0;
+        // A dead entry means that no configuration holds the route any more.
+        m.routes.retain(|_, r| r.strong_count() > 0);
+        m.listeners.retain(|_, l| l.strong_count() > 0);
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_requests",
+            "Responses sent, by gateway, listener, route (empty when none matched) and status",
+            None,
+            MetricType::Counter,
+        )?;
+        let mut responses = |labels: &[(&'static str, String)], counters: &StatusCounters| {
+            for (status, count) in counters.read() {
+                let mut all: Vec<(&str, String)> = labels.to_vec();
+                all.push(("status", status.to_string()));
+                ConstCounter::new(count).encode(family.encode_family(&all)?)?;
+            }
+            Ok::<(), std::fmt::Error>(())
+        };
+        for route in m.routes.iter().filter_map(|r| r.upgrade()) {
+            responses(&route.labels, &route.responses)?;
+        }
+        for listener in m.listeners.iter().filter_map(|l| l.upgrade()) {
+            let mut labels = listener.labels.clone();
+            labels.push(("route", String::new()));
+            responses(&labels, &listener.unmatched)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_request_duration_seconds",
+            "Time from the head of a request to the end of its response",
+            None,
+            MetricType::Histogram,
+        )?;
+        for listener in m.listeners.iter().filter_map(|l| l.upgrade()) {
+            let (sum, count, buckets) = listener.duration.read();
+            family.encode_family(&listener.labels)?.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+                sum, count, &buckets, None,
+            )?;
+        }
+        let counters = [
+            ("agentgateway_downstream_accepted", "Connections accepted from clients", &m.accepted),
+            ("agentgateway_downstream_handed_over", "Connections given to a less loaded worker", &m.handed_over),
+            ("agentgateway_downstream_refused", "Connections refused because too many were open", &m.refused),
+            ("agentgateway_retries", "Requests sent again to another endpoint", &m.retries),
+            ("agentgateway_access_log_dropped", "Access log lines dropped because the reader was slow", &m.access_log_dropped),
+            ("agentgateway_worker_stalls", "Times a worker did not reach its tasks in time", &m.worker_stalls),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let open = ConstGauge::new(m.connections.load(Ordering::Relaxed));
+        open.encode(encoder.encode_descriptor(
+            "agentgateway_downstream_connections",
+            "Open connections from clients",
+            None,
+            MetricType::Gauge,
+        )?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exposes_what_was_counted_and_forgets_what_is_gone() {
+        let metrics = Arc::new(HttpMetrics::default());
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let route = metrics.route("k", "ns/gw", "http", "ns/r.0.0");
+        route.responses.count(200);
+        assert!(Arc::ptr_eq(&route, &metrics.route("k", "ns/gw", "http", "ns/r.0.0")));
+        let listener = metrics.listener("l", "ns/gw", "http");
+        listener.unmatched.count(404);
+        listener.duration.observe(std::time::Duration::from_millis(3));
+        let text = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+            text
+        };
+        let all = text();
+        let line = r#"agentgateway_requests_total{gateway="ns/gw",listener="http",route="ns/r.0.0",status="200"} 1"#;
+        assert!(all.contains(line), "{all}");
+        assert!(all.contains(r#"route="",status="404"} 1"#), "{all}");
+        assert!(all.contains(r#"agentgateway_request_duration_seconds_bucket{le="0.005","#), "{all}");
+        drop(route);
+        assert!(!text().contains("ns/r.0.0"));
+    }
+}

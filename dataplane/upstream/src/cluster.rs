@@ -1,0 +1,214 @@
+//! A compiled backend: where its endpoints come from, and which one a request gets.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use http::uri::Authority;
+
+use crate::dns::{Resolved, Resolver};
+use crate::endpoint::{Endpoint, EndpointRegistry, Protocol};
+use crate::error::{Error, Kind};
+
+/// A host name or address with its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Name or IP address.
+    pub name: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// A compiled backend. Shared by all threads.
+#[derive(Debug)]
+pub struct Cluster {
+    authority: Authority,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Known addresses: a Service's ready endpoints, or an IP address.
+    Fixed(Arc<[Arc<Endpoint>]>),
+    /// Names that are resolved when used.
+    Names { hosts: Vec<Name>, protocol: Protocol, registry: Arc<EndpointRegistry> },
+}
+
+#[derive(Debug)]
+struct Name {
+    host: Host,
+    resolved: ArcSwapOption<Addresses>,
+    refreshing: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Addresses {
+    endpoints: Arc<[Arc<Endpoint>]>,
+    valid_until: std::time::Instant,
+}
+
+impl Cluster {
+    /// Endpoints that the configuration lists.
+    pub fn fixed(authority: Authority, endpoints: Vec<Arc<Endpoint>>) -> Self {
+        Cluster { authority, source: Source::Fixed(endpoints.into()) }
+    }
+
+    /// Hosts by name; names that are IP addresses are never looked up.
+    pub fn hosts(authority: Authority, hosts: Vec<Host>, protocol: Protocol, registry: Arc<EndpointRegistry>) -> Self {
+        let addresses: Option<Vec<_>> = hosts
+            .iter()
+            .map(|h| h.name.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|ip| (ip, h.port).into()))
+            .collect();
+        let source = match addresses {
+            Some(all) => Source::Fixed(all.into_iter().map(|a| registry.get(a, protocol)).collect()),
+            None => Source::Names {
+                hosts: hosts
+                    .into_iter()
+                    .map(|host| Name { host, resolved: ArcSwapOption::empty(), refreshing: AtomicBool::new(false) })
+                    .collect(),
+                protocol,
+                registry,
+            },
+        };
+        Cluster { authority, source }
+    }
+
+    /// Host and port by which the backend calls itself, for requests that the gateway makes of its own.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// An endpoint for the next request.
+    pub(crate) async fn pick(self: &Arc<Self>, resolver: &Resolver) -> Result<Arc<Endpoint>, Error> {
+        match &self.source {
+            Source::Fixed(endpoints) => balance(endpoints).cloned().ok_or_else(|| {
+                Error::new(Kind::NoEndpoints, format!("backend {} has no ready endpoint", self.authority))
+            }),
+            Source::Names { hosts, .. } => {
+                let at = if hosts.len() == 1 { 0 } else { random_below(hosts.len()) };
+                let Some(name) = hosts.get(at) else {
+                    return Err(Error::new(Kind::NoEndpoints, format!("backend {} names no host", self.authority)));
+                };
+                let endpoints = self.addresses(at, name, resolver).await?;
+                balance(&endpoints).cloned().ok_or_else(|| {
+                    Error::new(Kind::Resolve, format!("host {} has no address", name.host.name))
+                })
+            }
+        }
+    }
+
+    /// The addresses of a name: the last answer, looked up anew beside the request when it is old.
+    async fn addresses(
+        self: &Arc<Self>,
+        at: usize,
+        name: &Name,
+        resolver: &Resolver,
+    ) -> Result<Arc<[Arc<Endpoint>]>, Error> {
+        if let Some(known) = name.resolved.load_full() {
+            if known.valid_until <= std::time::Instant::now() && !name.refreshing.swap(true, Ordering::Relaxed) {
+                let (cluster, lookup) = (Arc::clone(self), resolver.lookup(&name.host.name));
+                resolver.background().spawn(async move {
+                    let answer = lookup.await;
+                    cluster.store(at, answer);
+                });
+            }
+            return Ok(Arc::clone(&known.endpoints));
+        }
+        let resolved = resolver.lookup(&name.host.name).await?;
+        self.store(at, Ok(resolved))
+            .ok_or_else(|| Error::new(Kind::Resolve, format!("host {} has no address", name.host.name)))
+    }
+
+    /// Keeps an answer. A failed lookup leaves the last answer, which is better than none.
+    fn store(&self, at: usize, answer: Result<Resolved, Error>) -> Option<Arc<[Arc<Endpoint>]>> {
+        let Source::Names { hosts, protocol, registry } = &self.source else { return None };
+        let name = hosts.get(at)?;
+        name.refreshing.store(false, Ordering::Relaxed);
+        let resolved = match answer {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                tracing::warn!(host = name.host.name, %error, "lookup failed; the last known addresses stay in use");
+                return None;
+            }
+        };
+        let endpoints: Arc<[_]> =
+            resolved.addresses.iter().map(|ip| registry.get((*ip, name.host.port).into(), *protocol)).collect();
+        let addresses = Addresses { endpoints: Arc::clone(&endpoints), valid_until: resolved.valid_until };
+        name.resolved.store(Some(Arc::new(addresses)));
+        Some(endpoints)
+    }
+}
+
+/// Power of two choices: of two endpoints drawn at random the one with fewer requests in flight. Endpoints that just
+/// refused a connection are passed over while there are others.
+fn balance(endpoints: &[Arc<Endpoint>]) -> Option<&Arc<Endpoint>> {
+    match endpoints {
+        [] => None,
+        [only] => Some(only),
+        _ => {
+            let (a, b) = two_below(endpoints.len());
+            let (a, b) = (endpoints.get(a)?, endpoints.get(b)?);
+            match (a.is_avoided(), b.is_avoided()) {
+                (true, false) => Some(b),
+                (false, true) => Some(a),
+                (true, true) => endpoints.iter().find(|e| !e.is_avoided()).or(Some(a)),
+                (false, false) => Some(if b.in_flight() < a.in_flight() { b } else { a }),
+            }
+        }
+    }
+}
+
+/// Two different indexes below `n`, which is at least 2.
+fn two_below(n: usize) -> (usize, usize) {
+    let a = random_below(n);
+    let b = random_below(n - 1);
+    (a, if b >= a { b + 1 } else { b })
+}
+
+/// Uniform enough for balancing; xorshift64*, seeded per thread.
+fn random_below(n: usize) -> usize {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(ahash::RandomState::new().hash_one(std::thread::current().id()) | 1);
+    }
+    let x = STATE.with(|state| {
+        let mut x = state.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        state.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    });
+    let scaled = (u128::from(x) * n as u128) >> 64;
+    usize::try_from(scaled).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_different_and_cover_all() {
+        let mut seen = [0; 5];
+        for _ in 0..1000 {
+            let (a, b) = two_below(5);
+            assert_ne!(a, b);
+            seen[a] += 1;
+            seen[b] += 1;
+        }
+        assert!(seen.iter().all(|n| *n > 200), "{seen:?}");
+    }
+
+    #[test]
+    fn an_endpoint_that_refused_is_passed_over() {
+        let registry = EndpointRegistry::default();
+        let all: Vec<_> =
+            (1..4).map(|p| registry.get(([10, 0, 0, 1], p).into(), Protocol::Http1)).collect();
+        all[0].avoid_for(std::time::Duration::from_secs(60));
+        all[1].avoid_for(std::time::Duration::from_secs(60));
+        for _ in 0..100 {
+            assert_eq!(balance(&all).expect("one").address().port(), 3);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! One address of a backend: what all threads share about it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+
+/// What is spoken to an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+}
+
+/// One address of one or more backends. Shared by all threads.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Names the endpoint in the pools; never used twice.
+    pub(crate) id: u64,
+    address: SocketAddr,
+    protocol: Protocol,
+    in_flight: AtomicU32,
+    connections: AtomicU32,
+    /// Milliseconds since [`epoch`] until which others are preferred.
+    avoid_until: AtomicU64,
+}
+
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+fn now_milliseconds() -> u64 {
+    u64::try_from(epoch().elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Endpoint {
+    /// The address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is spoken there.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Requests that wait for an answer or whose answer is still being read, all threads together.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Open connections, all threads together.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn avoid_for(&self, time: Duration) {
+        let until = now_milliseconds().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.avoid_until.store(until, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connected(&self) {
+        // Almost always zero already; a plain load keeps the cache line shared.
+        if self.avoid_until.load(Ordering::Relaxed) != 0 {
+            self.avoid_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_avoided(&self) -> bool {
+        match self.avoid_until.load(Ordering::Relaxed) {
+            0 => false,
+            until => now_milliseconds() < until,
+        }
+    }
+}
+
+/// Counts a request against its endpoint for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct InFlight(pub(crate) Arc<Endpoint>);
+
+impl InFlight {
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(endpoint)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a connection against its endpoint for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct ConnectionSlot(Arc<Endpoint>);
+
+impl ConnectionSlot {
+    /// None when the endpoint has all the connections it may have.
+    pub(crate) fn take(endpoint: &Arc<Endpoint>, limit: u32) -> Option<Self> {
+        endpoint
+            .connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
+            .ok()
+            .map(|_| ConnectionSlot(Arc::clone(endpoint)))
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All endpoints of the process by address, so that a change of configuration, or a second backend with the same
+/// address, keeps connections and counts.
+#[derive(Debug, Default)]
+pub struct EndpointRegistry {
+    known: DashMap<(SocketAddr, Protocol), Weak<Endpoint>>,
+    next: AtomicU64,
+}
+
+impl EndpointRegistry {
+    /// The endpoint with this address and protocol.
+    pub fn get(&self, address: SocketAddr, protocol: Protocol) -> Arc<Endpoint> {
+        let mut slot = self.known.entry((address, protocol)).or_default();
+        if let Some(endpoint) = slot.upgrade() {
+            return endpoint;
+        }
+        let endpoint = Arc::new(Endpoint {
+            id: self.next.fetch_add(1, Ordering::Relaxed),
+            address,
+            protocol,
+            in_flight: AtomicU32::new(0),
+            connections: AtomicU32::new(0),
+            avoid_until: AtomicU64::new(0),
+        });
+        *slot = Arc::downgrade(&endpoint);
+        endpoint
+    }
+
+    /// Forgets addresses that nothing uses any more.
+    pub fn sweep(&self) {
+        self.known.retain(|_, endpoint| endpoint.strong_count() > 0);
+    }
+}

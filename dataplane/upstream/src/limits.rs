@@ -1,0 +1,27 @@
+//! Bounds of connections to backends.
+
+use std::time::Duration;
+
+/// Connections to one endpoint, all threads together.
+pub const MAX_CONNECTIONS_PER_ENDPOINT: u32 = 4096;
+/// Connections to one endpoint that a thread keeps without a request.
+pub const MAX_IDLE_PER_ENDPOINT: usize = 256;
+/// An idle connection is closed after this long. Shorter than the 60 s or more that servers allow, so that a request
+/// seldom meets a connection that the server is just closing.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// How often idle connections are looked through.
+pub const IDLE_SWEEP: Duration = Duration::from_secs(10);
+/// TCP connect.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// One DNS lookup with all its tries.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A DNS answer is used at least this long, whatever its time to live.
+pub const MIN_RESOLVE_TTL: Duration = Duration::from_secs(1);
+/// How long an endpoint that refused a connection is passed over while others are there.
+pub const AVOID_AFTER_CONNECT_FAILURE: Duration = Duration::from_secs(1);
+/// Addresses of one name that are used.
+pub const MAX_ADDRESSES_PER_NAME: usize = 64;
+/// Response header lines of one response.
+pub const MAX_RESPONSE_HEADERS: usize = 200;
+/// Response head in bytes.
+pub const MAX_RESPONSE_HEAD: usize = 256 * 1024;
