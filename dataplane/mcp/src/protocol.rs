@@ -47,6 +47,8 @@ macro_rules! methods {
         pub(crate) enum Method { $($variant),*, Other }
 
         impl Method {
+            /// In the order of their numbers.
+            pub(crate) const ALL: [Self; Self::COUNT] = [$(Self::$variant,)* Self::Other];
             pub(crate) const COUNT: usize = [$($name),*].len() + 1;
 
             pub(crate) fn parse(name: &str) -> Self {
