@@ -1,1 +1,93 @@
-//! placeholder
+//! Rules in the Common Expression Language: compiled once with bounds and known names, evaluated per request or per MCP item.
+//!
+//! Used by the proxy to apply rules and by the control plane to refuse what the proxy would refuse. An expression knows
+//! `request`, `jwt`, `source` and, where it is evaluated on MCP items, `mcp`; anything else is an error at compile time
+//! that names it. The language is that of cel-spec without message construction and optional syntax.
+
+mod check;
+mod constants;
+mod environment;
+mod error;
+mod evaluate;
+mod input;
+mod limits;
+mod lower;
+mod values;
+
+pub use error::{EvalError, ExpressionError};
+pub use input::{HttpInput, McpItem};
+pub use limits::MAX_SOURCE_BYTES;
+
+use cel::IdedExpr;
+use constants::Constant;
+
+/// A compiled rule.
+#[derive(Debug)]
+pub struct Expression {
+    source: Box<str>,
+    tree: IdedExpr,
+    constants: Box<[Constant]>,
+    uses_mcp: bool,
+}
+
+/// What a rule says of one MCP item.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It speaks of another kind of item, such as `mcp.tool` on a prompt.
+    OtherKind,
+    /// It could not be evaluated, or is not a boolean.
+    Error(EvalError),
+}
+
+impl Expression {
+    /// Compiles `source`.
+    ///
+    /// # Errors
+    /// Syntax errors, names and functions that do not exist, and expressions beyond the [bounds](MAX_SOURCE_BYTES); the
+    /// message names the place.
+    pub fn compile(source: &str) -> Result<Expression, ExpressionError> {
+        let (parsed, places) = check::parse(source)?;
+        let lowered = lower::lower(parsed, &places)?;
+        Ok(Expression {
+            source: source.into(),
+            tree: lowered.tree,
+            constants: lowered.constants.into_boxed_slice(),
+            uses_mcp: lowered.uses_mcp,
+        })
+    }
+
+    /// The text it was compiled from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it speaks of MCP items, so that it has a meaning on them only.
+    pub fn uses_mcp(&self) -> bool {
+        self.uses_mcp
+    }
+
+    /// Evaluates on a request.
+    ///
+    /// # Errors
+    /// What the expression reads is absent or of another type, or its result is not a boolean.
+    pub fn evaluate_http(&self, request: &HttpInput<'_>) -> Result<bool, EvalError> {
+        match evaluate::evaluate(&self.tree, &self.constants, request, None) {
+            Outcome::True => Ok(true),
+            Outcome::False => Ok(false),
+            Outcome::Error(error) => Err(error),
+            Outcome::OtherKind => Err(EvalError::NoItem),
+        }
+    }
+
+    /// Evaluates on an item that an MCP server offers, and on the request that asks for it.
+    pub fn evaluate_mcp(&self, item: &McpItem<'_>, request: &HttpInput<'_>) -> Outcome {
+        evaluate::evaluate(&self.tree, &self.constants, request, Some(item))
+    }
+}
+
+#[cfg(test)]
+mod tests;

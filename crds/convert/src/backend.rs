@@ -1,0 +1,215 @@
+//! Backends of both spellings.
+
+use agentgateway_proto::v1::{self, ObjectRef};
+use agentgateway_proto::{key, v1::mcp_http::Protocol};
+use agentgateway_types::Path;
+use agentgateway_types::backend::{
+    AppProtocol, HostPort, McpAddress, McpGroup, McpProtocol, McpStaticTarget, McpTarget, StaticBackend,
+};
+
+use crate::check;
+use crate::error::{Error, Within};
+
+/// Path of an MCP endpoint where the user names none.
+pub const fn default_mcp_path(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Sse => "/sse",
+        Protocol::Unspecified | Protocol::StreamableHttp => "/mcp",
+    }
+}
+
+/// The version of HTTP that a port's `appProtocol` asks for.
+pub fn http_version(app_protocol: Option<&str>) -> v1::HttpVersion {
+    match app_protocol {
+        Some("kubernetes.io/h2c" | "http2" | "grpc") => v1::HttpVersion::H2c,
+        _ => v1::HttpVersion::Unspecified,
+    }
+}
+
+/// `name:port`, as the YAML file writes a backend.
+pub fn host_port(text: &str) -> Result<v1::HostPort, Error> {
+    let wrong = || Error::invalid(Path::root(), format!("{text:?} is not a host and a port such as example.com:8080"));
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    // An IPv6 address must be in brackets, or its last group would be taken for the port.
+    if host.contains(':') && !host.starts_with('[') {
+        return Err(wrong());
+    }
+    let port = port.parse::<u16>().map_err(|_| wrong())?;
+    Ok(v1::HostPort { host: check::host(Path::root(), host)?, port: check::port(Path::root(), port)? })
+}
+
+/// The backend `key` of one host, as the YAML file writes it.
+pub fn host(text: &str, source: &ObjectRef, key: String) -> Result<v1::Backend, Error> {
+    let hosts = vec![host_port(text)?];
+    let host = v1::HostBackend { hosts, version: v1::HttpVersion::Unspecified.into() };
+    Ok(backend(key, source, v1::backend::Kind::Host(host)))
+}
+
+/// A static backend, as the `Backend` resource writes it.
+pub fn static_backend(config: &StaticBackend, source: &ObjectRef) -> Result<v1::Backend, Error> {
+    let mut hosts = Vec::with_capacity(config.hosts.len());
+    for (i, h) in config.hosts.iter().enumerate() {
+        hosts.push(one_host(h).within(|| Path::of("hosts").index(i))?);
+    }
+    if hosts.is_empty() {
+        return Err(Error::Missing { path: Path::of("hosts") });
+    }
+    let version = match config.app_protocol {
+        Some(AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::H2c) => v1::HttpVersion::H2c,
+        Some(AppProtocol::GrpcWeb | AppProtocol::WebSocket) | None => v1::HttpVersion::Unspecified,
+    };
+    let host = v1::HostBackend { hosts, version: version.into() };
+    Ok(backend(key::backend(source), source, v1::backend::Kind::Host(host)))
+}
+
+/// An MCP target with the backend behind which its server listens; `None` for a server without an address.
+pub type Target = (v1::McpTarget, Option<v1::Backend>);
+
+/// One static target of the `Backend` resource `source`: the target, and its host as a backend of its own.
+pub fn static_target(name: &str, config: &McpStaticTarget, source: &ObjectRef) -> Result<Target, Error> {
+    let protocol = match config.protocol.unwrap_or_default() {
+        McpProtocol::StreamableHttp => Protocol::StreamableHttp,
+        McpProtocol::Sse => Protocol::Sse,
+    };
+    http_target(name, &config.host, config.port, config.path.as_deref(), protocol, source)
+}
+
+/// The MCP backend `source` of the YAML file: itself first, then the hosts of its targets.
+pub fn mcp_group(group: &McpGroup, source: &ObjectRef) -> Result<Vec<v1::Backend>, Error> {
+    let mut targets: Vec<v1::McpTarget> = Vec::with_capacity(group.targets.len());
+    let mut hosts = Vec::new();
+    for (i, target) in group.targets.iter().enumerate() {
+        let at = || Path::of("targets").index(i);
+        if targets.iter().any(|t| t.name == target.name) {
+            return Err(Error::invalid(at().key("name"), format!("{:?} is the name of two targets", target.name)));
+        }
+        let (target, host) = file_target(target, source).within(at)?;
+        targets.push(target);
+        hosts.extend(host);
+    }
+    if targets.is_empty() {
+        return Err(Error::Missing { path: Path::of("targets") });
+    }
+    let mcp = mcp_backend(targets, source);
+    Ok(std::iter::once(mcp).chain(hosts).collect())
+}
+
+/// The MCP backend `source` of these targets.
+pub fn mcp_backend(targets: Vec<v1::McpTarget>, source: &ObjectRef) -> v1::Backend {
+    backend(key::backend(source), source, v1::backend::Kind::Mcp(v1::McpBackend { targets }))
+}
+
+/// The target `name` of a server behind the Host or Service backend `backend_key`.
+pub fn target_behind(
+    name: &str,
+    backend_key: String,
+    path: Option<&str>,
+    protocol: Protocol,
+) -> Result<v1::McpTarget, Error> {
+    let path = check::absolute_path(Path::of("path"), path.unwrap_or(default_mcp_path(protocol)))?;
+    let http = v1::McpHttp { backend_key, path, protocol: protocol.into() };
+    Ok(v1::McpTarget { name: name.to_owned(), transport: Some(v1::mcp_target::Transport::Http(http)) })
+}
+
+fn file_target(target: &McpTarget, source: &ObjectRef) -> Result<Target, Error> {
+    if !check::hostname(&target.name) || target.name.contains('_') {
+        // The federated name of a tool is "<target>_<tool>": an underscore in a target's name would make it ambiguous.
+        let reason = format!("{:?} is not a name: lower-case letters, digits, '-' and '.'", target.name);
+        return Err(Error::invalid(Path::of("name"), reason));
+    }
+    let address = |field: &'static str, address: &McpAddress, protocol| {
+        http_target(&target.name, &address.host, address.port, address.path.as_deref(), protocol, source)
+            .within(|| Path::of(field))
+    };
+    match (&target.stdio, &target.mcp, &target.sse) {
+        (Some(stdio), None, None) => {
+            if stdio.cmd.is_empty() {
+                return Err(Error::Missing { path: Path::of("stdio.cmd") });
+            }
+            let stdio = v1::McpStdio {
+                command: stdio.cmd.clone(),
+                args: stdio.args.clone(),
+                env: stdio.env.clone().into_iter().collect(),
+            };
+            let transport = Some(v1::mcp_target::Transport::Stdio(stdio));
+            Ok((v1::McpTarget { name: target.name.clone(), transport }, None))
+        }
+        (None, Some(mcp), None) => address("mcp", mcp, Protocol::StreamableHttp),
+        (None, None, Some(sse)) => address("sse", sse, Protocol::Sse),
+        _ => Err(Error::NotOne { path: Path::root(), members: "stdio, mcp and sse" }),
+    }
+}
+
+fn http_target(
+    name: &str,
+    host: &str,
+    port: u16,
+    path: Option<&str>,
+    protocol: Protocol,
+    source: &ObjectRef,
+) -> Result<Target, Error> {
+    let host = v1::HostPort { host: check::host(Path::of("host"), host)?, port: check::port(Path::of("port"), port)? };
+    let key = key::backend_section(source, name);
+    let target = target_behind(name, key.clone(), path, protocol)?;
+    let host = v1::HostBackend { hosts: vec![host], version: v1::HttpVersion::Unspecified.into() };
+    Ok((target, Some(backend(key, source, v1::backend::Kind::Host(host)))))
+}
+
+fn one_host(host: &HostPort) -> Result<v1::HostPort, Error> {
+    Ok(v1::HostPort { host: check::host(Path::of("host"), &host.host)?, port: check::port(Path::of("port"), host.port)? })
+}
+
+fn backend(key: String, source: &ObjectRef, kind: v1::backend::Kind) -> v1::Backend {
+    v1::Backend { key, source: Some(source.clone()), kind: Some(kind), inline_policies: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> ObjectRef {
+        ObjectRef { kind: "Backend".into(), namespace: "mcp".into(), name: "b".into() }
+    }
+
+    #[test]
+    fn a_static_target_is_a_target_and_a_host() {
+        let config = McpStaticTarget { host: "s.mcp.svc".into(), port: 3000, ..McpStaticTarget::default() };
+        let (target, host) = static_target("t", &config, &source()).expect("converts");
+        let Some(v1::mcp_target::Transport::Http(http)) = target.transport else { panic!("no http") };
+        assert_eq!((http.path.as_str(), http.protocol()), ("/mcp", Protocol::StreamableHttp));
+        assert_eq!(host.expect("a host").key, http.backend_key);
+    }
+
+    #[test]
+    fn sse_has_its_own_default_path() {
+        let config = McpStaticTarget {
+            host: "s".into(),
+            port: 1,
+            protocol: Some(McpProtocol::Sse),
+            ..McpStaticTarget::default()
+        };
+        let (target, _) = static_target("t", &config, &source()).expect("converts");
+        let Some(v1::mcp_target::Transport::Http(http)) = target.transport else { panic!("no http") };
+        assert_eq!(http.path, "/sse");
+    }
+
+    #[test]
+    fn two_targets_of_one_name_are_refused() {
+        let target = || McpTarget {
+            name: "a".into(),
+            mcp: Some(McpAddress { host: "h".into(), port: 1, path: None }),
+            ..McpTarget::default()
+        };
+        let error = mcp_group(&McpGroup { targets: vec![target(), target()] }, &source()).expect_err("same name");
+        assert_eq!(error.path().to_string(), "targets[1].name");
+    }
+
+    #[test]
+    fn hosts_need_a_port() {
+        assert!(host_port("example.com:80").is_ok());
+        assert_eq!(host_port("[::1]:80").expect("brackets").host, "::1");
+        for bad in ["example.com", "example.com:", "example.com:0", "::1:80", "example.com:99999", ":80"] {
+            assert!(host_port(bad).is_err(), "{bad}");
+        }
+    }
+}

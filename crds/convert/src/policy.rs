@@ -1,0 +1,288 @@
+//! Policies: one function each, and one for all that a route of the YAML file may carry.
+
+use agentgateway_proto::v1::{self, policy_spec::Kind};
+use agentgateway_types::Path;
+use agentgateway_types::file::RoutePolicies;
+use agentgateway_types::policy::{
+    Authorization, BackendAuth, Cors, HeaderModifier, JwtAuth, JwtMode, KeySet, PathModifier, Rbac, RbacAction, Rule,
+    RequestRedirect, TokenBucket, UrlRewrite,
+};
+
+use crate::check;
+use crate::error::{Error, Within};
+
+/// Where rules apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// To requests.
+    Http,
+    /// To tools, prompts and resources of MCP servers.
+    McpItems,
+}
+
+/// All policies of a route, in the order of their phases. `keys` reads a key set and gives it as a JWK set in JSON, public
+/// keys only, or says why it cannot.
+pub fn route_policies(
+    policies: &RoutePolicies,
+    keys: &mut dyn FnMut(&KeySet) -> Result<String, String>,
+) -> Result<Vec<v1::PolicySpec>, Error> {
+    let mut specs = Vec::new();
+    let mut push = |field: &'static str, spec: Option<Result<v1::PolicySpec, Error>>| match spec {
+        Some(spec) => spec.within(|| Path::of(field)).map(|s| specs.push(s)),
+        None => Ok(()),
+    };
+    push("cors", policies.cors.as_ref().map(cors))?;
+    push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, keys)))?;
+    push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
+    push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
+    push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;
+    push("responseHeaderModifier", policies.response_header_modifier.as_ref().map(response_headers))?;
+    push("urlRewrite", policies.url_rewrite.as_ref().map(url_rewrite))?;
+    push("requestRedirect", policies.request_redirect.as_ref().map(request_redirect))?;
+    push("backendAuth", policies.backend_auth.as_ref().map(backend_auth))?;
+    for (i, bucket) in policies.local_rate_limit.iter().enumerate() {
+        specs.push(local_rate_limit(bucket).within(|| Path::of("localRateLimit").index(i))?);
+    }
+    if let Some(limit) = &policies.rate_limit {
+        let local = limit.local.as_ref().ok_or(Error::Missing { path: Path::of("rateLimit.local") })?;
+        specs.push(local_rate_limit(&local.token_bucket).within(|| Path::of("rateLimit.local.tokenBucket"))?);
+    }
+    if policies.url_rewrite.is_some() && policies.request_redirect.is_some() {
+        return Err(Error::invalid(Path::of("urlRewrite"), "must not be set together with requestRedirect"));
+    }
+    Ok(specs)
+}
+
+/// Cross-origin resource sharing.
+pub fn cors(policy: &Cors) -> Result<v1::PolicySpec, Error> {
+    for (i, origin) in policy.allow_origins.iter().enumerate() {
+        if !allowed_origin(origin) {
+            let reason = format!("{origin:?} is not an origin such as https://example.com, https://*.example.com or *");
+            return Err(Error::invalid(Path::of("allowOrigins").index(i), reason));
+        }
+    }
+    let names = |field: &'static str, names: &[String]| {
+        let checked = |(i, name): (usize, &String)| check::header_name(Path::of(field).index(i), name);
+        names.iter().enumerate().map(checked).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(spec(Kind::Cors(v1::Cors {
+        allow_origins: policy.allow_origins.clone(),
+        allow_credentials: policy.allow_credentials.unwrap_or(false),
+        allow_methods: names("allowMethods", &policy.allow_methods)?,
+        allow_headers: names("allowHeaders", &policy.allow_headers)?,
+        expose_headers: names("exposeHeaders", &policy.expose_headers)?,
+        max_age_seconds: policy.max_age.unwrap_or(0),
+    })))
+}
+
+/// Scheme, host with at most one leading wildcard label, and an optional port; or a lone `*`.
+fn allowed_origin(origin: &str) -> bool {
+    if origin == "*" {
+        return true;
+    }
+    let Some((scheme, rest)) = origin.split_once("://") else { return false };
+    let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !rest.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let port_ok = port.is_none_or(|p| p == "*" || p.parse::<u16>().is_ok_and(|p| p > 0));
+    let bare = host.strip_prefix("*.").unwrap_or(host);
+    scheme_ok && port_ok && (host == "*" || check::host(Path::root(), bare).is_ok())
+}
+
+/// Authentication by JSON Web Tokens; `keys` as for [`route_policies`].
+pub fn jwt(
+    policy: &JwtAuth,
+    keys: &mut dyn FnMut(&KeySet) -> Result<String, String>,
+) -> Result<v1::PolicySpec, Error> {
+    let mut provider = |at: Path, issuer: &str, audiences: &[String], set: &KeySet| {
+        if set.file.is_some() == set.inline.is_some() {
+            return Err(Error::NotOne { path: at.key("jwks"), members: "file and inline" });
+        }
+        let member = if set.file.is_some() { "jwks.file" } else { "jwks.inline" };
+        let jwks = keys(set).map_err(|reason| Error::invalid(at.join(Path::of(member)), reason))?;
+        Ok(v1::JwtProvider { issuer: issuer.to_owned(), audiences: audiences.to_vec(), jwks })
+    };
+    let single = policy.issuer.is_some() || policy.jwks.is_some() || !policy.audiences.is_empty();
+    let providers = if single {
+        if !policy.providers.is_empty() {
+            return Err(Error::NotOne { path: Path::root(), members: "issuer with jwks, and providers," });
+        }
+        let issuer = policy.issuer.as_deref().ok_or(Error::Missing { path: Path::of("issuer") })?;
+        let jwks = policy.jwks.as_ref().ok_or(Error::Missing { path: Path::of("jwks") })?;
+        vec![provider(Path::root(), issuer, &policy.audiences, jwks)?]
+    } else {
+        let each = policy.providers.iter().enumerate();
+        each.map(|(i, p)| provider(Path::of("providers").index(i), &p.issuer, &p.audiences, &p.jwks))
+            .collect::<Result<Vec<_>, _>>()?
+    };
+    if providers.is_empty() {
+        return Err(Error::Missing { path: Path::of("issuer") });
+    }
+    let mode = match policy.mode.unwrap_or_default() {
+        JwtMode::Strict => v1::jwt_authentication::Mode::Strict,
+        JwtMode::Optional => v1::jwt_authentication::Mode::Optional,
+        JwtMode::Permissive => v1::jwt_authentication::Mode::Permissive,
+    };
+    Ok(spec(Kind::Jwt(v1::JwtAuthentication { providers, mode: mode.into() })))
+}
+
+/// CEL rules as the YAML file writes them.
+pub fn authorization(policy: &Authorization, scope: Scope) -> Result<v1::PolicySpec, Error> {
+    let mut rules = v1::Authorization::default();
+    for (i, rule) in policy.rules.iter().enumerate() {
+        let (list, expression) = match rule {
+            Rule { allow: Some(e), deny: None, require: None } => (&mut rules.allow, e),
+            Rule { allow: None, deny: Some(e), require: None } => (&mut rules.deny, e),
+            Rule { allow: None, deny: None, require: Some(e) } => (&mut rules.require, e),
+            _ => {
+                let path = Path::of("rules").index(i);
+                return Err(Error::NotOne { path, members: "allow, deny and require" });
+            }
+        };
+        list.push(expression.clone());
+    }
+    if policy.rules.is_empty() {
+        return Err(Error::Missing { path: Path::of("rules") });
+    }
+    Ok(scoped(rules, scope))
+}
+
+/// CEL rules as TrafficPolicy writes them; the expressions are alternatives.
+pub fn rbac(policy: &Rbac, scope: Scope) -> Result<v1::PolicySpec, Error> {
+    let expressions = policy.policy.match_expressions.clone();
+    if expressions.is_empty() {
+        return Err(Error::Missing { path: Path::of("policy.matchExpressions") });
+    }
+    let rules = match policy.action {
+        RbacAction::Allow => v1::Authorization { allow: expressions, ..v1::Authorization::default() },
+        RbacAction::Deny => v1::Authorization { deny: expressions, ..v1::Authorization::default() },
+    };
+    Ok(scoped(rules, scope))
+}
+
+/// A limit that each proxy counts by itself.
+pub fn local_rate_limit(bucket: &TokenBucket) -> Result<v1::PolicySpec, Error> {
+    for (field, value) in [
+        ("maxTokens", u64::from(bucket.max_tokens)),
+        ("tokensPerFill", u64::from(bucket.tokens_per_fill)),
+        ("fillInterval", bucket.fill_interval.milliseconds()),
+    ] {
+        if value == 0 {
+            return Err(Error::invalid(Path::of(field), "must be more than 0"));
+        }
+    }
+    Ok(spec(Kind::LocalRateLimit(v1::LocalRateLimit {
+        max_tokens: bucket.max_tokens.into(),
+        tokens_per_fill: bucket.tokens_per_fill.into(),
+        fill_interval_milliseconds: bucket.fill_interval.milliseconds(),
+    })))
+}
+
+/// How the gateway authenticates to a backend.
+pub fn backend_auth(policy: &BackendAuth) -> Result<v1::PolicySpec, Error> {
+    policy.passthrough.as_ref().ok_or(Error::Missing { path: Path::of("passthrough") })?;
+    let passthrough = v1::backend_authentication::Kind::Passthrough(v1::backend_authentication::Passthrough {});
+    Ok(spec(Kind::BackendAuth(v1::BackendAuthentication { kind: Some(passthrough) })))
+}
+
+/// Changes to the headers of requests.
+pub fn request_headers(policy: &HeaderModifier) -> Result<v1::PolicySpec, Error> {
+    header_modifier(policy).map(Kind::RequestHeaderModifier).map(spec)
+}
+
+/// Changes to the headers of responses.
+pub fn response_headers(policy: &HeaderModifier) -> Result<v1::PolicySpec, Error> {
+    header_modifier(policy).map(Kind::ResponseHeaderModifier).map(spec)
+}
+
+/// Changes to the URL of requests.
+pub fn url_rewrite(policy: &UrlRewrite) -> Result<v1::PolicySpec, Error> {
+    Ok(spec(Kind::UrlRewrite(v1::UrlRewrite {
+        hostname: hostname(policy.hostname.as_deref())?,
+        path: path_modifier(policy.path.as_ref())?,
+    })))
+}
+
+/// A redirect.
+pub fn request_redirect(policy: &RequestRedirect) -> Result<v1::PolicySpec, Error> {
+    let scheme = policy.scheme.clone().unwrap_or_default();
+    if !matches!(scheme.as_str(), "" | "http" | "https") {
+        return Err(Error::invalid(Path::of("scheme"), format!("{scheme:?} is neither http nor https")));
+    }
+    let status_code = policy.status_code.unwrap_or(302);
+    if !matches!(status_code, 301 | 302 | 303 | 307 | 308) {
+        let reason = format!("{status_code} is none of 301, 302, 303, 307 and 308");
+        return Err(Error::invalid(Path::of("statusCode"), reason));
+    }
+    Ok(spec(Kind::RequestRedirect(v1::RequestRedirect {
+        scheme,
+        hostname: hostname(policy.hostname.as_deref())?,
+        path: path_modifier(policy.path.as_ref())?,
+        port: policy.port.map_or(Ok(0), |p| check::port(Path::of("port"), p))?,
+        status_code: status_code.into(),
+    })))
+}
+
+/// What a policy that protects becomes when it cannot be applied: it refuses every request.
+pub fn deny(policy: String, reason: String) -> v1::PolicySpec {
+    spec(Kind::Deny(v1::Deny { reason, policy }))
+}
+
+fn scoped(rules: v1::Authorization, scope: Scope) -> v1::PolicySpec {
+    spec(match scope {
+        Scope::Http => Kind::Authorization(rules),
+        Scope::McpItems => Kind::McpAuthorization(rules),
+    })
+}
+
+fn header_modifier(policy: &HeaderModifier) -> Result<v1::HeaderModifier, Error> {
+    let headers = |field: &'static str, headers: &[agentgateway_types::policy::Header]| {
+        let one = |(i, h): (usize, &agentgateway_types::policy::Header)| {
+            let at = Path::of(field).index(i);
+            let name = check::header_name(at.clone().key("name"), &h.name)?;
+            Ok(v1::Header { name, value: check::header_value(at.key("value"), &h.value)? })
+        };
+        headers.iter().enumerate().map(one).collect::<Result<Vec<_>, Error>>()
+    };
+    let remove = policy.remove.iter().enumerate();
+    Ok(v1::HeaderModifier {
+        set: headers("set", &policy.set)?,
+        add: headers("add", &policy.add)?,
+        remove: remove
+            .map(|(i, name)| check::header_name(Path::of("remove").index(i), name))
+            .collect::<Result<Vec<_>, _>>()?,
+    })
+}
+
+fn hostname(hostname: Option<&str>) -> Result<String, Error> {
+    hostname.map_or(Ok(String::new()), |name| check::host(Path::of("hostname"), name))
+}
+
+fn path_modifier(path: Option<&PathModifier>) -> Result<Option<v1::PathModifier>, Error> {
+    let Some(path) = path else { return Ok(None) };
+    let kind = match (&path.full, &path.prefix) {
+        (Some(full), None) => {
+            v1::path_modifier::Kind::ReplaceFull(new_path(Path::of("path.full"), full)?)
+        }
+        (None, Some(prefix)) => {
+            v1::path_modifier::Kind::ReplacePrefix(new_path(Path::of("path.prefix"), prefix)?)
+        }
+        _ => return Err(Error::NotOne { path: Path::of("path"), members: "full and prefix" }),
+    };
+    Ok(Some(v1::PathModifier { kind: Some(kind) }))
+}
+
+/// An empty replacement is allowed: it takes the prefix away.
+fn new_path(at: Path, path: &str) -> Result<String, Error> {
+    if path.is_empty() { Ok(String::new()) } else { check::absolute_path(at, path) }
+}
+
+fn spec(kind: Kind) -> v1::PolicySpec {
+    v1::PolicySpec { kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use super::*;
+use agentgateway_types::Duration;
+use agentgateway_types::policy::{Header, JwtProvider, Passthrough, RbacPolicy};
+
+fn no_keys(_: &KeySet) -> Result<String, String> {
+    Err("no such file".into())
+}
+
+fn keys(_: &KeySet) -> Result<String, String> {
+    Ok("{\"keys\":[]}".into())
+}
+
+#[test]
+fn errors_name_the_field_from_the_route() {
+    let jwks = Some(KeySet { file: Some("k".into()), inline: None });
+    let jwt = JwtAuth { issuer: Some("i".into()), jwks, ..JwtAuth::default() };
+    let policies = RoutePolicies { jwt_auth: Some(jwt), ..RoutePolicies::default() };
+    let error = route_policies(&policies, &mut no_keys).expect_err("no keys");
+    assert_eq!(error.to_string(), "jwtAuth.jwks.file: no such file");
+}
+
+#[test]
+fn a_jwt_policy_has_one_issuer_or_providers() {
+    let set = KeySet { file: None, inline: Some("{}".into()) };
+    let provider = JwtProvider { issuer: "i".into(), audiences: vec![], jwks: set.clone() };
+    let both = JwtAuth { issuer: Some("i".into()), jwks: Some(set), providers: vec![provider.clone()], ..JwtAuth::default() };
+    assert!(jwt(&both, &mut keys).is_err());
+    assert!(jwt(&JwtAuth::default(), &mut keys).is_err());
+    let several = JwtAuth { providers: vec![provider.clone(), provider], ..JwtAuth::default() };
+    let Some(Kind::Jwt(converted)) = jwt(&several, &mut keys).expect("converts").kind else { panic!("no jwt") };
+    assert_eq!(converted.providers.len(), 2);
+    assert_eq!(converted.mode(), v1::jwt_authentication::Mode::Strict);
+}
+
+#[test]
+fn rbac_becomes_rules_of_its_scope() {
+    let policy = RbacPolicy { match_expressions: vec!["a".into(), "b".into()] };
+    let deny = Rbac { policy, action: RbacAction::Deny };
+    let Some(Kind::McpAuthorization(rules)) = rbac(&deny, Scope::McpItems).expect("converts").kind else {
+        panic!("no rules")
+    };
+    assert_eq!((rules.allow.len(), rules.deny.len()), (0, 2));
+    assert!(matches!(rbac(&deny, Scope::Http).expect("converts").kind, Some(Kind::Authorization(_))));
+    assert!(rbac(&Rbac::default(), Scope::Http).is_err());
+}
+
+#[test]
+fn a_rule_has_one_member() {
+    let rule = Rule { allow: Some("a".into()), deny: Some("b".into()), require: None };
+    let error = authorization(&Authorization { rules: vec![rule] }, Scope::Http).expect_err("two members");
+    assert_eq!(error.to_string(), "rules[0]: exactly one of allow, deny and require must be set");
+}
+
+#[test]
+fn origins_are_checked() {
+    for good in ["*", "https://example.com", "https://*.example.com", "http://localhost:3000", "http://[::1]:80", "app://x"] {
+        assert!(allowed_origin(good), "{good}");
+    }
+    for bad in ["", "example.com", "https://", "https://a/b", "https://a.*.com", "https://a:0"] {
+        assert!(!allowed_origin(bad), "{bad}");
+    }
+}
+
+#[test]
+fn headers_are_checked() {
+    let bad = Header { name: "a b".into(), value: "v".into() };
+    let error = request_headers(&HeaderModifier { set: vec![bad], ..HeaderModifier::default() }).expect_err("a space");
+    assert_eq!(error.path().to_string(), "set[0].name");
+}
+
+#[test]
+fn a_bucket_must_fill() {
+    let bucket = TokenBucket { max_tokens: 1, tokens_per_fill: 1, fill_interval: Duration::default() };
+    assert_eq!(local_rate_limit(&bucket).expect_err("never fills").path().to_string(), "fillInterval");
+}
+
+#[test]
+fn redirect_and_rewrite_exclude_each_other() {
+    let policies = RoutePolicies {
+        url_rewrite: Some(UrlRewrite::default()),
+        request_redirect: Some(RequestRedirect::default()),
+        ..RoutePolicies::default()
+    };
+    assert!(route_policies(&policies, &mut keys).is_err());
+}
+
+#[test]
+fn a_redirect_answers_302_unless_told() {
+    let Some(Kind::RequestRedirect(redirect)) = request_redirect(&RequestRedirect::default()).expect("converts").kind
+    else {
+        panic!("no redirect")
+    };
+    assert_eq!(redirect.status_code, 302);
+    assert!(request_redirect(&RequestRedirect { status_code: Some(304), ..RequestRedirect::default() }).is_err());
+}
+
+#[test]
+fn passthrough_must_be_written() {
+    assert!(backend_auth(&BackendAuth::default()).is_err());
+    assert!(backend_auth(&BackendAuth { passthrough: Some(Passthrough {}) }).is_ok());
+}

@@ -1,0 +1,157 @@
+//! The policies that the file may attach, by level.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{
+    Authorization, BackendAuth, Cors, HeaderModifier, JwtAuth, RateLimit, RequestRedirect, TokenBucket, UrlRewrite,
+};
+
+/// Policies for all requests of a listener; they run before a route is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerPolicies {
+    /// Answers browsers' cross-origin checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+
+    /// Validates the caller's JSON Web Token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt_auth: Option<JwtAuth>,
+
+    /// Rules that decide whether a request is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+
+    /// Rules that decide which tools, prompts and resources of MCP backends are seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_authorization: Option<Authorization>,
+
+    /// Limits of the rate of requests; a request needs a token of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub local_rate_limit: Vec<TokenBucket>,
+
+    /// Limit of the rate of requests, as TrafficPolicy spells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+
+    /// How the gateway authenticates to backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_auth: Option<BackendAuth>,
+
+    /// Changes the headers of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_header_modifier: Option<HeaderModifier>,
+
+    /// Changes the headers of responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_header_modifier: Option<HeaderModifier>,
+}
+
+/// Policies for the requests of a route.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutePolicies {
+    /// Answers browsers' cross-origin checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+
+    /// Validates the caller's JSON Web Token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt_auth: Option<JwtAuth>,
+
+    /// Rules that decide whether a request is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Authorization>,
+
+    /// Rules that decide which tools, prompts and resources of MCP backends are seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_authorization: Option<Authorization>,
+
+    /// Limits of the rate of requests; a request needs a token of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub local_rate_limit: Vec<TokenBucket>,
+
+    /// Limit of the rate of requests, as TrafficPolicy spells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+
+    /// How the gateway authenticates to backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_auth: Option<BackendAuth>,
+
+    /// Changes the headers of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_header_modifier: Option<HeaderModifier>,
+
+    /// Changes the headers of responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_header_modifier: Option<HeaderModifier>,
+
+    /// Changes the URL under which requests go to the backend. Not together with `requestRedirect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_rewrite: Option<UrlRewrite>,
+
+    /// Answers with a redirect. Not together with `urlRewrite`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_redirect: Option<RequestRedirect>,
+}
+
+/// Policies for the requests that go to one backend of a route.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendPolicies {
+    /// Rules that decide which tools, prompts and resources of an MCP backend are seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_authorization: Option<Authorization>,
+
+    /// How the gateway authenticates to the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_auth: Option<BackendAuth>,
+
+    /// Changes the headers of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_header_modifier: Option<HeaderModifier>,
+
+    /// Changes the headers of responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_header_modifier: Option<HeaderModifier>,
+
+    /// Changes the URL under which requests go to the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_rewrite: Option<UrlRewrite>,
+}
+
+// One conversion serves all levels: a route may have every policy.
+impl From<ListenerPolicies> for RoutePolicies {
+    fn from(policies: ListenerPolicies) -> RoutePolicies {
+        RoutePolicies {
+            cors: policies.cors,
+            jwt_auth: policies.jwt_auth,
+            authorization: policies.authorization,
+            mcp_authorization: policies.mcp_authorization,
+            local_rate_limit: policies.local_rate_limit,
+            rate_limit: policies.rate_limit,
+            backend_auth: policies.backend_auth,
+            request_header_modifier: policies.request_header_modifier,
+            response_header_modifier: policies.response_header_modifier,
+            url_rewrite: None,
+            request_redirect: None,
+        }
+    }
+}
+
+impl From<BackendPolicies> for RoutePolicies {
+    fn from(policies: BackendPolicies) -> RoutePolicies {
+        RoutePolicies {
+            mcp_authorization: policies.mcp_authorization,
+            backend_auth: policies.backend_auth,
+            request_header_modifier: policies.request_header_modifier,
+            response_header_modifier: policies.response_header_modifier,
+            url_rewrite: policies.url_rewrite,
+            ..RoutePolicies::default()
+        }
+    }
+}

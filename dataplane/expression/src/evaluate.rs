@@ -1,0 +1,138 @@
+//! Evaluation: reads exactly the attributes that the expression names.
+
+use std::fmt;
+
+use cel::common::types::{CelBool, CelInt, CelString};
+use cel::common::value::CowVal;
+use cel::context::VariableResolver;
+use cel::{Context, ExecutionError, IdedExpr, Value};
+
+use crate::constants::Constant;
+use crate::environment::environment;
+use crate::values::{EMPTY, Headers, JsonMap, Query, attribute, headers};
+use crate::{EvalError, HttpInput, McpItem, Outcome};
+
+/// Looks attributes up by the identifiers of the lowered tree.
+struct Inputs<'a> {
+    constants: &'a [Constant],
+    request: &'a HttpInput<'a>,
+    item: Option<&'a McpItem<'a>>,
+}
+
+/// Evaluates `tree`.
+pub(crate) fn evaluate(
+    tree: &IdedExpr,
+    constants: &[Constant],
+    request: &HttpInput<'_>,
+    item: Option<&McpItem<'_>>,
+) -> Outcome {
+    let inputs = Inputs { constants, request, item };
+    let mut context = Context::with_env(environment());
+    context.set_variable_resolver(&inputs);
+    match Value::resolve_val(tree, &context) {
+        Ok(value) => match value.downcast_ref::<CelBool>().map(|b| *b.inner()) {
+            Some(true) => Outcome::True,
+            Some(false) => Outcome::False,
+            None => Outcome::Error(EvalError::NotBool(value.get_type().name().to_owned())),
+        },
+        Err(ExecutionError::UndeclaredReference(name)) if attribute::of_item(&name) && item.is_some() => Outcome::OtherKind,
+        Err(ExecutionError::UndeclaredReference(name)) => Outcome::Error(inputs.absent(&name)),
+        Err(error) => Outcome::Error(EvalError::Failed(error.to_string())),
+    }
+}
+
+impl Inputs<'_> {
+    fn absent(&self, identifier: &str) -> EvalError {
+        if identifier.starts_with("@mcp.") || attribute::of_item(identifier) {
+            return EvalError::NoItem;
+        }
+        match self.constant(identifier) {
+            Some(Constant::Header(name)) => EvalError::Failed(format!("the request has no header {name}")),
+            _ => EvalError::Failed(format!("{} is absent", attribute::printed(identifier))),
+        }
+    }
+
+    fn constant(&self, identifier: &str) -> Option<&Constant> {
+        self.constants.get(identifier.strip_prefix('@')?.parse::<usize>().ok()?)
+    }
+}
+
+impl fmt::Debug for Inputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("inputs")
+    }
+}
+
+fn text<'b>(text: &'b str) -> Option<CowVal<'b, 'b>> {
+    Some(CowVal::owned(CelString::from(text)))
+}
+
+fn owned_text<'b>(text: String) -> Option<CowVal<'b, 'b>> {
+    Some(CowVal::owned(CelString::from(text)))
+}
+
+fn boolean<'b>(value: bool) -> Option<CowVal<'b, 'b>> {
+    Some(CowVal::owned(CelBool::from(value)))
+}
+
+impl VariableResolver for Inputs<'_> {
+    fn resolve<'b>(&'b self, identifier: &str) -> Option<CowVal<'b, 'b>> {
+        let name = identifier.strip_prefix('@');
+        let Some(name) = name else {
+            return (identifier == attribute::JWT)
+                .then(|| CowVal::owned(JsonMap::new(self.request.claims.unwrap_or(&EMPTY))));
+        };
+        if name.starts_with(|c: char| c.is_ascii_digit()) {
+            return match self.constant(identifier)? {
+                Constant::Pattern(pattern) => Some(CowVal::Borrowed(pattern)),
+                Constant::Strings(strings) => Some(CowVal::Borrowed(strings)),
+                Constant::Header(name) => headers::value(self.request.headers, name).map(CowVal::owned),
+            };
+        }
+        let request = self.request;
+        match name {
+            "request.method" => return text(request.method.as_str()),
+            "request.path" => return text(request.uri.path()),
+            "request.uri" => return owned_text(request.uri.to_string()),
+            "request.host" => return text(request.host),
+            "request.scheme" => return text(request.scheme),
+            "request.headers" => return Some(CowVal::owned(Headers::new(request.headers))),
+            "request.query" => return Some(CowVal::owned(Query::new(request.uri.query().unwrap_or_default()))),
+            "source.address" => return owned_text(request.source.ip().to_canonical().to_string()),
+            "source.port" => return Some(CowVal::owned(CelInt::from(i64::from(request.source.port())))),
+            "is.request" => return boolean(true),
+            _ => {}
+        }
+        self.item.and_then(|item| of_item(item, name))
+    }
+}
+
+fn of_item<'b>(item: &'b McpItem<'b>, name: &str) -> Option<CowVal<'b, 'b>> {
+    match name {
+        "mcp.method" => return text(item.method()),
+        "is.tool" => return boolean(matches!(item, McpItem::Tool { .. })),
+        "is.prompt" => return boolean(matches!(item, McpItem::Prompt { .. })),
+        "is.resource" => return boolean(matches!(item, McpItem::Resource { .. })),
+        _ => {}
+    }
+    let (kind, field) = name.split_once('.')?;
+    match (item, kind) {
+        (McpItem::Tool { target, name, federated_name, arguments }, "tool")
+        | (McpItem::Prompt { target, name, federated_name, arguments }, "prompt") => match field {
+            "name" => text(name),
+            "federated" => text(federated_name),
+            "target" => text(target),
+            "arguments" => Some(CowVal::owned(JsonMap::new(arguments.unwrap_or(&EMPTY)))),
+            "present" => boolean(true),
+            _ => None,
+        },
+        (McpItem::Resource { target, uri, name }, "resource") => match field {
+            "uri" => text(uri),
+            "name" => text(name),
+            "target" => text(target),
+            "present" => boolean(true),
+            _ => None,
+        },
+        _ => None,
+    }
+}

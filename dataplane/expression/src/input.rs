@@ -1,0 +1,75 @@
+//! What rules can speak of: the request, and the MCP item.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Method, Uri};
+use serde_json::Value;
+
+/// A request as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpInput<'a> {
+    /// `request.method`.
+    pub method: &'a Method,
+    /// `request.uri`, and by parts `request.path` and `request.query`.
+    pub uri: &'a Uri,
+    /// `request.scheme`: "http" or "https".
+    pub scheme: &'a str,
+    /// `request.host`: without a port.
+    pub host: &'a str,
+    /// `request.headers`.
+    pub headers: &'a HeaderMap,
+    /// `jwt`: claims of a verified token. Without one, `jwt` is an empty map.
+    pub claims: Option<&'a Value>,
+    /// `source.address` and `source.port`.
+    pub source: SocketAddr,
+}
+
+/// An item that an MCP server offers, in a list or as the object of a call.
+///
+/// `mcp.method` is the method that uses such an item (`tools/call`, `prompts/get`, `resources/read`), in lists too, because
+/// a list shows what a call would be allowed.
+#[derive(Clone, Copy, Debug)]
+pub enum McpItem<'a> {
+    /// `mcp.tool`.
+    Tool {
+        /// The server's name in the configuration.
+        target: &'a str,
+        /// Name at its own server.
+        name: &'a str,
+        /// Name under which clients of the gateway know it; equals `name` where one target is not prefixed.
+        federated_name: &'a str,
+        /// Arguments of a call; none in a list, where `mcp.tool.arguments` is an empty map.
+        arguments: Option<&'a Value>,
+    },
+    /// `mcp.prompt`.
+    Prompt {
+        /// The server's name in the configuration.
+        target: &'a str,
+        /// Name at its own server.
+        name: &'a str,
+        /// Name under which clients of the gateway know it.
+        federated_name: &'a str,
+        /// Arguments of a get; none in a list.
+        arguments: Option<&'a Value>,
+    },
+    /// `mcp.resource`; a resource template is one too, with its template as the URI.
+    Resource {
+        /// The server's name in the configuration.
+        target: &'a str,
+        /// URI at its own server.
+        uri: &'a str,
+        /// Name, where it is known; empty when a client reads a URI directly.
+        name: &'a str,
+    },
+}
+
+impl McpItem<'_> {
+    /// The method that uses such an item.
+    pub fn method(&self) -> &'static str {
+        match self {
+            McpItem::Tool { .. } => "tools/call",
+            McpItem::Prompt { .. } => "prompts/get",
+            McpItem::Resource { .. } => "resources/read",
+        }
+    }
+}

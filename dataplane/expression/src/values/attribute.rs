@@ -1,0 +1,140 @@
+//! Names that rules may use, and the single identifiers to which the lowered tree resolves them.
+
+/// `jwt`, the one variable whose fields the token decides.
+pub(crate) const JWT: &str = "jwt";
+pub(crate) const HEADERS: &str = "@request.headers";
+
+/// A variable, or a field, that is a group of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parent {
+    Request,
+    Source,
+    Mcp,
+    Tool,
+    Prompt,
+    Resource,
+}
+
+/// What a field of a [`Parent`] is.
+pub(crate) enum Field {
+    /// A value, under its identifier in the lowered tree.
+    Value(&'static str),
+    Parent(Parent),
+}
+
+impl Parent {
+    /// The variable of this name.
+    pub(crate) fn root(name: &str) -> Option<Parent> {
+        match name {
+            "request" => Some(Parent::Request),
+            "source" => Some(Parent::Source),
+            "mcp" => Some(Parent::Mcp),
+            _ => None,
+        }
+    }
+
+    /// As users write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Parent::Request => "request",
+            Parent::Source => "source",
+            Parent::Mcp => "mcp",
+            Parent::Tool => "mcp.tool",
+            Parent::Prompt => "mcp.prompt",
+            Parent::Resource => "mcp.resource",
+        }
+    }
+
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Parent::Request => &["method", "path", "uri", "host", "scheme", "headers", "query"],
+            Parent::Source => &["address", "port"],
+            Parent::Mcp => &["method", "tool", "prompt", "resource"],
+            Parent::Tool | Parent::Prompt => &["name", "target", "arguments"],
+            Parent::Resource => &["uri", "name", "target"],
+        }
+    }
+
+    /// Its fields, for a message.
+    pub(crate) fn known(self) -> String {
+        self.fields().join(", ")
+    }
+
+    /// Whether it belongs to `mcp`.
+    pub(crate) fn is_mcp(self) -> bool {
+        !matches!(self, Parent::Request | Parent::Source)
+    }
+
+    /// The field of this name.
+    pub(crate) fn field(self, name: &str) -> Option<Field> {
+        let value = match (self, name) {
+            (Parent::Mcp, "tool") => return Some(Field::Parent(Parent::Tool)),
+            (Parent::Mcp, "prompt") => return Some(Field::Parent(Parent::Prompt)),
+            (Parent::Mcp, "resource") => return Some(Field::Parent(Parent::Resource)),
+            (Parent::Request, "method") => "@request.method",
+            (Parent::Request, "path") => "@request.path",
+            (Parent::Request, "uri") => "@request.uri",
+            (Parent::Request, "host") => "@request.host",
+            (Parent::Request, "scheme") => "@request.scheme",
+            (Parent::Request, "headers") => HEADERS,
+            (Parent::Request, "query") => "@request.query",
+            (Parent::Source, "address") => "@source.address",
+            (Parent::Source, "port") => "@source.port",
+            (Parent::Mcp, "method") => "@mcp.method",
+            (Parent::Tool, "name") => "@tool.name",
+            (Parent::Tool, "target") => "@tool.target",
+            (Parent::Tool, "arguments") => "@tool.arguments",
+            (Parent::Prompt, "name") => "@prompt.name",
+            (Parent::Prompt, "target") => "@prompt.target",
+            (Parent::Prompt, "arguments") => "@prompt.arguments",
+            (Parent::Resource, "uri") => "@resource.uri",
+            (Parent::Resource, "name") => "@resource.name",
+            (Parent::Resource, "target") => "@resource.target",
+            _ => return None,
+        };
+        Some(Field::Value(value))
+    }
+
+    /// Identifier of `has(mcp.tool)`: whether the item is of this kind.
+    pub(crate) fn is_present(self) -> &'static str {
+        match self {
+            Parent::Tool => "@is.tool",
+            Parent::Prompt => "@is.prompt",
+            Parent::Resource => "@is.resource",
+            Parent::Request | Parent::Source | Parent::Mcp => "@is.request",
+        }
+    }
+
+    /// Identifier of `has(mcp.tool.name)`: true on an item of this kind, absent on another, as reading the field is.
+    pub(crate) fn must_be_present(self) -> Option<&'static str> {
+        match self {
+            Parent::Tool => Some("@tool.present"),
+            Parent::Prompt => Some("@prompt.present"),
+            Parent::Resource => Some("@resource.present"),
+            Parent::Request | Parent::Source | Parent::Mcp => None,
+        }
+    }
+}
+
+/// For the identifier of a name that has two forms, the identifiers of both.
+pub(crate) fn both_names(identifier: &str) -> Option<(&'static str, &'static str)> {
+    match identifier {
+        "@tool.name" => Some(("@tool.name", "@tool.federated")),
+        "@prompt.name" => Some(("@prompt.name", "@prompt.federated")),
+        _ => None,
+    }
+}
+
+/// Whether an identifier that could not be resolved belongs to an item, which then is of another kind.
+pub(crate) fn of_item(identifier: &str) -> bool {
+    ["@tool.", "@prompt.", "@resource."].iter().any(|prefix| identifier.starts_with(prefix))
+}
+
+/// A lowered identifier as users wrote it.
+pub(crate) fn printed(identifier: &str) -> String {
+    match identifier.strip_prefix('@') {
+        Some(name) if of_item(identifier) => format!("mcp.{name}"),
+        Some(name) => name.to_owned(),
+        None => identifier.to_owned(),
+    }
+}

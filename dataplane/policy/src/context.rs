@@ -1,0 +1,89 @@
+//! What policies learn of a request and leave for those after them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use agentgateway_expression::HttpInput;
+use http::request::Parts;
+use http::{HeaderValue, header};
+use serde_json::Value;
+
+/// State of one request, from the first policy to the last.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// The client.
+    pub source: SocketAddr,
+    /// "http" or "https", as the client connected.
+    pub scheme: &'static str,
+    /// The port of the listener, for redirects that keep it.
+    pub listener_port: u16,
+    /// Claims of the verified token.
+    pub claims: Option<Arc<Value>>,
+    /// The `Authorization` header, taken off the request once its token is verified; a passthrough puts it back.
+    pub credentials: Option<HeaderValue>,
+    /// The prefix by which the route matched, for rewrites that replace it.
+    pub matched_prefix: Option<Arc<str>>,
+    /// The `Origin` of a cross-origin request, for the response.
+    pub(crate) origin: Option<HeaderValue>,
+}
+
+impl RequestContext {
+    /// The context of a request that has met no policy yet.
+    pub fn new(source: SocketAddr, scheme: &'static str, listener_port: u16) -> Self {
+        RequestContext {
+            source,
+            scheme,
+            listener_port,
+            claims: None,
+            credentials: None,
+            matched_prefix: None,
+            origin: None,
+        }
+    }
+
+    /// The request as rules see it.
+    pub fn input<'a>(&'a self, head: &'a Parts) -> HttpInput<'a> {
+        HttpInput {
+            method: &head.method,
+            uri: &head.uri,
+            scheme: self.scheme,
+            host: host(head),
+            headers: &head.headers,
+            claims: self.claims.as_deref(),
+            source: self.source,
+        }
+    }
+}
+
+/// The host that the request names, without its port: of its URI (HTTP/2, or the absolute form), else of `Host`.
+pub(crate) fn host(head: &Parts) -> &str {
+    let host = match head.uri.host() {
+        Some(host) => return host,
+        None => head.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default(),
+    };
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_comes_from_the_uri_or_the_header_without_port() {
+        for (uri, header, expected) in [
+            ("/", "a.example:8080", "a.example"),
+            ("/", "a.example", "a.example"),
+            ("/", "[::1]:80", "[::1]"),
+            ("/", "[::1]", "[::1]"),
+            ("http://b.example:1/x", "a.example", "b.example"),
+            ("/", "", ""),
+        ] {
+            let (head, ()) =
+                http::Request::builder().uri(uri).header(header::HOST, header).body(()).expect("a request").into_parts();
+            assert_eq!(host(&head), expected, "{uri} {header}");
+        }
+    }
+}
