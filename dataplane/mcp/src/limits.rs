@@ -27,7 +27,9 @@ pub struct Limits {
     pub initialize_grace: Duration,
     /// How long a list waits for a target that is still starting.
     pub list_patience: Duration,
-    /// How long a list waits for a target whose last handshake failed.
+    /// How long a list waits for a target's answer, all pages together.
+    pub list_answer: Duration,
+    /// How long a list waits in all for a target whose last handshake or list failed.
     pub suspect_patience: Duration,
 }
 
@@ -45,6 +47,7 @@ impl Default for Limits {
             call: Duration::from_secs(300),
             initialize_grace: Duration::from_secs(10),
             list_patience: Duration::from_secs(15),
+            list_answer: Duration::from_secs(20),
             suspect_patience: Duration::from_secs(2),
         }
     }
@@ -91,3 +94,7 @@ pub(crate) const STREAM_RETRY: (Duration, Duration) = (Duration::from_secs(1), D
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(25);
 /// Time between two looks for idle sessions.
 pub(crate) const SWEEP: Duration = Duration::from_secs(15);
+/// Time for telling targets what the client said without wanting an answer.
+pub(crate) const NOTIFY: Duration = Duration::from_secs(10);
+/// Time for looking up the endpoints of one target when a session is resumed.
+pub(crate) const RESUME: Duration = Duration::from_secs(2);

@@ -63,19 +63,35 @@ impl Shared {
     }
 }
 
-/// What a request of one worker works with.
+/// What MCP needs of a worker.
+pub(crate) trait Net {
+    fn upstream(&self) -> &Upstream;
+    fn background(&self) -> &tokio::runtime::Handle;
+}
+
+impl Net for Worker {
+    fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    fn background(&self) -> &tokio::runtime::Handle {
+        &self.background
+    }
+}
+
+/// What a request works with: the process's state and its worker's connections.
 #[derive(Clone)]
 pub(crate) struct Io {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) worker: Rc<Worker>,
+    pub(crate) net: Rc<dyn Net>,
 }
 
 impl Io {
     pub(crate) fn upstream(&self) -> &Upstream {
-        &self.worker.upstream
+        self.net.upstream()
     }
 
     pub(crate) fn background(&self) -> &tokio::runtime::Handle {
-        &self.worker.background
+        self.net.background()
     }
 }

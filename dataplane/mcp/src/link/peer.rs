@@ -95,9 +95,9 @@ impl Peer {
         let progress = request.params.filter(|p| p.contains("\"progressToken\"")).and_then(progress_token);
         let (messages, receiver) = mpsc::channel(limits::STREAM_QUEUE);
         let mut state = lock(&self.state);
-        if state.closed.is_some() {
-            drop(state);
-            return Err(self.gone());
+        if let Some(why) = &state.closed {
+            // Nothing was sent, so a new session of the target may be asked instead.
+            return Err(Fault::new(&self.target, Kind::SessionGone, Arc::clone(why)));
         }
         if state.waiting.len() >= limits::IN_FLIGHT {
             let message = format!("has {} requests of this session open", limits::IN_FLIGHT);

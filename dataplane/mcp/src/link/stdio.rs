@@ -45,7 +45,7 @@ impl Input {
                 Fault::new(&self.target, Kind::Overloaded, "does not read what it is sent")
             }
             mpsc::error::TrySendError::Closed(_) => {
-                Fault::new(&self.target, Kind::Broken, "ended before it was asked")
+                Fault::new(&self.target, Kind::SessionGone, "ended before it was asked")
             }
         })
     }
