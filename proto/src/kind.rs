@@ -22,15 +22,8 @@ pub enum Kind {
 impl Kind {
     /// All kinds in make-before-break order: what is referred to comes before what refers to it, the mark comes last.
     /// Removals go the other way round.
-    pub const PUSH_ORDER: [Kind; 7] = [
-        Kind::Endpoint,
-        Kind::Backend,
-        Kind::Policy,
-        Kind::Route,
-        Kind::Listener,
-        Kind::Bind,
-        Kind::Generation,
-    ];
+    pub const PUSH_ORDER: [Kind; 7] =
+        [Kind::Endpoint, Kind::Backend, Kind::Policy, Kind::Route, Kind::Listener, Kind::Bind, Kind::Generation];
 
     /// Name of the protobuf message.
     pub const fn message(self) -> &'static str {

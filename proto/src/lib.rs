@@ -5,6 +5,7 @@
 pub mod capabilities;
 pub mod key;
 pub mod kind;
+pub mod limits;
 pub mod resource;
 pub mod snapshot;
 

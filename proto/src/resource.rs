@@ -8,7 +8,11 @@ use crate::v1;
 
 /// One resource of any kind.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, clippy::large_enum_variant, reason = "one variant per kind; stored behind Arc where many are kept")]
+#[allow(
+    missing_docs,
+    clippy::large_enum_variant,
+    reason = "one variant per kind; stored behind Arc where many are kept"
+)]
 pub enum Resource {
     Endpoint(v1::Endpoint),
     Backend(v1::Backend),

@@ -1,1 +1,25 @@
-//! placeholder
+//! The Kubernetes resources `Backend` and `TrafficPolicy` (`gateway.kgateway.dev/v1alpha1`), and their definitions as YAML.
+//!
+//! Names, limits and meaning are kgateway's; only fields that have an effect exist. What users write inside them are the
+//! types of `agentgateway-types`.
+
+pub mod backend;
+pub mod definitions;
+pub mod policy;
+
+pub use backend::{Backend, BackendSpec, BackendStatus, BackendType, McpBackend, McpSelector, McpTarget};
+pub use policy::{
+    PolicyAncestor, PolicyAncestorRef, PolicyStatus, TargetRef, TargetSelector, TrafficPolicy, TrafficPolicySpec,
+};
+
+/// The API group of the resources here.
+pub const GROUP: &str = "gateway.kgateway.dev";
+
+/// The API group of Gateway API.
+pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+/// Label on the definition of a policy: tools find policies and how they attach by it (GEP-713).
+pub const POLICY_LABEL: (&str, &str) = ("gateway.networking.k8s.io/policy", "Direct");
+
+/// Most ancestors in a policy's status (GEP-713).
+pub const MOST_ANCESTORS: usize = 16;

@@ -1,1 +1,20 @@
-//! placeholder
+//! The HTTP pipeline: configuration compiled into snapshots, connections, and the walk of a request through policies,
+//! routing and backends.
+//!
+//! [`store::Store`] turns resources into immutable [`snapshot::Snapshot`]s; [`worker`] threads accept connections and
+//! load one snapshot per request. What is spoken behind a route other than plain HTTP plugs in by [`protocol`].
+
+mod connection;
+mod error;
+mod forward;
+pub mod limits;
+pub mod listen;
+pub mod protocol;
+mod reply;
+mod request;
+pub mod snapshot;
+pub mod store;
+mod tracked;
+pub mod worker;
+
+pub use error::Error;

@@ -8,6 +8,7 @@ mod context;
 mod deny;
 mod error;
 mod mcp;
+mod reason;
 mod state;
 
 pub use chain::{Attached, Chain};

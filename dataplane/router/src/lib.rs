@@ -6,11 +6,13 @@
 //!
 //! All tables are persistent maps: a clone shares everything, and a change copies only the way to what changed.
 
+mod host;
 mod matcher;
 mod path;
 mod router;
 mod table;
 
+pub use host::HostMap;
 pub use matcher::{CompileError, Condition, PathMatch, RouteMatch, ValueMatch};
 pub use router::{Precedence, Router};
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
-use imbl::shared_ptr::DefaultSharedPtr;
+
 use regex::Regex;
 
+use crate::host::Map;
 use crate::matcher::{CompileError, PathMatch, RouteMatch, anchored};
 use crate::path;
 use crate::router::Precedence;
 
-pub(crate) type Map<V> = imbl::GenericHashMap<Box<str>, V, ahash::RandomState, DefaultSharedPtr>;
 
 /// One route: its conditions and what is found when they hold.
 #[derive(Clone, Debug)]

@@ -20,4 +20,4 @@ pub use cluster::{Cluster, Host};
 pub use dns::Resolver;
 pub use endpoint::{Endpoint, EndpointRegistry, Protocol};
 pub use error::{Blame, Error, Kind};
-pub use upstream::{Picked, Upstream};
+pub use upstream::{Picked, SendError, Upstream};

@@ -33,6 +33,21 @@ impl Picked {
     }
 }
 
+/// A failed exchange, with the request when no byte of it was sent.
+#[derive(Debug)]
+pub struct SendError {
+    /// What happened.
+    pub error: Error,
+    /// The request as it was.
+    pub unsent: Option<Box<Request<Body>>>,
+}
+
+impl From<Error> for SendError {
+    fn from(error: Error) -> Self {
+        SendError { error, unsent: None }
+    }
+}
+
 /// The connections of one worker thread.
 pub struct Upstream {
     pool: Rc<Pool>,
@@ -64,6 +79,11 @@ impl Upstream {
     ///
     /// The request's URI may be in origin form; `Host` must be set. Errors with `retry_safe` did not reach a server.
     pub async fn send(&self, picked: &Picked, request: Request<Body>) -> Result<Response<Body>, Error> {
+        self.try_send(picked, request).await.map_err(|failed| failed.error)
+    }
+
+    /// As [`Upstream::send`], but a request of which no byte was sent comes back, for another endpoint.
+    pub async fn try_send(&self, picked: &Picked, request: Request<Body>) -> Result<Response<Body>, SendError> {
         let endpoint = &picked.0;
         let in_flight = InFlight::new(Arc::clone(endpoint));
         match endpoint.protocol() {
@@ -77,7 +97,7 @@ impl Upstream {
         endpoint: &Arc<Endpoint>,
         mut request: Request<Body>,
         in_flight: InFlight,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Response<Body>, SendError> {
         // A kept connection may have been closed by the server just now; then the request comes back unsent, and
         // the next kept connection, or in the end a new one, gets it.
         while let Some(mut sender) = self.pool.take_http1(endpoint.id) {
@@ -85,14 +105,18 @@ impl Upstream {
                 Ok(response) => return Ok(self.leased(response, in_flight, sender)),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(exchange_failed(endpoint, &failed)),
+                    None => return Err(exchange_failed(endpoint, &failed).into()),
                 },
             }
         }
-        let Sender::Http1(mut sender) = connect(endpoint, &self.rules).await? else { return Err(mismatch(endpoint)) };
+        let mut sender = match connect(endpoint, &self.rules).await {
+            Ok(Sender::Http1(sender)) => sender,
+            Ok(_) => return Err(mismatch(endpoint).into()),
+            Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
+        };
         match sender.try_send_request(request).await {
             Ok(response) => Ok(self.leased(response, in_flight, sender)),
-            Err(failed) => Err(exchange_failed(endpoint, &failed)),
+            Err(failed) => Err(exchange_failed(endpoint, &failed).into()),
         }
     }
 
@@ -101,7 +125,7 @@ impl Upstream {
         endpoint: &Arc<Endpoint>,
         mut request: Request<Body>,
         in_flight: InFlight,
-    ) -> Result<Response<Body>, Error> {
+    ) -> Result<Response<Body>, SendError> {
         *request.version_mut() = http::Version::HTTP_2;
         absolute_uri(&mut request)?;
         if let Some(mut sender) = self.pool.shared_http2(endpoint.id) {
@@ -109,15 +133,19 @@ impl Upstream {
                 Ok(response) => return Ok(leased_http2(response, in_flight)),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(exchange_failed(endpoint, &failed)),
+                    None => return Err(exchange_failed(endpoint, &failed).into()),
                 },
             }
         }
-        let Sender::Http2(mut sender) = connect(endpoint, &self.rules).await? else { return Err(mismatch(endpoint)) };
+        let mut sender = match connect(endpoint, &self.rules).await {
+            Ok(Sender::Http2(sender)) => sender,
+            Ok(_) => return Err(mismatch(endpoint).into()),
+            Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
+        };
         self.pool.share_http2(endpoint.id, sender.clone());
         match sender.try_send_request(request).await {
             Ok(response) => Ok(leased_http2(response, in_flight)),
-            Err(failed) => Err(exchange_failed(endpoint, &failed)),
+            Err(failed) => Err(exchange_failed(endpoint, &failed).into()),
         }
     }
 

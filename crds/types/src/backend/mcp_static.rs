@@ -25,7 +25,7 @@ pub struct McpStaticTarget {
     pub protocol: Option<McpProtocol>,
 }
 
-/// MCP transports over HTTP.
+/// MCP transport; `StreamableHTTP` by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum McpProtocol {
     /// Streamable HTTP.

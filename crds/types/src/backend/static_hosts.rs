@@ -29,7 +29,7 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// Protocols of static hosts.
+/// Protocol that the hosts speak; HTTP/1.1 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AppProtocol {
     /// HTTP/2 without TLS.

@@ -26,6 +26,10 @@ pub struct LocalRateLimit {
 /// A bucket from which each request takes one token; a request that finds it empty is answered with 429.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "duration(self.fillInterval) > duration('0s')",
+    "message": "fillInterval must be more than 0"
+}]))]
 pub struct TokenBucket {
     /// Most tokens in the bucket, and those in it at the start: the largest burst.
     #[schemars(range(min = 1, max = 2147483647))]

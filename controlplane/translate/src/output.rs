@@ -1,0 +1,81 @@
+//! What comes out of the translator.
+
+use std::collections::BTreeMap;
+
+use agentgateway_crds::{BackendStatus, PolicyStatus};
+use agentgateway_proto::snapshot::Snapshot;
+use gateway_api::apis::experimental::gatewayclasses::GatewayClassStatus;
+use gateway_api::apis::experimental::gateways::GatewayStatus;
+use gateway_api::apis::experimental::httproutes::HttpRouteStatus;
+
+use crate::{Name, ObjectKey};
+
+/// What one call changed.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Gateways whose resources changed, with all their resources; `None` for one that is gone or no longer ours.
+    pub snapshots: BTreeMap<Name, Option<Snapshot>>,
+    /// Statuses to write, in the order of their objects.
+    pub statuses: Vec<StatusUpdate>,
+    /// Gateways whose deployment changed; `None` for one that is gone or no longer ours.
+    pub workloads: BTreeMap<Name, Option<Workload>>,
+}
+
+/// A status that differs from what its object holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusUpdate {
+    /// The object.
+    pub key: ObjectKey,
+    /// Version of the object that the status was made from. A write that names it fails when another controller wrote its
+    /// own entries meanwhile; the object then comes again, and with it a new status.
+    pub resource_version: Option<String>,
+    /// The whole status.
+    pub status: Status,
+}
+
+/// A status.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "one variant per kind")]
+pub enum Status {
+    GatewayClass(GatewayClassStatus),
+    Gateway(GatewayStatus),
+    HttpRoute(HttpRouteStatus),
+    Backend(BackendStatus),
+    TrafficPolicy(PolicyStatus),
+}
+
+impl Status {
+    /// As the `status` field of the object.
+    pub fn to_value(&self) -> serde_json::Result<serde_json::Value> {
+        match self {
+            Status::GatewayClass(s) => serde_json::to_value(s),
+            Status::Gateway(s) => serde_json::to_value(s),
+            Status::HttpRoute(s) => serde_json::to_value(s),
+            Status::Backend(s) => serde_json::to_value(s),
+            Status::TrafficPolicy(s) => serde_json::to_value(s),
+        }
+    }
+}
+
+/// What is to be deployed for a Gateway: a Deployment, a Service and a ServiceAccount, all of one name, in the Gateway's
+/// namespace and owned by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// The Gateway.
+    pub gateway: Name,
+    /// Its UID, for owner references; `None` without Kubernetes.
+    pub uid: Option<String>,
+    /// Name of its class.
+    pub class: String,
+    /// Name of the objects: the Gateway's, cut and hashed where it is too long for a Service.
+    pub name: String,
+    /// Ports that the Service has and the proxy listens on, in order. Empty when no listener can be served: a Service
+    /// cannot be without ports, so nothing is deployed then.
+    pub ports: Vec<u16>,
+    /// Address that the user wants the Service to have (`spec.addresses`).
+    pub address: Option<String>,
+    /// Labels that all objects get (`spec.infrastructure`).
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that all objects get (`spec.infrastructure`).
+    pub annotations: BTreeMap<String, String>,
+}

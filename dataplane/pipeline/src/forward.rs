@@ -1,0 +1,162 @@
+//! Sends a request to a plain HTTP backend.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use agentgateway_upstream::{Body, Cluster};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::Error;
+use crate::limits::MAX_CONNECT_TRIES;
+use crate::worker::Worker;
+
+/// Headers that concern one connection only (RFC 9110 §7.6.1), besides what `Connection` names.
+const HOP_BY_HOP: [HeaderName; 6] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// Sends the request, and gives the response with the endpoint that answered.
+pub(crate) async fn forward(
+    worker: &Worker,
+    cluster: &Arc<Cluster>,
+    mut head: Parts,
+    body: Incoming,
+    endpoint: &mut Option<SocketAddr>,
+) -> Result<Response<Body>, Error> {
+    prepare(&mut head);
+    let body = if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) };
+    let mut request = Request::from_parts(head, body);
+    let mut tries = 1;
+    loop {
+        let picked = worker.upstream.pick(cluster).await?;
+        *endpoint = Some(picked.endpoint().address());
+        match worker.upstream.try_send(&picked, request).await {
+            Ok(mut response) => {
+                remove_hop_by_hop(response.headers_mut());
+                return Ok(response);
+            }
+            Err(failed) => match failed.unsent {
+                // No byte left the gateway, so the method does not matter.
+                Some(unsent) if tries < MAX_CONNECT_TRIES && failed.error.retry_safe => {
+                    tries += 1;
+                    worker.metrics.retries.fetch_add(1, Ordering::Relaxed);
+                    request = *unsent;
+                }
+                _ => return Err(failed.error.into()),
+            },
+        }
+    }
+}
+
+/// Turns a client's request head into the one for the backend.
+fn prepare(head: &mut Parts) {
+    let te_trailers = head.headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    remove_hop_by_hop(&mut head.headers);
+    if !te_trailers {
+        head.headers.remove(header::TE);
+    }
+    if let Some(authority) = head.uri.authority() {
+        // HTTP/2, or the absolute form, which outranks Host (RFC 9112 §3.2.2).
+        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+            head.headers.insert(header::HOST, host);
+        }
+        let mut parts = http::uri::Parts::default();
+        parts.path_and_query =
+            head.uri.path_and_query().cloned().or(Some(http::uri::PathAndQuery::from_static("/")));
+        if let Ok(origin_form) = http::Uri::from_parts(parts) {
+            head.uri = origin_form;
+        }
+    }
+    if head.version == Version::HTTP_2 && head.headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        join_cookies(&mut head.headers);
+    }
+    head.version = Version::HTTP_11;
+}
+
+/// HTTP/2 clients may split cookies over several lines; HTTP/1.1 servers read one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut joined = Vec::new();
+    for cookie in headers.get_all(header::COOKIE) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            // What a request cannot be read without is not the sender's to take away.
+            .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::TE].contains(name))
+            .collect();
+        headers.remove(header::CONNECTION);
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(request: http::request::Builder) -> Parts {
+        let (mut parts, ()) = request.body(()).expect("request").into_parts();
+        prepare(&mut parts);
+        parts
+    }
+
+    #[test]
+    fn hop_by_hop_headers_and_what_connection_names_are_removed() {
+        let parts = head(
+            Request::get("/")
+                .header("connection", "close, X-Private, authorization")
+                .header("x-private", "1")
+                .header("authorization", "Bearer t")
+                .header("keep-alive", "timeout=5")
+                .header("te", "trailers")
+                .header("x-kept", "1"),
+        );
+        assert!(parts.headers.get("connection").is_none() && parts.headers.get("x-private").is_none());
+        assert!(parts.headers.get("keep-alive").is_none());
+        assert!(parts.headers.get("authorization").is_some(), "Connection cannot take authentication away");
+        assert_eq!(parts.headers["te"], "trailers");
+        assert_eq!(parts.headers["x-kept"], "1");
+    }
+
+    #[test]
+    fn absolute_form_becomes_origin_form_with_its_host() {
+        let parts = head(Request::get("http://a.example:81/x?y").header("host", "b.example"));
+        assert_eq!(parts.uri, "/x?y");
+        assert_eq!(parts.headers["host"], "a.example:81");
+    }
+
+    #[test]
+    fn split_cookies_are_joined() {
+        let parts = head(Request::get("http://h/").version(Version::HTTP_2).header("cookie", "a=1").header("cookie", "b=2"));
+        assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+        assert_eq!(parts.version, Version::HTTP_11);
+    }
+}

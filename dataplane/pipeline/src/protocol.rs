@@ -1,0 +1,59 @@
+//! The interface of backends that speak more than plain HTTP: MCP now, LLM providers, inference pools and agents later.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use agentgateway_policy::{Chain, RequestContext};
+use agentgateway_proto::v1;
+use agentgateway_upstream::{Body, Cluster};
+use futures::future::LocalBoxFuture;
+use http::Response;
+use hyper::body::Incoming;
+
+use crate::Error;
+use crate::worker::Worker;
+
+/// A request after the gateway's, the route's and the backend's policies.
+#[derive(Debug)]
+pub struct BackendRequest {
+    /// Head, as policies left it.
+    pub head: http::request::Parts,
+    /// Body, unread.
+    pub body: Incoming,
+    /// What policies learnt of the request.
+    pub context: RequestContext,
+    /// Policies of the gateway, the route and the backend, for what the protocol itself decides.
+    pub policies: Vec<Arc<Chain>>,
+}
+
+/// An answer of a protocol backend.
+#[derive(Debug)]
+pub struct BackendResponse {
+    /// What the client gets.
+    pub response: Response<Body>,
+    /// Fields for the access log.
+    pub log: Vec<(&'static str, String)>,
+}
+
+/// A compiled backend that speaks a protocol of its own.
+pub trait ProtocolBackend: Send + Sync + std::fmt::Debug {
+    /// Answers a request. Runs on the worker's thread; nothing in it may take longer than 200 µs without an await.
+    fn handle(
+        self: Arc<Self>,
+        request: BackendRequest,
+        worker: Rc<Worker>,
+    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>>;
+}
+
+/// Makes protocol backends out of their resources.
+pub trait ProtocolFactory: Send + Sync {
+    /// Compiles a backend; `clusters` finds Host and Service backends by key.
+    ///
+    /// # Errors
+    /// Why the backend cannot be used, for the operator.
+    fn compile(
+        &self,
+        backend: &v1::Backend,
+        clusters: &dyn Fn(&str) -> Option<Arc<Cluster>>,
+    ) -> Result<Arc<dyn ProtocolBackend>, String>;
+}

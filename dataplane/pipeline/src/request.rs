@@ -1,0 +1,286 @@
+//! The walk of one request: listener, gateway policies, route, route policies, backend, and back.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use agentgateway_policy::{Chain, Reply, RequestContext};
+use agentgateway_upstream::Body;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+
+use crate::forward::forward;
+use crate::protocol::BackendRequest;
+use crate::snapshot::{Backend, BackendKind, Route, Snapshot, WeightedBackend};
+use crate::tracked::{Line, Record, Tracked};
+use crate::worker::Worker;
+use crate::{Error, reply};
+
+/// What all requests of a connection have in common.
+pub(crate) struct Origin {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) bind_key: Arc<str>,
+    pub(crate) port: u16,
+    pub(crate) source: SocketAddr,
+}
+
+/// Chains that a request has passed, for the response's way back.
+type Passed = smallvec::SmallVec<[Arc<Chain>; 4]>;
+
+/// Answers a request; whatever goes wrong becomes a response.
+pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Response<Tracked> {
+    let (head, body) = request.into_parts();
+    let worker = Rc::clone(&origin.worker);
+    let draining = worker.is_draining() && head.version != Version::HTTP_2;
+    let mut record = Record {
+        start: Instant::now(),
+        listener: None,
+        route: None,
+        status: 0,
+        bytes: 0,
+        line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
+        worker,
+    };
+    let mut response = walk(&origin, head, body, &mut record).await;
+    if draining {
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
+    record.status = response.status().as_u16();
+    response.map(|body| Tracked { body, record })
+}
+
+fn line(origin: &Origin, head: &Parts) -> Line {
+    Line {
+        source: origin.source,
+        method: head.method.clone(),
+        host: request_host(head).unwrap_or_default().into_owned(),
+        path: head.uri.path().to_owned(),
+        version: head.version,
+        endpoint: None,
+        reason: None,
+        extra: Vec::new(),
+    }
+}
+
+async fn walk(origin: &Origin, mut head: Parts, body: Incoming, record: &mut Record) -> Response<Body> {
+    let refuse = |record: &mut Record, status, reason: &str| {
+        record.because(reason);
+        reply::for_status(status)
+    };
+    let snapshot = origin.worker.snapshot();
+    let listener = {
+        let host = match request_host(&head) {
+            Ok(host) => host,
+            Err(reason) => return refuse(record, StatusCode::BAD_REQUEST, reason),
+        };
+        let bind = snapshot.binds.get(&*origin.bind_key);
+        bind.and_then(|b| b.listeners.matching(&host).next()).map(Arc::clone)
+    };
+    let Some(listener) = listener else {
+        return refuse(record, StatusCode::NOT_FOUND, "no listener matches the host");
+    };
+    record.listener = Some(Arc::clone(&listener));
+    if head.method == Method::CONNECT || !head.uri.path().starts_with('/') && head.uri.path() != "*" {
+        return refuse(record, StatusCode::BAD_REQUEST, "request target is not supported");
+    }
+
+    let mut context = RequestContext::new(origin.source, "http", origin.port);
+    let mut passed = Passed::new();
+    if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed).await {
+        return answered(answer, record, &passed, &context);
+    }
+    let route = {
+        let host = request_host(&head).unwrap_or_default();
+        let uri = &head.uri;
+        listener.router.find(&host, uri.path(), uri.query(), &head.method, &head.headers).map(Arc::clone)
+    };
+    let Some(route) = route else {
+        let mut response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
+        back(&mut response, &passed, &context);
+        return response;
+    };
+    record.route = Some(Arc::clone(&route));
+    context.matched_prefix = route.matched_prefix.clone();
+    if let Err(answer) = pass(&route.policies, &mut head, &mut context, &mut passed).await {
+        return answered(answer, record, &passed, &context);
+    }
+    let mut response = match choose(&snapshot, &route, &origin.worker) {
+        Ok((share, backend)) => {
+            for chain in [&share.policies, &backend.policies] {
+                if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed).await {
+                    return answered(answer, record, &passed, &context);
+                }
+            }
+            match send(origin, backend, head, body, &context, &passed, record).await {
+                Ok(response) => response,
+                Err(error) => failed(&error, record),
+            }
+        }
+        Err(reason) => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, reason),
+    };
+    back(&mut response, &passed, &context);
+    response
+}
+
+/// Walks one chain, and notes it for the way back.
+#[allow(clippy::result_large_err, reason = "moved once, to the caller")]
+async fn pass(
+    chain: &Arc<Chain>,
+    head: &mut Parts,
+    context: &mut RequestContext,
+    passed: &mut Passed,
+) -> Result<(), Reply> {
+    if chain.is_empty() {
+        return Ok(());
+    }
+    passed.push(Arc::clone(chain));
+    chain.on_request(head, context).await
+}
+
+/// A policy's answer, on its way back through the policies before it.
+fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &RequestContext) -> Response<Body> {
+    record.because(answer.reason.to_string());
+    let mut response = answer.response.map(Body::from);
+    back(&mut response, passed, context);
+    response
+}
+
+fn back(response: &mut Response<Body>, passed: &Passed, context: &RequestContext) {
+    if passed.is_empty() {
+        return;
+    }
+    let (mut head, body) = std::mem::take(response).into_parts();
+    for chain in passed.iter().rev() {
+        chain.on_response(&mut head, context);
+    }
+    *response = Response::from_parts(head, body);
+}
+
+fn failed(error: &Error, record: &mut Record) -> Response<Body> {
+    tracing::debug!(%error, blame = ?error.blame(), "request failed");
+    record.because(error.reason());
+    if let Some(line) = &mut record.line {
+        line.extra.push(("error", error.to_string()));
+    }
+    reply::for_status(error.status())
+}
+
+/// A backend by weight.
+fn choose<'a>(
+    snapshot: &'a Snapshot,
+    route: &'a Route,
+    worker: &Worker,
+) -> Result<(&'a WeightedBackend, &'a Arc<Backend>), &'static str> {
+    let mut draw = match route.total_weight {
+        0 => return Err("the route has no backend"),
+        total => worker.random_below(total),
+    };
+    for share in &route.backends {
+        let weight = u64::from(share.weight);
+        if draw < weight {
+            let key = share.backend.as_ref().ok_or("the backend reference is invalid")?;
+            return snapshot.backends.get(key).map(|b| (share, b)).ok_or("the backend does not exist");
+        }
+        draw -= weight;
+    }
+    Err("the route has no backend")
+}
+
+async fn send(
+    origin: &Origin,
+    backend: &Backend,
+    mut head: Parts,
+    body: Incoming,
+    context: &RequestContext,
+    passed: &Passed,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    match &backend.kind {
+        BackendKind::Cluster(cluster) => {
+            if let Some(credentials) = &context.credentials
+                && passed.iter().any(|c| c.passthrough())
+            {
+                head.headers.insert(header::AUTHORIZATION, credentials.clone());
+            }
+            let mut endpoint = None;
+            let result = forward(&origin.worker, cluster, head, body, &mut endpoint).await;
+            if let Some(line) = &mut record.line {
+                line.endpoint = endpoint;
+            }
+            result
+        }
+        BackendKind::Protocol(protocol) => {
+            let request =
+                BackendRequest { head, body, context: context.clone(), policies: passed.iter().cloned().collect() };
+            let answer = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await?;
+            if let Some(line) = &mut record.line {
+                line.extra.extend(answer.log);
+            }
+            Ok(answer.response)
+        }
+        BackendKind::Broken(reason) => Err(Error::Protocol {
+            blame: agentgateway_upstream::Blame::Gateway,
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            reason: "backend_invalid",
+            message: reason.to_string().into(),
+        }),
+    }
+}
+
+/// The host of a request, lower case, without port and trailing dot.
+fn request_host(head: &Parts) -> Result<Cow<'_, str>, &'static str> {
+    let authority = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => {
+            let mut hosts = head.headers.get_all(header::HOST).iter();
+            match (hosts.next(), hosts.next(), head.version) {
+                (Some(host), None, _) => host.to_str().map_err(|_| "Host is not valid")?,
+                (None, None, Version::HTTP_10) => "",
+                (None, ..) => return Err("Host is missing"),
+                (Some(_), Some(_), _) => return Err("Host is there twice"),
+            }
+        }
+    };
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    if host.contains(['@', '/', '\\', ' ']) {
+        return Err("Host is not valid");
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Ok(Cow::Owned(host.to_ascii_lowercase()))
+    } else {
+        Ok(Cow::Borrowed(host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(request: http::request::Builder) -> Result<String, &'static str> {
+        let (parts, ()) = request.body(()).expect("request").into_parts();
+        request_host(&parts).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn host_is_normalised() {
+        assert_eq!(host(Request::get("/").header("host", "A.Example.COM:80")), Ok("a.example.com".into()));
+        assert_eq!(host(Request::get("/").header("host", "a.example.")), Ok("a.example".into()));
+        assert_eq!(host(Request::get("/").header("host", "[::1]:80")), Ok("[::1]".into()));
+        assert_eq!(host(Request::get("http://b:1/").header("host", "a")), Ok("b".into()));
+    }
+
+    #[test]
+    fn ambiguous_hosts_are_refused() {
+        assert!(host(Request::get("/")).is_err());
+        assert!(host(Request::get("/").header("host", "a").header("host", "b")).is_err());
+        assert!(host(Request::get("/").header("host", "a@b")).is_err());
+        assert_eq!(host(Request::get("/").version(Version::HTTP_10)), Ok(String::new()));
+    }
+}

@@ -1,0 +1,120 @@
+//! A response body that tells when it ends: for the metrics and the access log, without a box.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use agentgateway_telemetry::access_log::Entry;
+use agentgateway_upstream::{Body, BoxError};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::snapshot::{Listener, Route};
+use crate::worker::Worker;
+
+/// What is remembered of a request until its response has been sent.
+pub(crate) struct Record {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) start: Instant,
+    pub(crate) listener: Option<Arc<Listener>>,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) status: u16,
+    pub(crate) bytes: u64,
+    /// Only when the access log is on.
+    pub(crate) line: Option<Box<Line>>,
+}
+
+/// What only the access log wants to know.
+pub(crate) struct Line {
+    pub(crate) source: std::net::SocketAddr,
+    pub(crate) method: http::Method,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) version: http::Version,
+    pub(crate) endpoint: Option<std::net::SocketAddr>,
+    pub(crate) reason: Option<String>,
+    pub(crate) extra: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    /// Sets the reason where a line is written.
+    pub(crate) fn because(&mut self, reason: impl Into<String>) {
+        if let Some(line) = &mut self.line {
+            line.reason = Some(reason.into());
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.start.elapsed();
+        match (&self.route, &self.listener) {
+            (Some(route), _) => route.metrics.responses.count(self.status),
+            (None, Some(listener)) => listener.metrics.unmatched.count(self.status),
+            (None, None) => {}
+        }
+        if let Some(listener) = &self.listener {
+            listener.metrics.duration.observe(duration);
+        }
+        if let (Some(line), Some(log)) = (&self.line, &self.worker.access_log) {
+            log.write(&Entry {
+                listener: self.listener.as_ref().map_or("", |l| &l.printed),
+                route: self.route.as_ref().map_or("", |r| &r.printed),
+                source: line.source,
+                method: line.method.as_str(),
+                host: &line.host,
+                path: &line.path,
+                version: version(line.version),
+                status: self.status,
+                duration,
+                bytes: self.bytes,
+                endpoint: line.endpoint,
+                reason: line.reason.as_deref(),
+                extra: &line.extra,
+            });
+        }
+    }
+}
+
+fn version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_09 | http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// A response body with the record of its request.
+pub(crate) struct Tracked {
+    pub(crate) body: Body,
+    pub(crate) record: Record,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.record.bytes += data.len() as u64;
+                }
+            }
+            Some(Err(error)) => self.record.because(format!("response_broken: {error}")),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
