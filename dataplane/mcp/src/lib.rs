@@ -38,6 +38,8 @@ mod stream;
 mod table;
 mod target;
 mod token;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use backend::McpFactory;

@@ -9,7 +9,6 @@ pub(crate) mod stdio;
 use std::sync::Arc;
 
 use crate::capabilities::Features;
-use crate::protocol::Version;
 
 /// Cheap to clone; any thread may use it.
 #[derive(Debug, Clone)]
@@ -34,14 +33,6 @@ impl Link {
             Self::Http(link) => link.features,
             Self::Sse(link) => link.features,
             Self::Stdio(link) => link.features,
-        }
-    }
-
-    pub(crate) fn version(&self) -> Version {
-        match self {
-            Self::Http(link) => link.version,
-            Self::Sse(link) => link.version,
-            Self::Stdio(link) => link.version,
         }
     }
 

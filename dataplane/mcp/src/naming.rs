@@ -146,9 +146,11 @@ mod tests {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             if let Ok(naming) = Naming::new(&names) {
                 for at in 0..names.len() {
-                    prop_assert_eq!(naming.split_name(&naming.name(at, &own)), Some((at, own.as_str())));
+                    let name = naming.name(at, &own);
+                    prop_assert_eq!(naming.split_name(&name), Some((at, own.as_str())));
                     let uri = format!("file:///{own}");
-                    prop_assert_eq!(naming.split_uri(&naming.uri(at, &uri)), Some((at, uri.as_str())));
+                    let federated = naming.uri(at, &uri);
+                    prop_assert_eq!(naming.split_uri(&federated), Some((at, uri.as_str())));
                 }
             }
         }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
-use crate::capabilities::{Features, Handshake};
+use crate::capabilities::Handshake;
 use crate::fault::Fault;
 use crate::identity::Identity;
 use crate::jsonrpc;
@@ -260,11 +260,6 @@ impl Slot {
             SlotState::Ready(link) if link.is_alive() => Some(link.clone()),
             _ => None,
         }
-    }
-
-    /// What the target can do, as far as known.
-    pub(crate) fn features(&self) -> Option<Features> {
-        self.ready().map(|link| link.features())
     }
 
     /// Forgets a link that turned out to be of no use, unless it was replaced already.

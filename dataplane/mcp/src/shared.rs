@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use agentgateway_pipeline::Worker;
+use agentgateway_pipeline::worker::Worker;
 use agentgateway_upstream::Upstream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;

@@ -216,8 +216,7 @@ async fn end(child: &mut Child, group: Option<Pid>) -> Option<ExitStatus> {
     for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
         if let (Some(signal), Some(group)) = (signal, group) {
             by_itself = false;
-            // An error means that the group is gone already.
-            drop(killpg(group, signal));
+            signal_group(group, signal);
         }
         if let Ok(Ok(exited)) = tokio::time::timeout(PROCESS_EXIT, child.wait()).await {
             status = Some(exited);
@@ -226,9 +225,16 @@ async fn end(child: &mut Child, group: Option<Pid>) -> Option<ExitStatus> {
     }
     // The leader is gone; package runners leave children behind that do not notice.
     if let Some(group) = group {
-        drop(killpg(group, Signal::SIGKILL));
+        signal_group(group, Signal::SIGKILL);
     }
     status.filter(|_| by_itself)
+}
+
+fn signal_group(group: Pid, signal: Signal) {
+    if let Err(error) = killpg(group, signal) {
+        // Most likely it is gone already.
+        tracing::trace!(%group, %signal, %error, "a process group was not signalled");
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use crate::capabilities::{Features, Handshake};
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc::Envelope;
 use crate::limits;
-use crate::protocol::Version;
 use crate::session::Session;
 use crate::shared::Io;
 use crate::sse::{Decoder, Event};
@@ -29,7 +28,6 @@ use crate::target::{HttpServer, Target};
 #[derive(Debug)]
 pub(crate) struct SseLink {
     pub(crate) peer: Arc<Peer>,
-    pub(crate) version: Version,
     pub(crate) features: Features,
     picked: Picked,
     messages: PathAndQuery,
@@ -85,12 +83,11 @@ impl SseLink {
         };
         let reader = tokio::task::spawn_local(reader.run(events)).abort_handle();
         // From here on the link owns the reader, also when the handshake fails or is given up.
-        let mut link = Self { peer, version: Version::LATEST, features: Features(0), picked, messages, reader };
+        let mut link = Self { peer, features: Features(0), picked, messages, reader };
         let handshake = {
             let send = |message: String| link.post(io, target, forwarded, Bytes::from(message), io.shared.limits.http_handshake);
             handshake(target, &link.peer, session, send).await?
         };
-        link.version = handshake.version;
         link.features = handshake.features;
         Ok((link, handshake))
     }

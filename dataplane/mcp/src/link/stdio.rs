@@ -11,7 +11,6 @@ use crate::capabilities::{Features, Handshake};
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc::Envelope;
 use crate::limits;
-use crate::protocol::Version;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::target::{Command, Target};
@@ -20,7 +19,6 @@ use crate::target::{Command, Target};
 #[derive(Debug)]
 pub(crate) struct StdioLink {
     pub(crate) peer: Arc<Peer>,
-    pub(crate) version: Version,
     pub(crate) features: Features,
     input: Input,
 }
@@ -83,7 +81,7 @@ impl StdioLink {
             async { sent }
         })
         .await?;
-        Ok((Self { peer, version: handshake.version, features: handshake.features, input }, handshake))
+        Ok((Self { peer, features: handshake.features, input }, handshake))
     }
 
     /// Sends a request; the ticket gives its answer.
