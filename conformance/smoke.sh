@@ -95,7 +95,7 @@ kube "$one" -n smoke logs deployment/everything | grep -q 'listening on port 300
 "$testcluster" logs "$one" kubelet | grep -q 'Started kubelet' || fail "no log of the kubelet"
 
 say "port-forward"
-kube "$one" -n smoke port-forward --address 127.0.0.1 deployment/echo :80 >"$work/forward" & forward=$!
+kube "$one" -n smoke port-forward --address 127.0.0.1 deployment/echo :80 >"$work/forward" 2>"$work/forward-errors" & forward=$!
 for _ in $(seq 100); do
   port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$work/forward")
   [ -z "$port" ] || break

@@ -39,6 +39,9 @@ func claim(name, buildDirectory string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	if shared := netip.MustParsePrefix(bridgeNetwork); slices.ContainsFunc(foreign, shared.Overlaps) {
+		return nil, fmt.Errorf("this machine uses %s, which the nodes of clusters need", bridgeNetwork)
+	}
 	index, err := freeIndex(used, foreign)
 	if err != nil {
 		return nil, err

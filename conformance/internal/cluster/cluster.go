@@ -40,6 +40,9 @@ type Cluster struct {
 	Components map[string]process.ID `json:"components"`
 	// Images are the loaded archives: the digest of each, and the names of its images.
 	Images map[string]string `json:"images"`
+
+	// watched are the components that must not end while `up` waits for something.
+	watched []string
 }
 
 // BuildDirectory is the folder build/ that the running program lies in (as build/bin/testcluster).

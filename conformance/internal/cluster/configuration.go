@@ -27,11 +27,19 @@ func (c *Cluster) writeConfiguration() error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		if err := writeChanged(path, content, 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeChanged leaves a file alone that has the content already: kube-proxy ends when its own is touched.
+func writeChanged(path, content string, mode os.FileMode) error {
+	if present, err := os.ReadFile(path); err == nil && string(present) == content {
+		return nil
+	}
+	return os.WriteFile(path, []byte(content), mode)
 }
 
 // Without CAP_SYS_RESOURCE a lower oom_score_adj is refused and runc ends with "can't get final child's PID from pipe".

@@ -84,7 +84,7 @@ contexts:
     user: %[1]s
 current-context: %[1]s
 `, c.Name, c.server(), encode(authority.CertificatePEM()), encode(certificate), encode(key))
-	return os.WriteFile(path, []byte(text), 0o600)
+	return writeChanged(path, text, 0o600)
 }
 
 func encode(content []byte) string { return base64.StdEncoding.EncodeToString(content) }

@@ -151,6 +151,7 @@ func (c *Cluster) startNode() error {
 // ensure starts the programs that do not run.
 func (c *Cluster) ensure(names ...string) error {
 	for _, name := range names {
+		c.watched = append(c.watched, name)
 		if c.Components[name].Alive() {
 			continue
 		}
@@ -175,8 +176,8 @@ func (c *Cluster) wait(ctx context.Context, what string, check func(context.Cont
 		if err == nil {
 			return nil
 		}
-		for name, id := range c.Components {
-			if !id.Alive() {
+		for _, name := range c.watched {
+			if !c.Components[name].Alive() {
 				return fmt.Errorf("%s ended while waiting for %s%s", name, what, c.lastLines(name))
 			}
 		}
