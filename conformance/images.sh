@@ -33,7 +33,7 @@ made() { echo "$sum" >"$stage/$1.sum"; }
 
 mcp_everything() {
   local pins=$here/images/mcp-everything work=$stage/mcp-everything
-  if fresh mcp-everything "$0" "$testcluster" "$pins/package.json" "$pins/package-lock.json" "$(node --version)"; then return; fi
+  if fresh mcp-everything "$0" "$here/internal/image/"[a-z]*.go "$pins/package.json" "$pins/package-lock.json" "$(node --version)"; then return; fi
   echo "conformance: image mcp-everything ..."
   rm -rf "$work" && mkdir "$work" && cp "$pins"/package*.json "$pins/.npmrc" "$work"
   (cd "$work" && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error)
@@ -52,7 +52,7 @@ python_mcp() {
   program=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
   library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
   version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  if fresh python-mcp "$0" "$testcluster" "$pins/requirements.txt" "$(python3 -VV)" "$program"; then return; fi
+  if fresh python-mcp "$0" "$here/internal/image/"[a-z]*.go "$pins/requirements.txt" "$(python3 -VV)" "$program"; then return; fi
   echo "conformance: image python-mcp ..."
   rm -rf "$work" && mkdir -p "$work/python$version"
   tar -C "$library" --exclude=./site-packages --exclude=./dist-packages --exclude=__pycache__ --exclude=./test --exclude=tests \

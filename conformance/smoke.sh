@@ -9,6 +9,11 @@ one=smoke-$$-a two=smoke-$$-b
 work=$(mktemp -d)
 forward=
 
+command -v curl >/dev/null || { echo "conformance/smoke.sh: missing: curl (apt-get install -y curl)" >&2; exit 1; }
+for file in bin/testcluster bin/kube images/echo-basic.tar images/mcp-everything.tar images/python-mcp.tar; do
+  [ -f "$build/$file" ] || { echo "conformance/smoke.sh: missing: $build/$file (conformance/build.sh, conformance/images.sh)" >&2; exit 1; }
+done
+
 begin=$(date +%s%N)
 say() {
   local tenths=$((($(date +%s%N) - begin) / 100000000))
@@ -123,6 +128,17 @@ say "a program that dies is started again"
 curl -fsS --noproxy '*' --max-time 5 "http://$address/" >/dev/null || fail "traffic stops without an API server"
 "$testcluster" up "$one" >/dev/null
 kube "$one" -n smoke get pod client >/dev/null || fail "pods are lost"
+
+say "a container that dies is started again"
+"$testcluster" kill "$one" smoke client client
+for _ in $(seq 100); do
+  restarts=$(kube "$one" -n smoke get pod client -o 'jsonpath={.status.containerStatuses[0].restartCount}')
+  [ "$restarts" = 0 ] || break
+  sleep 0.1
+done
+[ "$restarts" = 1 ] || fail "restarts of a killed container: $restarts"
+kube "$one" -n smoke wait --for condition=Ready pod/client --timeout 60s >/dev/null
+"$testcluster" kill "$one" smoke client nobody 2>/dev/null && fail "a container that is not there was killed"
 
 say "Gateway API CRDs"
 kube "$two" apply --server-side -f "$build/crds/experimental" >/dev/null

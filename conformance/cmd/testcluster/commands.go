@@ -144,6 +144,14 @@ func stop(_ context.Context, arguments []string) error {
 	return c.Stop(rest[0])
 }
 
+func killContainer(ctx context.Context, arguments []string) error {
+	c, rest, err := open("kill", arguments, 4, 4)
+	if err != nil {
+		return err
+	}
+	return c.KillContainer(ctx, rest[0], rest[1], rest[2])
+}
+
 func execute(_ context.Context, arguments []string) error {
 	if len(arguments) < 2 {
 		return errUsage

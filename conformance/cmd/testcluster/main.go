@@ -36,6 +36,7 @@ var subcommands = []struct {
 	{"images", subcommand{"NAME", "list the images of a cluster", images}},
 	{"logs", subcommand{"NAME COMPONENT", "print the log of etcd, kube-apiserver, kubelet, containerd, ...", logs}},
 	{"stop", subcommand{"NAME COMPONENT", "kill one program as if it had crashed; `up` starts it again", stop}},
+	{"kill", subcommand{"NAME NAMESPACE POD CONTAINER", "SIGKILL a container's first process, as a crash would", killContainer}},
 	{"exec", subcommand{"NAME COMMAND [ARGUMENT...]", "run a command on the node, in its namespaces", execute}},
 	{"image", subcommand{"--name NAME[,NAME...] -o OUT.tar ...", "make an image without an engine; image --help lists the rest", makeImage}},
 }
