@@ -6,91 +6,91 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 /// Ports, as Gateway API users know them from kgateway.
-pub const XDS_PORT: u16 = 9978;
+pub(crate) const XDS_PORT: u16 = 9978;
 const HEALTH_PORT: u16 = 9093;
 const METRICS_PORT: u16 = 9092;
 
 /// Programs agentgateway proxies from Gateway API resources: of a Kubernetes cluster, or of a folder.
 #[derive(Debug, Parser)]
 #[command(name = "agentgateway-controlplane", version)]
-pub struct Args {
+pub(crate) struct Args {
     /// Read resources from the YAML files of this folder instead of a Kubernetes cluster, and follow its changes.
     #[arg(long, env = "MANIFESTS", value_name = "DIR")]
-    pub manifests: Option<PathBuf>,
+    pub(crate) manifests: Option<PathBuf>,
 
     /// With --manifests: file that the token for proxies is written to, for its owner alone.
     #[arg(long, env = "XDS_TOKEN_FILE", value_name = "FILE", default_value = ".agentgateway/xds-token")]
-    pub token_file: PathBuf,
+    pub(crate) token_file: PathBuf,
 
     /// Address of the discovery server; with --manifests it must be a loopback address, and is by default.
     #[arg(long, env = "XDS_ADDRESS", value_name = "ADDRESS")]
-    pub xds_address: Option<SocketAddr>,
+    pub(crate) xds_address: Option<SocketAddr>,
 
     /// Address of /readyz and /healthz.
     #[arg(long, env = "HEALTH_ADDRESS", value_name = "ADDRESS")]
-    pub health_address: Option<SocketAddr>,
+    pub(crate) health_address: Option<SocketAddr>,
 
     /// Address of /metrics.
     #[arg(long, env = "METRICS_ADDRESS", value_name = "ADDRESS")]
-    pub metrics_address: Option<SocketAddr>,
+    pub(crate) metrics_address: Option<SocketAddr>,
 
     /// Filter of the logs, as "info" or "info,agentgateway_controlplane=debug".
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "FILTER")]
-    pub log_level: String,
+    pub(crate) log_level: String,
 
     /// Form of the logs.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     /// Settings for a cluster.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub(crate) cluster: ClusterArgs,
 }
 
 /// What only a control plane in a cluster needs.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Kubernetes")]
-pub struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// Name of this pod; the leader is known by it.
     #[arg(long, env = "POD_NAME", default_value = "agentgateway-controlplane")]
-    pub pod_name: String,
+    pub(crate) pod_name: String,
 
     /// Namespace of this pod: its Lease, CA and discovery Service are there.
     #[arg(long, env = "POD_NAMESPACE", default_value = "agentgateway-system")]
-    pub namespace: String,
+    pub(crate) namespace: String,
 
     /// Name of the Service through which proxies reach the discovery server.
     #[arg(long, env = "SERVICE_NAME", default_value = "agentgateway-controlplane")]
-    pub service_name: String,
+    pub(crate) service_name: String,
 
     /// Port of that Service.
     #[arg(long, env = "SERVICE_PORT_XDS", default_value_t = XDS_PORT)]
-    pub service_port: u16,
+    pub(crate) service_port: u16,
 
     /// DNS domain of the cluster.
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
-    pub cluster_domain: String,
+    pub(crate) cluster_domain: String,
 
     /// Where proxies reach the discovery server, when not through that Service: "https://host:port".
     #[arg(long, env = "PROXY_XDS_ADDRESS", value_name = "URL")]
-    pub proxy_xds_address: Option<String>,
+    pub(crate) proxy_xds_address: Option<String>,
 
     /// Image of the proxy.
     #[arg(long, env = "PROXY_IMAGE", default_value = concat!("agentgateway:", env!("CARGO_PKG_VERSION")))]
-    pub proxy_image: String,
+    pub(crate) proxy_image: String,
 
     /// When a node pulls that image: Always, IfNotPresent or Never.
     #[arg(long, env = "PROXY_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
-    pub proxy_image_pull_policy: String,
+    pub(crate) proxy_image_pull_policy: String,
 
     /// Log filter of the proxies.
     #[arg(long, env = "PROXY_LOG_LEVEL", default_value = "info")]
-    pub proxy_log_level: String,
+    pub(crate) proxy_log_level: String,
 }
 
 /// Form of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -100,11 +100,11 @@ pub enum LogFormat {
 /// A combination of options that cannot work.
 #[derive(Debug, thiserror::Error)]
 #[error("--xds-address {0} is not a loopback address: with --manifests the discovery server speaks without TLS")]
-pub struct NotLoopback(SocketAddr);
+pub(crate) struct NotLoopback(SocketAddr);
 
 impl Args {
     /// Address of the discovery server.
-    pub fn xds_address(&self) -> Result<SocketAddr, NotLoopback> {
+    pub(crate) fn xds_address(&self) -> Result<SocketAddr, NotLoopback> {
         let address = self.xds_address.unwrap_or_else(|| self.default_address(XDS_PORT));
         if self.manifests.is_some() && !address.ip().is_loopback() {
             return Err(NotLoopback(address));
@@ -113,12 +113,12 @@ impl Args {
     }
 
     /// Address of /readyz and /healthz.
-    pub fn health_address(&self) -> SocketAddr {
+    pub(crate) fn health_address(&self) -> SocketAddr {
         self.health_address.unwrap_or_else(|| self.default_address(HEALTH_PORT))
     }
 
     /// Address of /metrics.
-    pub fn metrics_address(&self) -> SocketAddr {
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
         self.metrics_address.unwrap_or_else(|| self.default_address(METRICS_PORT))
     }
 

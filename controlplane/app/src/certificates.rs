@@ -19,13 +19,13 @@ const CA_REPLACE_AFTER: Duration = DAY.saturating_mul(240);
 const CA_ANNOUNCE: Duration = DAY;
 const SERVING_LIFE: Duration = DAY.saturating_mul(30);
 /// Age at which a serving certificate is made anew.
-pub const SERVING_REPLACE_AFTER: Duration = DAY.saturating_mul(10);
+pub(crate) const SERVING_REPLACE_AFTER: Duration = DAY.saturating_mul(10);
 /// Clocks of a cluster may differ by this much.
 const SKEW: Duration = Duration::from_secs(60 * 60);
 
 /// Why a CA cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// A certificate or key could not be made or read.
     #[error("cannot make a certificate: {0}")]
     Generate(#[from] rcgen::Error),
@@ -39,13 +39,13 @@ pub enum CertificateError {
 
 /// One CA.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Authority {
+pub(crate) struct Authority {
     /// Certificate, PEM.
-    pub certificate: String,
+    pub(crate) certificate: String,
     /// Private key, PEM.
-    pub key: String,
+    pub(crate) key: String,
     /// Seconds since the epoch.
-    pub created: u64,
+    pub(crate) created: u64,
 }
 
 // The key must never reach a log.
@@ -57,13 +57,13 @@ impl std::fmt::Debug for Authority {
 
 /// The CA in use, the one to come and the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authorities {
+pub(crate) struct Authorities {
     /// Signs.
-    pub active: Authority,
+    pub(crate) active: Authority,
     /// Trusted already, signs soon.
-    pub next: Option<Authority>,
+    pub(crate) next: Option<Authority>,
     /// Trusted still, PEM, and when it was made.
-    pub previous: Option<(String, u64)>,
+    pub(crate) previous: Option<(String, u64)>,
 }
 
 impl Authority {
@@ -75,7 +75,7 @@ impl Authority {
     }
 
     /// A certificate for a server of these names.
-    pub fn serving(
+    pub(crate) fn serving(
         &self,
         names: &[String],
         now: SystemTime,
@@ -90,10 +90,8 @@ impl Authority {
         params.not_after = (now + SERVING_LIFE).into();
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &issuer)?.pem();
-        let chain = [certificate.as_bytes()]
-            .into_iter()
-            .map(CertificateDer::from_pem_slice)
-            .collect::<Result<Vec<_>, _>>()?;
+        let chain =
+            [certificate.as_bytes()].into_iter().map(CertificateDer::from_pem_slice).collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?;
         let key = rustls::crypto::ring::sign::any_supported_type(&key)?;
         Ok(rustls::sign::CertifiedKey::new(chain, key))
@@ -102,12 +100,12 @@ impl Authority {
 
 impl Authorities {
     /// The first CA.
-    pub fn new(now: SystemTime) -> Result<Authorities, CertificateError> {
+    pub(crate) fn new(now: SystemTime) -> Result<Authorities, CertificateError> {
         Ok(Authorities { active: Authority::new(now)?, next: None, previous: None })
     }
 
     /// The step that is due, if one is.
-    pub fn advance(&self, now: SystemTime) -> Result<Option<Authorities>, CertificateError> {
+    pub(crate) fn advance(&self, now: SystemTime) -> Result<Option<Authorities>, CertificateError> {
         let age = |created: u64| Duration::from_secs(seconds(now).saturating_sub(created));
         if let Some(next) = &self.next {
             if age(next.created) < CA_ANNOUNCE {
@@ -129,7 +127,7 @@ impl Authorities {
     }
 
     /// All certificates that proxies are to trust, PEM.
-    pub fn bundle(&self) -> String {
+    pub(crate) fn bundle(&self) -> String {
         let next = self.next.as_ref().map(|next| next.certificate.as_str());
         let previous = self.previous.as_ref().map(|(certificate, _)| certificate.as_str());
         [Some(self.active.certificate.as_str()), next, previous].into_iter().flatten().collect()
@@ -168,8 +166,9 @@ mod tests {
             roots.add(certificate.expect("PEM")).expect("a CA");
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier =
-            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().expect("verifier");
+        let verifier = rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+            .build()
+            .expect("verifier");
         let name = rustls::pki_types::ServerName::try_from(name.to_owned()).expect("name");
         let at = rustls::pki_types::UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).expect("time"));
         use rustls::client::danger::ServerCertVerifier;

@@ -22,23 +22,23 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the port. Connections wait in the kernel's queue until [`Port::serve`].
-pub async fn open(address: SocketAddr) -> io::Result<Port> {
+pub(crate) async fn open(address: SocketAddr) -> io::Result<Port> {
     Ok(Port { listener: TcpListener::bind(address).await? })
 }
 
 /// An open port.
-pub struct Port {
+pub(crate) struct Port {
     listener: TcpListener,
 }
 
 impl Port {
     /// The address bound, with the port that the kernel chose for 0.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Serves until `shutdown` is ready and the streams have ended.
-    pub async fn serve(
+    pub(crate) async fn serve(
         self,
         discovery: Discovery,
         tls: Option<TlsAcceptor>,

@@ -20,24 +20,24 @@ const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An answer of one of these servers.
-pub struct Page {
+pub(crate) struct Page {
     /// Status code.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Media type of the body.
-    pub content_type: &'static str,
+    pub(crate) content_type: &'static str,
     /// The body.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Page {
     /// Plain text.
-    pub fn text(status: StatusCode, body: impl Into<String>) -> Page {
+    pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Page {
         Page { status, content_type: "text/plain; charset=utf-8", body: body.into() }
     }
 }
 
 /// Opens the port and serves `pages`, a function from path to answer, until the process ends.
-pub async fn serve(
+pub(crate) async fn serve(
     address: SocketAddr,
     pages: impl Fn(&str) -> Page + Send + Sync + 'static,
 ) -> std::io::Result<SocketAddr> {
@@ -65,7 +65,9 @@ async fn accept(listener: TcpListener, pages: Arc<impl Fn(&str) -> Page + Send +
                 async move {
                     let mut response = Response::new(Full::new(Bytes::from(page.body)));
                     *response.status_mut() = page.status;
-                    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(page.content_type));
+                    response
+                        .headers_mut()
+                        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(page.content_type));
                     Ok::<_, Infallible>(response)
                 }
             });

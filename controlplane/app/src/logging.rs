@@ -5,7 +5,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::LogFormat;
 
 /// Starts logging for the whole process.
-pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+pub(crate) fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

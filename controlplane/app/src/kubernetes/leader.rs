@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Name of the Lease.
-pub const LEASE: &str = "agentgateway-controlplane";
+pub(crate) const LEASE: &str = "agentgateway-controlplane";
 /// A leader that was killed is replaced after this time and one retry.
 const DURATION: Duration = Duration::from_secs(8);
 /// A leader that could not renew for this time steps down, well before another may step up.
@@ -40,11 +40,8 @@ enum Decision {
 impl Observed {
     fn decide(&mut self, lease: &LeaseSpec, me: &str, now: Instant) -> Decision {
         if self.since.is_none() || self.holder != lease.holder_identity || self.renewed != lease.renew_time {
-            *self = Observed {
-                holder: lease.holder_identity.clone(),
-                renewed: lease.renew_time.clone(),
-                since: Some(now),
-            };
+            *self =
+                Observed { holder: lease.holder_identity.clone(), renewed: lease.renew_time.clone(), since: Some(now) };
         }
         match lease.holder_identity.as_deref() {
             Some(holder) if holder == me => Decision::Renew,
@@ -60,7 +57,7 @@ impl Observed {
 }
 
 /// Takes part in the election until `stop` is ready; then gives the lease back.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     namespace: &str,
     me: String,

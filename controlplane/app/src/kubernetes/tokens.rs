@@ -14,7 +14,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 
 /// Audience of the tokens: a token for anything else is of no use here, and these are of no use elsewhere.
-pub const AUDIENCE: &str = "agentgateway.kgateway.dev/xds";
+pub(crate) const AUDIENCE: &str = "agentgateway.kgateway.dev/xds";
 /// A token is reviewed again after this time, as long as there is an API server to ask.
 const REVIEW_AGAIN: Duration = Duration::from_secs(60);
 /// Longest time that a token whose end is not known is remembered.
@@ -27,19 +27,19 @@ const MAX_TOKENS: usize = 10_000;
 
 /// Reviews tokens: the API server, or a test.
 #[tonic::async_trait]
-pub trait Reviewer: Send + Sync + 'static {
+pub(crate) trait Reviewer: Send + Sync + 'static {
     /// The ServiceAccount ("namespace/name") that the token belongs to.
     async fn review(&self, token: &str) -> Result<String, Refusal>;
 }
 
 /// The API server as reviewer.
-pub struct ApiServer {
+pub(crate) struct ApiServer {
     api: Api<TokenReview>,
 }
 
 impl ApiServer {
     /// Asks through this client.
-    pub fn new(client: Client) -> ApiServer {
+    pub(crate) fn new(client: Client) -> ApiServer {
         ApiServer { api: Api::all(client) }
     }
 }
@@ -49,7 +49,7 @@ impl Reviewer for ApiServer {
     async fn review(&self, token: &str) -> Result<String, Refusal> {
         let review = TokenReview {
             metadata: ObjectMeta::default(),
-            spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![AUDIENCE.to_owned()]) },
+            spec: TokenReviewSpec { token: token.to_owned(), audiences: Some(vec![AUDIENCE.to_owned()]) },
             status: None,
         };
         let parameters = PostParams::default();
@@ -85,7 +85,7 @@ struct Known {
 }
 
 /// Maps tokens to gateways.
-pub struct Tokens<R, L> {
+pub(crate) struct Tokens<R, L> {
     reviewer: R,
     gateway_of: L,
     known: Mutex<HashMap<blake3::Hash, Known>>,
@@ -93,7 +93,7 @@ pub struct Tokens<R, L> {
 
 impl<R: Reviewer, L: Fn(&str) -> Option<String> + Send + Sync + 'static> Tokens<R, L> {
     /// `gateway_of` maps a ServiceAccount to the Gateway whose proxies run as it.
-    pub fn new(reviewer: R, gateway_of: L) -> Self {
+    pub(crate) fn new(reviewer: R, gateway_of: L) -> Self {
         Tokens { reviewer, gateway_of, known: Mutex::default() }
     }
 
