@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
@@ -15,8 +16,11 @@ EVERYTHING = NODE / "node_modules" / ".bin" / "mcp-server-everything"
 
 
 def _program(variable: str, name: str) -> pathlib.Path:
+    if told := os.environ.get(variable):
+        return pathlib.Path(told)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    path = pathlib.Path(os.environ.get(variable, target / "debug" / name))
+    # Builds name their target explicitly, see .cargo/config.toml.
+    path = target / f"{platform.machine()}-unknown-linux-gnu" / "debug" / name
     if not path.exists():
         raise FileNotFoundError(f"{path} is not built; run cargo build, or set {variable}")
     return path

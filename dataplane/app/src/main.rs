@@ -79,16 +79,17 @@ fn validate(path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
+    // Before the file is read, so that no change in between is lost.
+    let watch = cli.file.as_deref().map(FileWatch::new).transpose()?;
     let loaded = cli.file.as_deref().map(agentgateway_config::load).transpose()?;
     let settings = Settings::new(&cli.process, loaded.as_ref().map(|l| &l.process))?;
     logging::init(&settings.log_level, settings.log_format)?;
     process::raise_file_limit();
-    let (source, first): (Source, Option<Vec<Resource>>) = match (cli.file, loaded) {
-        (Some(path), Some(loaded)) => {
+    let (source, first): (Source, Option<Vec<Resource>>) = match (cli.file, loaded, watch) {
+        (Some(path), Some(loaded), Some(watch)) => {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            let watch = FileWatch::new(&path)?;
             (Source::File { path, watch }, Some(loaded.resources))
         }
         _ => (Source::ControlPlane(connect(cli.xds)?), None),
