@@ -13,6 +13,7 @@ use agentgateway_proto::resource::Resource;
 use agentgateway_proto::snapshot::Snapshot;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_proto::key;
+use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
 use agentgateway_types::file::{self, File};
 
@@ -57,6 +58,19 @@ pub(crate) fn make(file: &File, environment: &Environment, report: &mut Report<'
         resources.push(generation);
     }
     Made { resources, files }
+}
+
+/// Whether the router can use the patterns: its bounds are narrower than those of the language.
+fn check_patterns(matched: &v1::RouteMatch) -> Result<(), String> {
+    if let Some(v1::route_match::Path::Regex(pattern)) = &matched.path {
+        PathMatch::Regex(pattern.clone()).check().map_err(|e| e.to_string())?;
+    }
+    for keyed in matched.headers.iter().chain(&matched.query) {
+        if let Some(v1::keyed_match::Value::Regex(pattern)) = &keyed.value {
+            ValueMatch::regex(pattern).map_err(|e| format!("{}: {e}", keyed.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The object that something in the file stands for.
@@ -197,6 +211,9 @@ impl Maker<'_, '_> {
                     continue;
                 }
             };
+            if let Err(message) = check_patterns(&matched) {
+                self.report.error(&at.clone().key("matches").index(i), message);
+            }
             let index = u32::try_from(i).unwrap_or(u32::MAX);
             let prefix = matches!(matched.path, Some(v1::route_match::Path::Prefix(_)));
             self.check_prefix_replacement(policies, prefix, at);

@@ -165,6 +165,7 @@ fn wrong_files_are_refused_with_file_line_column_and_field() {
         (route("name: a/b"), format!("f:5:13: {at}.name: \"a/b\" is not a name: letters, digits, '-', '_' and '.'")),
         (route("matches: [{path: {exact: /a, pathPrefix: /b}}]"), format!("f:5:24: {at}.matches[0].path: exactly one of exact, pathPrefix and regex must be set")),
         (route("matches: [{path: {regex: '(a'}}]"), format!("f:5:32: {at}.matches[0].path.regex: \"(a\" is not a regular expression: error: unclosed group")),
+        (route("matches: [{headers: [{name: a, regex: 'x{1000}{50}'}]}]"), format!("f:5:17: {at}.matches[0]: a: regular expression \"x{{1000}}{{50}}\": Compiled regex exceeds size limit of 262144 bytes.")),
         (backend("weight: 1"), format!("f:6:9: {at}.backends[0]: exactly one of host and mcp must be set")),
         (backend("host: localhost"), format!("f:6:15: {at}.backends[0].host: \"localhost\" is not a host and a port such as example.com:8080")),
         (backend("host: example.com:15000"), format!("f:6:15: {at}.backends[0].host: port 15000 is the proxy's own; a backend on it would publish the proxy's internals")),
@@ -213,7 +214,7 @@ fn every_error_is_reported_at_once_within_a_bound() {
 #[test]
 fn what_is_probably_not_meant_is_a_warning() {
     for (text, warning) in [
-        ("", "f:1:1: no binds: the proxy listens nowhere"),
+        ("{}", "f:1:1: no binds: the proxy listens nowhere"),
         ("binds:\n- port: 1\n", "f:2:3: binds[0]: a bind without listeners: requests get 404"),
         ("binds:\n- port: 1\n  listeners: [{}]\n", "f:3:15: binds[0].listeners[0]: a listener without routes: requests get 404"),
         (

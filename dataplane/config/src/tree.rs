@@ -100,7 +100,7 @@ enum Contents {
     Map { entries: Vec<Entry>, seen: HashMap<String, Position>, key: Option<(String, Position)> },
 }
 
-/// Parses the one document of `text`; an empty one is an empty map.
+/// Parses the one document of `text`. An empty one is refused: it is what a file holds while an editor writes it.
 pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
     let mut parser = Parser::new_from_str(text);
     let mut builder = Builder::default();
@@ -111,12 +111,10 @@ pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
         })?;
         builder.event(event, span.start.into())?;
     }
-    let empty = || Node { position: Position { line: 1, column: 1 }, value: Value::Map(Vec::new()), size: 1, height: 0 };
-    Ok(match builder.root {
-        Some(Node { value: Value::Scalar { text, plain: true }, .. }) if text.is_empty() => empty(),
-        Some(root) => root,
-        None => empty(),
-    })
+    match builder.root {
+        Some(root) if !matches!(&root.value, Value::Scalar { text, plain: true } if text.is_empty()) => Ok(root),
+        _ => Err(Malformed { position: Position { line: 1, column: 1 }, message: "the file is empty".into() }),
+    }
 }
 
 #[derive(Default)]
@@ -289,10 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_document_is_an_empty_map() {
-        for text in ["", "\n", "# a comment\n", "---\n", "~\n"] {
-            let parsed = parse(text);
-            assert!(parsed.is_ok(), "{text:?}");
+    fn an_empty_document_is_an_error() {
+        for text in ["", "\n", "# a comment\n", "---\n"] {
+            assert_eq!(message(text), "1:1: the file is empty", "{text:?}");
         }
     }
 }

@@ -49,6 +49,20 @@ pub enum PathMatch {
     Regex(String),
 }
 
+impl PathMatch {
+    /// Whether a router would take it, without a router.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), CompileError> {
+        match self {
+            PathMatch::Exact(path) | PathMatch::Prefix(path) if path.starts_with('/') => Ok(()),
+            PathMatch::Exact(path) | PathMatch::Prefix(path) => Err(CompileError::Path(path.clone())),
+            PathMatch::Regex(pattern) => anchored(pattern).map(drop),
+        }
+    }
+}
+
 /// How one value must look.
 #[derive(Clone, Debug)]
 pub enum ValueMatch {

@@ -59,15 +59,14 @@ impl<T: Clone> Table<T> {
     }
 
     pub(crate) fn insert(&mut self, matched: Arc<RouteMatch>, precedence: Precedence, target: T) -> Result<(), CompileError> {
+        matched.path.check()?;
         let entry = Entry { precedence, matched: Arc::clone(&matched), target };
         match &matched.path {
             PathMatch::Exact(exact) => {
-                require_slash(exact)?;
                 let bucket = with_entry(self.exact.get(exact.as_str()), entry);
                 self.exact.insert(exact.as_str().into(), bucket);
             }
             PathMatch::Prefix(prefix) => {
-                require_slash(prefix)?;
                 let prefix = path::normalize_prefix(prefix);
                 let known = self.prefixes.get(prefix);
                 if known.is_none() {
@@ -162,10 +161,6 @@ impl<T: Clone> Table<T> {
         }
         None
     }
-}
-
-fn require_slash(path: &str) -> Result<(), CompileError> {
-    if path.starts_with('/') { Ok(()) } else { Err(CompileError::Path(path.to_owned())) }
 }
 
 fn with_entry<T: Clone>(bucket: Option<&Arc<[Entry<T>]>>, entry: Entry<T>) -> Arc<[Entry<T>]> {

@@ -312,6 +312,7 @@ fn route_match(matched: Option<&v1::RouteMatch>) -> Result<RouteMatch, String> {
         Some(Path::Regex(p)) => PathMatch::Regex(p),
         None => PathMatch::Prefix("/".to_owned()),
     };
+    path.check().map_err(|e| e.to_string())?;
     let method = match matched.method.as_str() {
         "" => None,
         m => Some(m.parse().map_err(|_| format!("{m:?} is not an HTTP method"))?),

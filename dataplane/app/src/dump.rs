@@ -1,0 +1,262 @@
+//! The configuration in force as JSON, in the form that users know. No secret is in it: values of headers, the
+//! environment and arguments of commands are left out, since credentials are passed in them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agentgateway_proto::key;
+use agentgateway_proto::resource::Resource;
+use agentgateway_proto::v1;
+use serde_json::{Map, Value, json};
+
+/// All resources as one document.
+pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
+    let mut routes: BTreeMap<&str, Vec<&v1::Route>> = BTreeMap::new();
+    let mut listeners: BTreeMap<&str, Vec<&v1::Listener>> = BTreeMap::new();
+    let mut endpoints: BTreeMap<&str, Vec<&v1::Endpoint>> = BTreeMap::new();
+    for resource in resources {
+        match resource.as_ref() {
+            Resource::Route(r) => routes.entry(&r.listener_key).or_default().push(r),
+            Resource::Listener(l) => listeners.entry(&l.bind_key).or_default().push(l),
+            Resource::Endpoint(e) => endpoints.entry(&e.backend_key).or_default().push(e),
+            _ => {}
+        }
+    }
+    let (mut binds, mut backends, mut policies) = (Vec::new(), Vec::new(), Vec::new());
+    for resource in resources {
+        match resource.as_ref() {
+            Resource::Bind(b) => {
+                let of_bind = listeners.get(b.key.as_str()).map_or(&[][..], Vec::as_slice);
+                binds.push(bind(b, of_bind, &routes));
+            }
+            Resource::Backend(b) => {
+                backends.push(backend(b, endpoints.get(b.key.as_str()).map_or(&[][..], Vec::as_slice)));
+            }
+            Resource::Policy(p) => policies.push(policy(p)),
+            _ => {}
+        }
+    }
+    json!({ "binds": binds, "backends": backends, "policies": policies, "generation": generation })
+}
+
+fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Vec<&v1::Route>>) -> Value {
+    let listeners: Map<String, Value> = listeners
+        .iter()
+        .map(|l| {
+            let printed = key::print_listener(l);
+            let of_listener = routes.get(l.key.as_str()).map_or(&[][..], Vec::as_slice);
+            (printed, listener(l, of_listener))
+        })
+        .collect();
+    let address =
+        if bind.address.contains(':') { format!("[{}]", bind.address) } else { bind.address.clone() };
+    json!({
+        "key": key::print_bind(bind),
+        "address": format!("{address}:{}", bind.port),
+        "listeners": listeners,
+    })
+}
+
+fn listener(listener: &v1::Listener, routes: &[&v1::Route]) -> Value {
+    let routes: Map<String, Value> =
+        routes.iter().map(|r| (key::print_route(r, &listener.name), route(r, &listener.name))).collect();
+    json!({
+        "key": key::print_listener(listener),
+        "name": listener.name,
+        "gatewayName": key::print_object(listener.gateway.as_ref()),
+        "hostname": listener.hostname,
+        "protocol": match listener.protocol() {
+            v1::listener::Protocol::Http => "HTTP",
+            v1::listener::Protocol::Unspecified => "",
+        },
+        "routes": routes,
+        "tcpRoutes": {},
+    })
+}
+
+fn route(route: &v1::Route, listener: &str) -> Value {
+    let mut out = json!({
+        "key": key::print_route(route, listener),
+        "routeName": key::print_object(route.source.as_ref()),
+        "matches": [route_match(route.r#match.as_ref())],
+        "backends": route.backends.iter().map(route_backend).collect::<Vec<_>>(),
+    });
+    if let Some(fields) = out.as_object_mut() {
+        if !route.rule_name.is_empty() {
+            fields.insert("ruleName".into(), route.rule_name.clone().into());
+        }
+        if !route.hostnames.is_empty() {
+            fields.insert("hostnames".into(), json!(route.hostnames));
+        }
+        if !route.inline_policies.is_empty() {
+            fields.insert("policies".into(), route.inline_policies.iter().map(spec).collect());
+        }
+    }
+    out
+}
+
+fn route_match(matched: Option<&v1::RouteMatch>) -> Value {
+    use v1::route_match::Path;
+    let mut out = Map::new();
+    let path = match matched.and_then(|m| m.path.as_ref()) {
+        Some(Path::Exact(p)) => json!({ "exact": p }),
+        Some(Path::Prefix(p)) => json!({ "pathPrefix": p }),
+        Some(Path::Regex(p)) => json!({ "regex": p }),
+        None => json!({ "pathPrefix": "/" }),
+    };
+    out.insert("path".into(), path);
+    if let Some(matched) = matched {
+        if !matched.method.is_empty() {
+            out.insert("method".into(), matched.method.clone().into());
+        }
+        for (name, all) in [("headers", &matched.headers), ("query", &matched.query)] {
+            if !all.is_empty() {
+                out.insert(name.into(), all.iter().map(keyed_match).collect());
+            }
+        }
+    }
+    out.into()
+}
+
+fn keyed_match(keyed: &v1::KeyedMatch) -> Value {
+    match &keyed.value {
+        Some(v1::keyed_match::Value::Regex(regex)) => json!({ "name": keyed.name, "value": { "regex": regex } }),
+        Some(v1::keyed_match::Value::Exact(exact)) => json!({ "name": keyed.name, "value": { "exact": exact } }),
+        None => json!({ "name": keyed.name }),
+    }
+}
+
+fn route_backend(backend: &v1::RouteBackend) -> Value {
+    let mut out = json!({ "weight": backend.weight });
+    if let Some(fields) = out.as_object_mut() {
+        if backend.backend_key.is_empty() {
+            fields.insert("invalid".into(), true.into());
+        } else {
+            fields.insert("backend".into(), key::print_backend_key(&backend.backend_key).into());
+        }
+        if !backend.inline_policies.is_empty() {
+            fields.insert("policies".into(), backend.inline_policies.iter().map(spec).collect());
+        }
+    }
+    out
+}
+
+fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint]) -> Value {
+    use v1::backend::Kind;
+    let name = key::print_backend(backend);
+    match &backend.kind {
+        Some(Kind::Host(host)) => {
+            let hosts: Vec<String> = host.hosts.iter().map(|h| format!("{}:{}", h.host, h.port)).collect();
+            match hosts.as_slice() {
+                [one] => json!({ "host": { "name": name, "target": one } }),
+                all => json!({ "host": { "name": name, "targets": all } }),
+            }
+        }
+        Some(Kind::Service(service)) => json!({ "service": {
+            "name": name,
+            "target": service.authority,
+            "endpoints": endpoints.iter().map(|e| format!("{}:{}", e.address, e.port)).collect::<Vec<_>>(),
+        } }),
+        Some(Kind::Mcp(mcp)) => json!({ "mcp": {
+            "name": name,
+            "target": { "targets": mcp.targets.iter().map(mcp_target).collect::<Vec<_>>(), "stateful": true },
+        } }),
+        None => json!({ "unknown": { "name": name } }),
+    }
+}
+
+fn mcp_target(target: &v1::McpTarget) -> Value {
+    use v1::mcp_target::Transport;
+    match &target.transport {
+        Some(Transport::Http(http)) => {
+            let kind = match http.protocol() {
+                v1::mcp_http::Protocol::Sse => "sse",
+                _ => "mcp",
+            };
+            json!({
+                "name": target.name,
+                kind: { "backend": { "backend": key::print_backend_key(&http.backend_key) }, "path": http.path },
+            })
+        }
+        Some(Transport::Stdio(stdio)) => json!({ "name": target.name, "stdio": { "cmd": stdio.command } }),
+        None => json!({ "name": target.name }),
+    }
+}
+
+fn policy(policy: &v1::Policy) -> Value {
+    use v1::policy::Target;
+    let target = match &policy.target {
+        Some(Target::Gateway(gateway)) => json!({ "gateway": gateway }),
+        Some(Target::ListenerKey(listener)) => json!({ "listener": listener }),
+        Some(Target::Route(route)) => {
+            json!({ "route": format!("{}/{}", route.namespace, route.name), "rule": route.rule_name })
+        }
+        Some(Target::BackendKey(backend)) => json!({ "backend": key::print_backend_key(backend) }),
+        None => Value::Null,
+    };
+    json!({
+        "key": policy.key,
+        "source": format!("{} {}/{}", policy.source_kind, policy.source_namespace, policy.source_name),
+        "target": target,
+        "policy": policy.spec.as_ref().map(spec),
+    })
+}
+
+fn spec(spec: &v1::PolicySpec) -> Value {
+    use v1::policy_spec::Kind;
+    match &spec.kind {
+        Some(Kind::Deny(deny)) => json!({ "deny": { "reason": deny.reason, "policy": deny.policy } }),
+        Some(Kind::Cors(cors)) => json!({ "cors": {
+            "allowOrigins": cors.allow_origins,
+            "allowCredentials": cors.allow_credentials,
+            "allowMethods": cors.allow_methods,
+            "allowHeaders": cors.allow_headers,
+            "exposeHeaders": cors.expose_headers,
+            "maxAge": cors.max_age_seconds,
+        } }),
+        Some(Kind::Jwt(jwt)) => json!({ "jwtAuth": {
+            "mode": jwt.mode().as_str_name().to_ascii_lowercase(),
+            "providers": jwt.providers.iter().map(|p| json!({ "issuer": p.issuer, "audiences": p.audiences })).collect::<Vec<_>>(),
+        } }),
+        Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
+        Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),
+        Some(Kind::LocalRateLimit(limit)) => json!({ "localRateLimit": {
+            "maxTokens": limit.max_tokens,
+            "tokensPerFill": limit.tokens_per_fill,
+            "fillIntervalMilliseconds": limit.fill_interval_milliseconds,
+        } }),
+        Some(Kind::BackendAuth(auth)) => match auth.kind {
+            Some(v1::backend_authentication::Kind::Passthrough(_)) => json!({ "backendAuth": { "passthrough": {} } }),
+            None => json!({ "backendAuth": {} }),
+        },
+        Some(Kind::RequestHeaderModifier(m)) => json!({ "requestHeaderModifier": modifier(m) }),
+        Some(Kind::ResponseHeaderModifier(m)) => json!({ "responseHeaderModifier": modifier(m) }),
+        Some(Kind::UrlRewrite(r)) => json!({ "urlRewrite": { "hostname": r.hostname, "path": path(r.path.as_ref()) } }),
+        Some(Kind::RequestRedirect(r)) => json!({ "requestRedirect": {
+            "scheme": r.scheme,
+            "hostname": r.hostname,
+            "path": path(r.path.as_ref()),
+            "port": r.port,
+            "statusCode": r.status_code,
+        } }),
+        None => json!({ "unknown": {} }),
+    }
+}
+
+fn authorization(rules: &v1::Authorization) -> Value {
+    json!({ "allow": rules.allow, "deny": rules.deny, "require": rules.require })
+}
+
+fn modifier(modifier: &v1::HeaderModifier) -> Value {
+    let names = |headers: &[v1::Header]| headers.iter().map(|h| h.name.clone()).collect::<Vec<_>>();
+    json!({ "set": names(&modifier.set), "add": names(&modifier.add), "remove": modifier.remove })
+}
+
+fn path(path: Option<&v1::PathModifier>) -> Value {
+    use v1::path_modifier::Kind;
+    match path.and_then(|p| p.kind.as_ref()) {
+        Some(Kind::ReplaceFull(full)) => json!({ "replaceFullPath": full }),
+        Some(Kind::ReplacePrefix(prefix)) => json!({ "replacePrefixMatch": prefix }),
+        None => Value::Null,
+    }
+}
