@@ -54,7 +54,7 @@ impl Settings {
         let configured_timeout = config.drain.as_ref().and_then(|d| d.timeout.as_ref());
         let drain_timeout = match (process.drain_timeout, configured_timeout) {
             (Some(seconds), _) => Duration::from_secs(seconds),
-            (None, Some(timeout)) => (*timeout).into(),
+            (None, Some(timeout)) => timeout.to_std(),
             (None, None) => DRAIN_TIMEOUT,
         };
         let workers = process.workers.or(config.workers).map(usize::from).unwrap_or_else(quota);

@@ -5,7 +5,7 @@ use cel::common::ast::SourceInfo;
 use cel::parser::Parser;
 
 use crate::error::{ExpressionError, Place};
-use crate::limits::{MAX_PARSE_DEPTH, MAX_SOURCE_BYTES};
+use crate::limits::MAX_PARSE_DEPTH;
 
 /// Places of nodes in the text.
 pub(crate) struct Places(SourceInfo);
@@ -25,9 +25,6 @@ impl Places {
 pub(crate) fn parse(source: &str) -> Result<(IdedExpr, Places), ExpressionError> {
     if source.trim().is_empty() {
         return Err(ExpressionError::Empty);
-    }
-    if source.len() > MAX_SOURCE_BYTES {
-        return Err(ExpressionError::TooLong { bytes: source.len(), max: MAX_SOURCE_BYTES });
     }
     let parser = Parser::new().max_recursion_depth(MAX_PARSE_DEPTH).error_recovery_limit(1);
     match parser.parse_with_source_info(source) {

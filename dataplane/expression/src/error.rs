@@ -35,6 +35,9 @@ pub enum ExpressionError {
         /// The bound.
         max: usize,
     },
+    /// The thread that compiles long expressions could not be started, or ended early.
+    #[error("the expression cannot be compiled now: the thread that does it could not run")]
+    NoThread,
     /// Not in the language.
     #[error("syntax error at {place}: {message}")]
     Syntax {

@@ -71,6 +71,12 @@ fn owned_text<'b>(text: String) -> Option<CowVal<'b, 'b>> {
     Some(CowVal::owned(CelString::from(text)))
 }
 
+/// Host names know no case and may end in a dot; rules must not depend on how a client writes one.
+fn host(name: &str) -> Option<CowVal<'_, '_>> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|b| b.is_ascii_uppercase()) { owned_text(name.to_ascii_lowercase()) } else { text(name) }
+}
+
 fn boolean<'b>(value: bool) -> Option<CowVal<'b, 'b>> {
     Some(CowVal::owned(CelBool::from(value)))
 }
@@ -94,7 +100,7 @@ impl VariableResolver for Inputs<'_> {
             "request.method" => return text(request.method.as_str()),
             "request.path" => return text(request.uri.path()),
             "request.uri" => return owned_text(request.uri.to_string()),
-            "request.host" => return text(request.host),
+            "request.host" => return host(request.host),
             "request.scheme" => return text(request.scheme),
             "request.headers" => return Some(CowVal::owned(Headers::new(request.headers))),
             "request.query" => return Some(CowVal::owned(Query::new(request.uri.query().unwrap_or_default()))),

@@ -14,7 +14,7 @@ pub struct HttpInput<'a> {
     pub uri: &'a Uri,
     /// `request.scheme`: "http" or "https".
     pub scheme: &'a str,
-    /// `request.host`: without a port.
+    /// `request.host`: without a port; rules see it in lower case.
     pub host: &'a str,
     /// `request.headers`.
     pub headers: &'a HeaderMap,

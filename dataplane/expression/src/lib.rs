@@ -50,13 +50,29 @@ impl Expression {
     /// Syntax errors, names and functions that do not exist, and expressions beyond the [bounds](MAX_SOURCE_BYTES); the
     /// message names the place.
     pub fn compile(source: &str) -> Result<Expression, ExpressionError> {
-        let (parsed, places) = check::parse(source)?;
-        let lowered = lower::lower(parsed, &places)?;
-        Ok(Expression {
-            source: source.into(),
-            tree: lowered.tree,
-            constants: lowered.constants.into_boxed_slice(),
-            uses_mcp: lowered.uses_mcp,
+        if source.len() > MAX_SOURCE_BYTES {
+            return Err(ExpressionError::TooLong { bytes: source.len(), max: MAX_SOURCE_BYTES });
+        }
+        let compile = || {
+            let (parsed, places) = check::parse(source)?;
+            let lowered = lower::lower(parsed, &places)?;
+            Ok(Expression {
+                source: source.into(),
+                tree: lowered.tree,
+                constants: lowered.constants.into_boxed_slice(),
+                uses_mcp: lowered.uses_mcp,
+            })
+        };
+        if source.len() <= limits::MAX_INLINE_BYTES {
+            return compile();
+        }
+        // The parser recurses as deep as the longest chain of operators in the text, which is known only afterwards.
+        std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .name("cel-compile".into())
+                .stack_size(limits::PARSE_STACK_BYTES)
+                .spawn_scoped(scope, compile)
+                .map_or(Err(ExpressionError::NoThread), |thread| thread.join().unwrap_or(Err(ExpressionError::NoThread)))
         })
     }
 

@@ -3,6 +3,12 @@
 /// Longest expression text.
 pub const MAX_SOURCE_BYTES: usize = 4096;
 
+/// Longest text that is parsed on the caller's stack.
+pub(crate) const MAX_INLINE_BYTES: usize = 256;
+
+/// Stack on which longer texts are parsed: the parser takes about 10 KiB a level without optimisation.
+pub(crate) const PARSE_STACK_BYTES: usize = 64 << 20;
+
 /// Nodes of the tree after macros are expanded.
 pub(crate) const MAX_NODES: usize = 1024;
 

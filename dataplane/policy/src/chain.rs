@@ -1,11 +1,19 @@
 //! The chain: all policies of one level, merged in the order of phases.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
 use http::{request, response};
 
-use crate::{McpRules, PolicyError, Reply, RequestContext, State, deny};
+use crate::authorization::Authorization;
+use crate::cors::Cors;
+use crate::headers::HeaderModifier;
+use crate::jwt::JwtAuthentication;
+use crate::rate_limit::RateLimit;
+use crate::redirect::RequestRedirect;
+use crate::rewrite::UrlRewrite;
+use crate::{McpRules, PolicyError, Reply, RequestContext, State, backend_auth, deny};
 
 /// A policy, and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -21,38 +29,79 @@ pub struct Attached<'a> {
 /// Policies of one level (gateway, route or backend), immutable.
 #[derive(Debug, Default)]
 pub struct Chain {
-    steps: Vec<Step>,
-    mcp: Vec<McpRules>,
+    steps: Box<[Step]>,
+    mcp: Box<[McpRules]>,
     passthrough: bool,
-    errors: Vec<PolicyError>,
+    errors: Box<[PolicyError]>,
 }
 
+/// What is done, in the order in which it is done to a request; a response meets the same steps in the opposite order.
 #[derive(Debug)]
 enum Step {
     Deny(Arc<str>),
+    Cors(Cors),
+    Jwt(JwtAuthentication),
+    Authorization(Authorization),
+    RateLimit(RateLimit),
+    RequestHeaders(HeaderModifier),
+    ResponseHeaders(HeaderModifier),
+    UrlRewrite(UrlRewrite),
+    RequestRedirect(RequestRedirect),
+}
+
+impl Step {
+    fn phase(&self) -> u8 {
+        match self {
+            Step::Deny(_) => 0,
+            Step::Cors(_) => 1,
+            Step::Jwt(_) => 2,
+            Step::Authorization(_) => 3,
+            Step::RateLimit(_) => 4,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 5,
+            Step::UrlRewrite(_) | Step::RequestRedirect(_) => 6,
+        }
+    }
+}
+
+/// What a policy compiles to.
+enum Compiled {
+    Step(Step),
+    Mcp(McpRules, Option<String>),
+    Passthrough,
 }
 
 impl Chain {
-    /// Compiles policies. Never fails: what protects and does not compile becomes a deny.
-    pub fn compile(attached: &[Attached<'_>], _state: &State) -> Chain {
-        let mut chain = Chain::default();
+    /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it.
+    pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
+        let (mut steps, mut mcp, mut passthrough, mut errors) = (Vec::new(), Vec::new(), false, Vec::new());
+        let mut limits: HashMap<&str, usize> = HashMap::new();
         for policy in attached {
-            match &policy.spec.kind {
-                Some(Kind::Deny(deny)) => chain.steps.push(Step::Deny(deny.reason.as_str().into())),
-                Some(Kind::McpAuthorization(rules)) => {
-                    let (rules, error) = McpRules::compile(rules);
-                    chain.mcp.push(rules);
-                    chain.errors.extend(error.map(|reason| PolicyError {
-                        origin: policy.source.to_owned(),
-                        policy: "mcpAuthorization",
-                        reason,
-                        denies: true,
-                    }));
+            let name = policy.spec.kind.as_ref().map_or("policy", name);
+            let mut error = |reason: String| {
+                errors.push(PolicyError {
+                    source_object: policy.source.to_owned(),
+                    key: policy.key.to_owned(),
+                    policy: name,
+                    reason,
+                    protects: policy.spec.kind.as_ref().is_none_or(protects),
+                });
+            };
+            match compile(policy, &mut limits, state) {
+                Ok(Compiled::Step(step)) => steps.push(step),
+                Ok(Compiled::Passthrough) => passthrough = true,
+                Ok(Compiled::Mcp(rules, failed)) => {
+                    mcp.push(rules);
+                    failed.into_iter().for_each(error);
                 }
-                _ => chain.steps.push(Step::Deny("a policy that this proxy does not know".into())),
+                Err(reason) => {
+                    steps.push(Step::Deny(format!("{}: {name}: {reason}", policy.source).into()));
+                    error(reason);
+                }
             }
         }
-        chain
+        // Stable: policies of one kind keep their order.
+        steps.sort_by_key(Step::phase);
+        Chain { steps: steps.into(), mcp: mcp.into(), passthrough, errors: errors.into() }
     }
 
     /// Whether it does nothing.
@@ -68,19 +117,36 @@ impl Chain {
     /// Applies the policies to a request.
     ///
     /// # Errors
-    /// The answer that a policy gives in the backend's stead.
+    /// The answer that a policy gives in the backend's stead; it passes [`Chain::on_response`] as any response does.
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
-    pub async fn on_request(&self, _head: &mut request::Parts, _context: &mut RequestContext) -> Result<(), Reply> {
+    #[allow(clippy::unused_async, reason = "policies that ask another service wait here")]
+    pub async fn on_request(&self, head: &mut request::Parts, context: &mut RequestContext) -> Result<(), Reply> {
         for step in &self.steps {
             match step {
                 Step::Deny(reason) => return Err(deny::reply(reason)),
+                Step::Cors(cors) => cors.on_request(head, context)?,
+                Step::Jwt(jwt) => jwt.on_request(head, context)?,
+                Step::Authorization(authorization) => authorization.on_request(head, context)?,
+                Step::RateLimit(limit) => limit.on_request()?,
+                Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
+                Step::ResponseHeaders(_) => {}
+                Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
+                Step::RequestRedirect(redirect) => return Err(redirect.reply(head, context)),
             }
         }
         Ok(())
     }
 
     /// Applies the policies to a response, also to one that a policy gave.
-    pub fn on_response(&self, _head: &mut response::Parts, _context: &RequestContext) {}
+    pub fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+        for step in self.steps.iter().rev() {
+            match step {
+                Step::Cors(cors) => cors.on_response(&mut head.headers, context),
+                Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
+                _ => {}
+            }
+        }
+    }
 
     /// Rules on MCP items; each policy is evaluated by itself, and all must allow.
     pub fn mcp_authorization(&self) -> &[McpRules] {
@@ -92,3 +158,63 @@ impl Chain {
         self.passthrough
     }
 }
+
+fn compile<'a>(
+    policy: &Attached<'a>,
+    limits: &mut HashMap<&'a str, usize>,
+    state: &State,
+) -> Result<Compiled, String> {
+    let Some(kind) = &policy.spec.kind else {
+        return Err("it is of a kind that this proxy does not know".into());
+    };
+    Ok(Compiled::Step(match kind {
+        Kind::Deny(deny) => Step::Deny(format!("{}: {}", deny.policy, deny.reason).into()),
+        Kind::Cors(spec) => Step::Cors(Cors::compile(spec)?),
+        Kind::Jwt(spec) => Step::Jwt(JwtAuthentication::compile(spec)?),
+        Kind::Authorization(spec) => Step::Authorization(Authorization::compile(spec, policy.source)?),
+        Kind::McpAuthorization(spec) => {
+            let (rules, error) = McpRules::compile(spec);
+            return Ok(Compiled::Mcp(rules, error));
+        }
+        Kind::LocalRateLimit(spec) => {
+            let nth = limits.entry(policy.key).or_insert(0);
+            let key = format!("{}#{nth}", policy.key);
+            *nth += 1;
+            Step::RateLimit(RateLimit::compile(spec, &key, policy.source, state)?)
+        }
+        Kind::BackendAuth(spec) => {
+            backend_auth::compile(spec)?;
+            return Ok(Compiled::Passthrough);
+        }
+        Kind::RequestHeaderModifier(spec) => Step::RequestHeaders(HeaderModifier::compile(spec)?),
+        Kind::ResponseHeaderModifier(spec) => Step::ResponseHeaders(HeaderModifier::compile(spec)?),
+        Kind::UrlRewrite(spec) => Step::UrlRewrite(UrlRewrite::compile(spec)?),
+        Kind::RequestRedirect(spec) => Step::RequestRedirect(RequestRedirect::compile(spec)?),
+    }))
+}
+
+fn name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Deny(_) => "deny",
+        Kind::Cors(_) => "cors",
+        Kind::Jwt(_) => "jwtAuth",
+        Kind::Authorization(_) => "authorization",
+        Kind::McpAuthorization(_) => "mcpAuthorization",
+        Kind::LocalRateLimit(_) => "localRateLimit",
+        Kind::BackendAuth(_) => "backendAuth",
+        Kind::RequestHeaderModifier(_) => "requestHeaderModifier",
+        Kind::ResponseHeaderModifier(_) => "responseHeaderModifier",
+        Kind::UrlRewrite(_) => "urlRewrite",
+        Kind::RequestRedirect(_) => "requestRedirect",
+    }
+}
+
+fn protects(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Deny(_) | Kind::Jwt(_) | Kind::Authorization(_) | Kind::McpAuthorization(_) | Kind::LocalRateLimit(_)
+    )
+}
+
+#[cfg(test)]
+mod tests;

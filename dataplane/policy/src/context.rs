@@ -25,6 +25,8 @@ pub struct RequestContext {
     pub matched_prefix: Option<Arc<str>>,
     /// The `Origin` of a cross-origin request, for the response.
     pub(crate) origin: Option<HeaderValue>,
+    /// Whether a CORS policy answered a preflight request, which later ones then leave as it is.
+    pub(crate) preflight: bool,
 }
 
 impl RequestContext {
@@ -38,6 +40,7 @@ impl RequestContext {
             credentials: None,
             matched_prefix: None,
             origin: None,
+            preflight: false,
         }
     }
 

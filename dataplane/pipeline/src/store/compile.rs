@@ -67,10 +67,7 @@ impl Store {
             all.iter().map(|(spec, source, key)| Attached { spec, source, key }).collect();
         let chain = Chain::compile(&attached, &self.environment.policy_state);
         for error in chain.errors() {
-            let of = policies.iter().find(|p| {
-                error.origin == format!("{} {}/{}", p.source_kind, p.source_namespace, p.source_name)
-            });
-            if let Some(policy) = of {
+            if let Some(policy) = policies.iter().find(|p| p.key == error.key) {
                 reject(Kind::Policy, &policy.key, error.to_string());
             } else {
                 tracing::warn!(%error, "policy refused");

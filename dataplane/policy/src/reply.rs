@@ -1,0 +1,81 @@
+//! Answers that policies give instead of the backend.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+/// An answer that a policy gives instead of the backend.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the client gets.
+    pub response: Response<Bytes>,
+    /// Why, for the access log; never sent to the client.
+    pub reason: Reason,
+}
+
+/// Why a policy answered, as access logs and metrics name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A policy could not be applied; with what is wrong with it.
+    Denied(Arc<str>),
+    /// A CORS preflight request, which the gateway answers itself.
+    Preflight,
+    /// No token, or one that does not hold; with what is wrong with it.
+    Unauthenticated(&'static str),
+    /// An authorization rule refused, or none allowed; with the policy's source.
+    Unauthorized(Arc<str>),
+    /// A local rate limit is used up; with the policy's source.
+    RateLimited(Arc<str>),
+    /// A redirect filter.
+    Redirect,
+    /// The request cannot be rewritten as the policy says.
+    NotRewritten(&'static str),
+}
+
+impl Reason {
+    /// One word for metrics and the access log.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::Denied(_) => "policy_denied",
+            Reason::Preflight => "cors_preflight",
+            Reason::Unauthenticated(_) => "jwt",
+            Reason::Unauthorized(_) => "authorization",
+            Reason::RateLimited(_) => "rate_limit",
+            Reason::Redirect => "redirect",
+            Reason::NotRewritten(_) => "rewrite",
+        }
+    }
+
+    /// What an operator wants to know beyond the code.
+    pub fn detail(&self) -> &str {
+        match self {
+            Reason::Denied(text) | Reason::Unauthorized(text) | Reason::RateLimited(text) => text,
+            Reason::Unauthenticated(text) | Reason::NotRewritten(text) => text,
+            Reason::Preflight | Reason::Redirect => "",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail() {
+            "" => f.write_str(self.code()),
+            detail => write!(f, "{}: {detail}", self.code()),
+        }
+    }
+}
+
+impl Reply {
+    /// An answer with a short text, or without a body where `text` is empty.
+    pub(crate) fn new(status: StatusCode, text: &'static str, reason: Reason) -> Reply {
+        let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+        *response.status_mut() = status;
+        if !text.is_empty() {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+        Reply { response, reason }
+    }
+}

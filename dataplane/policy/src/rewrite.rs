@@ -1,0 +1,104 @@
+//! URL rewrite: the host name and the path under which a request goes to the backend.
+
+use agentgateway_proto::v1;
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, StatusCode, Uri, header};
+
+use crate::path::{PathModifier, with_query};
+use crate::{Reason, Reply, RequestContext};
+
+/// A compiled rewrite.
+#[derive(Debug)]
+pub(crate) struct UrlRewrite {
+    host: Option<(HeaderValue, Authority)>,
+    path: Option<PathModifier>,
+}
+
+impl UrlRewrite {
+    pub(crate) fn compile(spec: &v1::UrlRewrite) -> Result<UrlRewrite, String> {
+        let host = if spec.hostname.is_empty() {
+            None
+        } else {
+            let not_a_host = || format!("{:?} is not a host name", spec.hostname);
+            let value = HeaderValue::from_str(&spec.hostname).map_err(|_| not_a_host())?;
+            Some((value, spec.hostname.parse().map_err(|_| not_a_host())?))
+        };
+        Ok(UrlRewrite { host, path: spec.path.as_ref().map(PathModifier::compile).transpose()? })
+    }
+
+    #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
+    pub(crate) fn on_request(&self, head: &mut Parts, context: &RequestContext) -> Result<(), Reply> {
+        let fail = |why| Reply::new(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be rewritten", Reason::NotRewritten(why));
+        if let Some((value, _)) = &self.host {
+            head.headers.insert(header::HOST, value.clone());
+        }
+        let authority = self.host.as_ref().map(|(_, authority)| authority).filter(|_| head.uri.authority().is_some());
+        let path = match &self.path {
+            Some(modifier) => Some(
+                modifier
+                    .apply(head.uri.path(), context.matched_prefix.as_deref())
+                    .ok_or_else(|| fail("a prefix is to be replaced, but the route did not match by one"))?,
+            ),
+            None => None,
+        };
+        if authority.is_none() && path.is_none() {
+            return Ok(());
+        }
+        let mut parts = head.uri.clone().into_parts();
+        if let Some(authority) = authority {
+            parts.authority = Some(authority.clone());
+        }
+        if let Some(path) = path {
+            let new = with_query(path, head.uri.query());
+            parts.path_and_query = Some(PathAndQuery::try_from(new).map_err(|_| fail("the new path is not a path"))?);
+        }
+        head.uri = Uri::from_parts(parts).map_err(|_| fail("the new URL is not a URL"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentgateway_proto::v1::path_modifier::Kind;
+
+    use super::*;
+    use crate::testing::{context, request};
+
+    fn rewrite(hostname: &str, path: Option<Kind>, uri: &str, matched: Option<&str>) -> (String, String) {
+        let spec = v1::UrlRewrite { hostname: hostname.into(), path: path.map(|k| v1::PathModifier { kind: Some(k) }) };
+        let mut context = context();
+        context.matched_prefix = matched.map(Into::into);
+        let mut head = request("GET", uri, &[("host", "old.example:80")]);
+        UrlRewrite::compile(&spec).expect("compiles").on_request(&mut head, &context).expect("is rewritten");
+        (head.uri.to_string(), head.headers["host"].to_str().expect("text").to_owned())
+    }
+
+    #[test]
+    fn replaces_host_and_path_and_keeps_the_query() {
+        let prefix = || Some(Kind::ReplacePrefix("/new".into()));
+        let full = || Some(Kind::ReplaceFull("/f".into()));
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(rewrite("", prefix(), "/api/x?q=1", Some("/api")), pair("/new/x?q=1", "old.example:80"));
+        assert_eq!(rewrite("", full(), "/api/x?", Some("/api")), pair("/f?", "old.example:80"));
+        assert_eq!(rewrite("new.example", None, "/api", None), pair("/api", "new.example"));
+        assert_eq!(
+            rewrite("new.example", full(), "http://old.example/api?q", None),
+            pair("http://new.example/f?q", "new.example")
+        );
+        assert_eq!(rewrite("", prefix(), "/a%20b/%2F", Some("/")), pair("/new/a%20b/%2F", "old.example:80"));
+    }
+
+    #[test]
+    fn a_prefix_without_a_match_by_prefix_is_an_error_and_not_skipped() {
+        let path = Some(v1::PathModifier { kind: Some(Kind::ReplacePrefix("/x".into())) });
+        let policy = UrlRewrite::compile(&v1::UrlRewrite { hostname: String::new(), path }).expect("compiles");
+        let reply = policy.on_request(&mut request("GET", "/a", &[]), &context()).expect_err("fails");
+        assert_eq!(reply.response.status(), 500);
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        assert!(UrlRewrite::compile(&v1::UrlRewrite { hostname: "a b".into(), path: None }).is_err());
+    }
+}
