@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin, Readiness};
 use crate::dump::dump;
+use crate::protocols::Protocols;
 use crate::settings::Settings;
 use crate::source::{self, Change, Source};
 
@@ -35,6 +36,7 @@ struct Proxy {
     endpoints: Arc<EndpointRegistry>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     workers: Workers,
+    protocols: Protocols,
     sockets: Sockets,
     readiness: Readiness,
     unopened: bool,
@@ -73,7 +75,8 @@ pub(crate) async fn run(
         // A second signal means: now.
         _ = interrupt.recv() => tracing::warn!("interrupted while draining; open connections are cut"),
     }
-    let Proxy { workers, .. } = proxy;
+    let Proxy { workers, protocols, .. } = proxy;
+    protocols.end().await;
     tokio::task::spawn_blocking(|| workers.stop()).await.context("workers did not end")?;
     tracing::info!("ended");
     Ok(())
@@ -86,7 +89,7 @@ impl Proxy {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let endpoints = Arc::new(EndpointRegistry::default());
-        let protocols = crate::protocols::factory(&mut registry, &background);
+        let protocols = Protocols::new(&mut registry)?;
         if let Source::ControlPlane(started) = source {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
         }
@@ -94,7 +97,7 @@ impl Proxy {
             endpoints: Arc::clone(&endpoints),
             policy_state: Arc::new(State::new()),
             metrics: Arc::clone(&metrics),
-            protocols,
+            protocols: Arc::new(protocols.clone()),
         })));
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let access_log = if settings.access_log {
@@ -128,7 +131,7 @@ impl Proxy {
         let workers = Workers::start(settings.workers, &shared).context("cannot start the workers")?;
         tracing::info!(workers = settings.workers, version = env!("CARGO_PKG_VERSION"), "agentgateway started");
         let sockets = Sockets::default();
-        Ok(Proxy { settings, store, endpoints, snapshot, workers, sockets, readiness, unopened: false })
+        Ok(Proxy { settings, store, endpoints, snapshot, workers, protocols, sockets, readiness, unopened: false })
     }
 
     async fn change(&mut self, change: Change) {

@@ -104,7 +104,11 @@ pub(super) fn compile(shared: &Shared, targets: &[To<'_>]) -> Result<McpBackend,
 
 /// As [`compile`], when one of the addresses is no endpoint any more.
 pub(super) fn compile_without(shared: &Shared, targets: &[To<'_>], gone: Option<SocketAddr>) -> Result<McpBackend, String> {
-    let registry = Arc::new(EndpointRegistry::default());
+    thread_local! {
+        // As in a gateway, one for all configurations: connections are kept by what it makes.
+        static REGISTRY: Arc<EndpointRegistry> = Arc::default();
+    }
+    let registry = REGISTRY.with(Arc::clone);
     let clusters = |key: &str| {
         let addresses = key.split(',').map(|a| a.parse().unwrap()).filter(|a| Some(*a) != gone);
         let endpoints = addresses.map(|a| registry.get(a, Protocol::Http1)).collect();
