@@ -1,7 +1,6 @@
 //! The protocols that backends can speak, put together for the pipeline.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use agentgateway_mcp::{Limits, McpFactory};
 use agentgateway_pipeline::protocol::{ProtocolBackend, ProtocolFactory};
@@ -10,26 +9,23 @@ use agentgateway_upstream::Cluster;
 use anyhow::Context;
 use prometheus_client::registry::Registry;
 
-/// How long child processes may take to end.
-const END: Duration = Duration::from_secs(8);
-
-/// Compiles backends of all protocols.
+/// Compiles backends of all protocols, and ends what they run.
 #[derive(Clone)]
 pub(crate) struct Protocols {
     mcp: McpFactory,
 }
 
 impl Protocols {
-    /// For this process; must be called inside of the background runtime.
-    pub(crate) fn new(registry: &mut Registry) -> anyhow::Result<Self> {
-        let mcp = McpFactory::new(Limits::default(), None).context("cannot make MCP sessions")?;
+    /// Must be called inside of the background runtime.
+    pub(crate) fn new(registry: &mut Registry) -> anyhow::Result<Protocols> {
+        let mcp = McpFactory::new(Limits::default(), None).context("cannot make a key for MCP sessions")?;
         mcp.metrics().register(registry);
         Ok(Protocols { mcp })
     }
 
-    /// Ends what outlives a request: sessions and child processes.
-    pub(crate) async fn end(&self) {
-        self.mcp.shutdown(END).await;
+    /// Ends sessions and child processes.
+    pub(crate) async fn shutdown(&self, patience: std::time::Duration) {
+        self.mcp.shutdown(patience).await;
     }
 }
 
@@ -39,6 +35,9 @@ impl ProtocolFactory for Protocols {
         backend: &v1::Backend,
         clusters: &dyn Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Result<Arc<dyn ProtocolBackend>, String> {
-        self.mcp.compile(backend, clusters)
+        match &backend.kind {
+            Some(v1::backend::Kind::Mcp(_)) => self.mcp.compile(backend, clusters),
+            _ => Err("the backend speaks no protocol that this release knows".to_owned()),
+        }
     }
 }

@@ -28,6 +28,8 @@ use crate::source::{self, Change, Source};
 const RETRY_LISTEN: Duration = Duration::from_secs(2);
 /// How often the end is looked for while connections drain.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// How long child processes get to end by themselves.
+const PROTOCOL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A proxy that serves.
 struct Proxy {
@@ -36,9 +38,9 @@ struct Proxy {
     endpoints: Arc<EndpointRegistry>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     workers: Workers,
-    protocols: Protocols,
     sockets: Sockets,
     readiness: Readiness,
+    protocols: Protocols,
     unopened: bool,
 }
 
@@ -75,8 +77,8 @@ pub(crate) async fn run(
         // A second signal means: now.
         _ = interrupt.recv() => tracing::warn!("interrupted while draining; open connections are cut"),
     }
-    let Proxy { workers, protocols, .. } = proxy;
-    protocols.end().await;
+    proxy.protocols.shutdown(PROTOCOL_PATIENCE).await;
+    let Proxy { workers, .. } = proxy;
     tokio::task::spawn_blocking(|| workers.stop()).await.context("workers did not end")?;
     tracing::info!("ended");
     Ok(())
@@ -131,7 +133,7 @@ impl Proxy {
         let workers = Workers::start(settings.workers, &shared).context("cannot start the workers")?;
         tracing::info!(workers = settings.workers, version = env!("CARGO_PKG_VERSION"), "agentgateway started");
         let sockets = Sockets::default();
-        Ok(Proxy { settings, store, endpoints, snapshot, workers, protocols, sockets, readiness, unopened: false })
+        Ok(Proxy { settings, store, endpoints, snapshot, workers, sockets, readiness, protocols, unopened: false })
     }
 
     async fn change(&mut self, change: Change) {

@@ -1,0 +1,205 @@
+//! The one place where inputs become outputs: takes changes in, translates, publishes snapshots, and hands on the rest.
+//!
+//! Changes that wait are translated together; none waits for others to come.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use agentgateway_controlplane_translate::{
+    Change, Name, Object, ObjectKey, ObjectKind, Output, Rejection, Settings, StatusUpdate, Translator, Workload,
+};
+use agentgateway_controlplane_xds::registry::Phase;
+use agentgateway_controlplane_xds::{Registry, Rejections};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use crate::metrics::Metrics;
+
+/// Messages that wait for the translator; a full queue slows the watches down.
+pub(crate) const INPUT_QUEUE: usize = 1_024;
+/// Messages translated together at most, so that a flood does not hold back what is done already.
+const BATCH: usize = 256;
+
+/// What the world is told.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// New states of objects.
+    Changes(Vec<Change>),
+    /// All objects of this kind have been given.
+    Synced(ObjectKind),
+    /// Statuses that are not written yet are to be handed out again: this replica has become the leader.
+    RepeatStatuses,
+}
+
+/// What is done with statuses and workloads.
+pub(crate) trait Sink: Send + 'static {
+    /// Statuses to write. Gives back objects whose status changed thereby at once, as happens without an API server.
+    fn statuses(&mut self, statuses: Vec<StatusUpdate>) -> Vec<Change>;
+    /// What is to be deployed. Gives back objects that exist thereby at once.
+    fn workloads(&mut self, workloads: BTreeMap<Name, Option<Workload>>) -> Vec<Change>;
+}
+
+/// The translator and what hangs on it.
+pub(crate) struct World<S> {
+    translator: Translator,
+    registry: Arc<Registry>,
+    rejections: Arc<Rejections>,
+    metrics: Metrics,
+    sink: S,
+    unsynced: BTreeSet<ObjectKind>,
+    /// Kept until all kinds are complete: half a world would close what is open.
+    early: Vec<Change>,
+    unreadable: BTreeSet<ObjectKey>,
+    rejecting: BTreeMap<Name, Vec<Rejection>>,
+    ready: watch::Sender<bool>,
+}
+
+impl<S: Sink> World<S> {
+    /// A world that waits until every kind in [`ObjectKind::ALL`] is complete.
+    pub(crate) fn new(
+        settings: Settings,
+        registry: Arc<Registry>,
+        rejections: Arc<Rejections>,
+        metrics: Metrics,
+        sink: S,
+        ready: watch::Sender<bool>,
+    ) -> Self {
+        World {
+            translator: Translator::new(settings),
+            registry,
+            rejections,
+            metrics,
+            sink,
+            unsynced: ObjectKind::ALL.into_iter().collect(),
+            early: Vec::new(),
+            unreadable: BTreeSet::new(),
+            rejecting: BTreeMap::new(),
+            ready,
+        }
+    }
+
+    /// Runs until nobody gives input any more.
+    pub(crate) async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let mut rejections = self.rejections.subscribe();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                count = inputs.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    // Translating a large world takes longer than a task may.
+                    tokio::task::block_in_place(|| self.take(batch.drain(..)));
+                }
+                changed = rejections.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    tokio::task::block_in_place(|| self.take_rejections());
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, inputs: impl Iterator<Item = Input>) {
+        let mut changes = std::mem::take(&mut self.early);
+        let mut repeat = false;
+        for input in inputs {
+            match input {
+                Input::Changes(more) => changes.extend(more),
+                Input::Synced(kind) => {
+                    self.unsynced.remove(&kind);
+                }
+                Input::RepeatStatuses => repeat = true,
+            }
+        }
+        if !self.unsynced.is_empty() {
+            self.early = changes;
+            return;
+        }
+        let first = !*self.ready.borrow();
+        if !changes.is_empty() || first {
+            self.apply(changes);
+        }
+        if repeat {
+            let pending = self.translator.pending_statuses();
+            self.settle(Output { statuses: pending, ..Output::default() });
+        }
+        if first {
+            tracing::info!(gateways = self.registry.gateways().len(), "all inputs seen and translated; serving");
+            self.registry.set_phase(Phase::Serving);
+            self.ready.send_replace(true);
+        }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        for change in &changes {
+            self.note_unreadable(change);
+        }
+        let output = self.translate(|translator, now| translator.apply(changes, now));
+        self.settle(output);
+    }
+
+    /// Publishes, hands on, and takes back what comes of that, until nothing does.
+    fn settle(&mut self, mut output: Output) {
+        loop {
+            for (gateway, snapshot) in std::mem::take(&mut output.snapshots) {
+                match snapshot {
+                    Some(snapshot) => self.registry.publish(&gateway.to_string(), Arc::new(snapshot)),
+                    None => self.registry.remove(&gateway.to_string()),
+                }
+            }
+            let mut back = Vec::new();
+            if !output.workloads.is_empty() {
+                back.extend(self.sink.workloads(std::mem::take(&mut output.workloads)));
+            }
+            if !output.statuses.is_empty() {
+                back.extend(self.sink.statuses(std::mem::take(&mut output.statuses)));
+            }
+            if back.is_empty() {
+                return;
+            }
+            output = self.translate(|translator, now| translator.apply(back, now));
+        }
+    }
+
+    fn translate(&mut self, call: impl FnOnce(&mut Translator, &Time) -> Output) -> Output {
+        let began = std::time::Instant::now();
+        let output = call(&mut self.translator, &Time(Timestamp::now()));
+        self.metrics.translate_seconds.observe(began.elapsed().as_secs_f64());
+        self.metrics.translated(self.translator.counters());
+        output
+    }
+
+    fn note_unreadable(&mut self, change: &Change) {
+        if let Some(Object::Unreadable(unreadable)) = &change.object {
+            tracing::warn!(object = %change.key, reason = unreadable.reason, "an object does not fit our types");
+            self.unreadable.insert(change.key.clone());
+        } else {
+            self.unreadable.remove(&change.key);
+        }
+        self.metrics.unreadable.set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
+    }
+
+    fn take_rejections(&mut self) {
+        let mut now: BTreeMap<Name, BTreeSet<Rejection>> = BTreeMap::new();
+        for (gateway, _, rejection) in self.rejections.all() {
+            let Some((namespace, name)) = gateway.split_once('/') else { continue };
+            let rejection = Rejection { kind: rejection.kind, key: rejection.key, reason: rejection.reason };
+            now.entry(Name::new(namespace, name)).or_default().insert(rejection);
+        }
+        let now: BTreeMap<Name, Vec<Rejection>> =
+            now.into_iter().map(|(gateway, set)| (gateway, set.into_iter().collect())).collect();
+        let before = std::mem::replace(&mut self.rejecting, now.clone());
+        let gateways: BTreeSet<&Name> = before.keys().chain(now.keys()).collect();
+        for gateway in gateways {
+            if before.get(gateway) == now.get(gateway) {
+                continue;
+            }
+            let rejections = now.get(gateway).cloned().unwrap_or_default();
+            let output = self.translate(|translator, time| translator.set_rejections(gateway, rejections, time));
+            self.settle(output);
+        }
+    }
+}
