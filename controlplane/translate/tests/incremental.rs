@@ -1,5 +1,7 @@
 //! A change costs what it changes, and ends where a translation from nothing would.
 
+#![allow(clippy::expect_used, reason = "test support")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
