@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin, Readiness};
 use crate::dump::dump;
+use crate::protocols::Protocols;
 use crate::settings::Settings;
 use crate::source::{self, Change, Source};
 
@@ -27,6 +28,8 @@ use crate::source::{self, Change, Source};
 const RETRY_LISTEN: Duration = Duration::from_secs(2);
 /// How often the end is looked for while connections drain.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// How long child processes get to end by themselves.
+const PROTOCOL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A proxy that serves.
 struct Proxy {
@@ -37,6 +40,7 @@ struct Proxy {
     workers: Workers,
     sockets: Sockets,
     readiness: Readiness,
+    protocols: Protocols,
     unopened: bool,
 }
 
@@ -73,6 +77,7 @@ pub(crate) async fn run(
         // A second signal means: now.
         _ = interrupt.recv() => tracing::warn!("interrupted while draining; open connections are cut"),
     }
+    proxy.protocols.shutdown(PROTOCOL_PATIENCE).await;
     let Proxy { workers, .. } = proxy;
     tokio::task::spawn_blocking(|| workers.stop()).await.context("workers did not end")?;
     tracing::info!("ended");
@@ -86,7 +91,7 @@ impl Proxy {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let endpoints = Arc::new(EndpointRegistry::default());
-        let protocols = crate::protocols::factory(&mut registry, &background);
+        let protocols = Protocols::new(&mut registry)?;
         if let Source::ControlPlane(started) = source {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
         }
@@ -94,7 +99,7 @@ impl Proxy {
             endpoints: Arc::clone(&endpoints),
             policy_state: Arc::new(State::new()),
             metrics: Arc::clone(&metrics),
-            protocols,
+            protocols: Arc::new(protocols.clone()),
         })));
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let access_log = if settings.access_log {
@@ -128,7 +133,7 @@ impl Proxy {
         let workers = Workers::start(settings.workers, &shared).context("cannot start the workers")?;
         tracing::info!(workers = settings.workers, version = env!("CARGO_PKG_VERSION"), "agentgateway started");
         let sockets = Sockets::default();
-        Ok(Proxy { settings, store, endpoints, snapshot, workers, sockets, readiness, unopened: false })
+        Ok(Proxy { settings, store, endpoints, snapshot, workers, sockets, readiness, protocols, unopened: false })
     }
 
     async fn change(&mut self, change: Change) {

@@ -1,7 +1,7 @@
 //! A compiled backend: where its endpoints come from, and which one a request gets.
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -96,6 +96,15 @@ impl Cluster {
                     Error::new(Kind::Resolve, format!("host {} has no address", name.host.name))
                 })
             }
+        }
+    }
+
+    /// The endpoint with this address, if the backend has it: one that is listed, or was found when a name was looked up.
+    pub fn known_endpoint(&self, address: SocketAddr) -> Option<Arc<Endpoint>> {
+        let among = |all: &[Arc<Endpoint>]| all.iter().find(|e| e.address() == address).cloned();
+        match &self.source {
+            Source::Fixed(endpoints) => among(endpoints),
+            Source::Names { hosts, .. } => hosts.iter().find_map(|h| among(&h.resolved.load().as_ref()?.endpoints)),
         }
     }
 

@@ -1,0 +1,226 @@
+//! Makes a session's link to a target: one handshake at a time, whoever needs it, and without regard to who stops waiting.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agentgateway_upstream::Picked;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::capabilities::{Features, Handshake};
+use crate::fault::{Fault, Kind};
+use crate::jsonrpc;
+use crate::limits::PROCESS_RESTART;
+use crate::link::http::{self as http_link, Forwarded, HttpLink, is_type};
+use crate::link::sse::SseLink;
+use crate::link::stdio::{StdioLink, read_handshake};
+use crate::link::Link;
+use crate::lock;
+use crate::protocol::{Method, SESSION_ID};
+use crate::session::{Handshakes, INITIALIZE_ID, Session, Slot, SlotState};
+use crate::shared::Io;
+use crate::target::{HttpServer, Target, Transport};
+
+/// The session's link to `target`; makes one when there is none, and waits for it no longer than `patience`.
+pub(crate) async fn link(call: &Call, target: &Arc<Target>, patience: Duration) -> Result<Link, Fault> {
+    link_with(call, target, patience, None).await
+}
+
+/// As [`link`]; the result of a handshake made on the way is added to `handshakes`.
+pub(crate) async fn link_with(
+    call: &Call,
+    target: &Arc<Target>,
+    patience: Duration,
+    handshakes: Option<&Handshakes>,
+) -> Result<Link, Fault> {
+    let slot = call.session.slot(target);
+    let deadline = tokio::time::Instant::now() + patience;
+    let mut waited = false;
+    loop {
+        let changed = slot.changed.notified();
+        tokio::pin!(changed);
+        // Counts from here on, so that a handshake which ends before the wait begins is not missed.
+        changed.as_mut().enable();
+        match look(&slot, waited) {
+            Look::Ready(link) => return Ok(link),
+            Look::Failed(fault) => return Err(fault),
+            Look::Wait => {}
+            Look::Connect => {
+                let connecting = Connecting {
+                    io: call.io.clone(),
+                    session: Arc::clone(&call.session),
+                    slot: Arc::clone(&slot),
+                    forwarded: call.forwarded.clone(),
+                    handshakes: handshakes.cloned(),
+                    settled: false,
+                };
+                tokio::task::spawn_local(connecting.run());
+            }
+        }
+        if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            let state = if target.is_process() { "is still starting" } else { "has not answered yet" };
+            return Err(Fault::new(&target.name, Kind::Timeout, format!("{state} after {} s", patience.as_secs())));
+        }
+        waited = true;
+    }
+}
+
+enum Look {
+    Ready(Link),
+    Failed(Fault),
+    Wait,
+    Connect,
+}
+
+fn look(slot: &Slot, waited: bool) -> Look {
+    let mut state = lock(&slot.state);
+    match &*state {
+        SlotState::Ready(link) if link.is_alive() => return Look::Ready(link.clone()),
+        SlotState::Connecting => return Look::Wait,
+        SlotState::Failed(fault, at) => {
+            // Who waited for this very handshake gets its result; a process that just failed is not started in a loop.
+            if waited || (slot.target.is_process() && at.elapsed() < PROCESS_RESTART) {
+                return Look::Failed(fault.clone());
+            }
+        }
+        SlotState::Ready(_) | SlotState::Idle => {}
+    }
+    *state = SlotState::Connecting;
+    Look::Connect
+}
+
+/// One handshake, as a task of its own: it goes on when the request that began it is given up.
+struct Connecting {
+    io: Io,
+    session: Arc<Session>,
+    slot: Arc<Slot>,
+    forwarded: Forwarded,
+    handshakes: Option<Handshakes>,
+    settled: bool,
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        // Only when the worker ends in the middle: others must not wait for ever.
+        if !self.settled {
+            let fault = Fault::new(&self.slot.target.name, Kind::Broken, "was not reached: the gateway is stopping");
+            self.slot.settle(Err(fault));
+        }
+    }
+}
+
+impl Connecting {
+    async fn run(mut self) {
+        let target = Arc::clone(&self.slot.target);
+        let limits = &self.io.shared.limits;
+        let patience = if target.is_process() { limits.process_handshake } else { limits.http_handshake };
+        let since = Instant::now();
+        let result = match tokio::time::timeout(patience, self.handshake(&target)).await {
+            Ok(result) => result,
+            Err(_) => Err(Fault::timeout(&target.name, "finish its handshake", patience)),
+        };
+        target.metrics.handshake(result.is_ok());
+        target.set_suspect(result.is_err());
+        match &result {
+            Ok((_, handshake)) => {
+                let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::debug!(mcp_target = %target.name, version = %handshake.version, milliseconds = took, "handshake done");
+            }
+            Err(fault) => tracing::warn!(reason = fault.reason(), "handshake failed: {fault}"),
+        }
+        let result = match result {
+            Ok((link, handshake)) => {
+                if self.session.is_initialized() {
+                    self.say_initialized(&target, &link).await;
+                }
+                let late = self.session.is_answered();
+                if late {
+                    self.announce(handshake.features);
+                }
+                if let Some(handshakes) = &self.handshakes {
+                    lock(handshakes).push((target.index, handshake));
+                }
+                Ok(link)
+            }
+            Err(fault) => Err(fault),
+        };
+        self.settled = true;
+        // A session that ended meanwhile wants no link any more.
+        if !self.session.has_ended() {
+            self.slot.settle(result);
+        }
+    }
+
+    async fn handshake(&self, target: &Arc<Target>) -> Result<(Link, Handshake), Fault> {
+        match &target.transport {
+            Transport::StreamableHttp(server) => {
+                let (link, handshake) = http_handshake(&self.io, target, server, &self.session, &self.forwarded).await?;
+                Ok((Link::Http(Arc::new(link)), handshake))
+            }
+            Transport::Sse(_) => {
+                let (link, handshake) = SseLink::connect(&self.io, target, &self.session, &self.forwarded).await?;
+                Ok((Link::Sse(Arc::new(link)), handshake))
+            }
+            Transport::Stdio(command) => {
+                let (link, handshake) =
+                    StdioLink::connect(&self.io.shared, self.io.background(), target, command, &self.session).await?;
+                Ok((Link::Stdio(Arc::new(link)), handshake))
+            }
+        }
+    }
+
+    async fn say_initialized(&self, target: &Arc<Target>, link: &Link) {
+        let message = jsonrpc::notification(Method::Initialized.as_str());
+        if let Err(fault) = crate::exchange::notify(&self.io, target, link, &self.forwarded, message).await {
+            tracing::debug!(%fault, "notifications/initialized was not taken");
+        }
+    }
+
+    /// A target that comes late, or again, changes what the client has listed.
+    fn announce(&self, features: Features) {
+        for (feature, method) in [
+            (Features::TOOLS, Method::ToolsListChanged),
+            (Features::PROMPTS, Method::PromptsListChanged),
+            (Features::RESOURCES, Method::ResourcesListChanged),
+        ] {
+            if features.has(feature) {
+                let message = jsonrpc::notification(method.as_str());
+                self.session.outbox.push_own(String::from_utf8_lossy(&message).into_owned());
+            }
+        }
+    }
+}
+
+async fn http_handshake(
+    io: &Io,
+    target: &Target,
+    server: &HttpServer,
+    session: &Session,
+    forwarded: &Forwarded,
+) -> Result<(HttpLink, Handshake), Fault> {
+    let message = Bytes::from(session.initialize_request());
+    let patience = io.shared.limits.http_handshake;
+    let upstream = io.upstream();
+    let pick = || async { upstream.pick(&server.cluster).await.map_err(|e| Fault::upstream(&target.name, &e)) };
+    let mut picked: Picked = pick().await?;
+    let mut response =
+        http_link::post_first(upstream, target, server, &picked, forwarded, message.clone(), patience).await;
+    if matches!(&response, Err(fault) if matches!(fault.kind, Kind::Unreachable)) {
+        // Another endpoint, where there is one: the failed one is passed over now.
+        let other = pick().await?;
+        if !Arc::ptr_eq(other.endpoint(), picked.endpoint()) {
+            picked = other;
+            response = http_link::post_first(upstream, target, server, &picked, forwarded, message, patience).await;
+        }
+    }
+    let response = response?;
+    let upstream_session = response.headers().get(SESSION_ID).cloned();
+    let is_events = is_type(response.headers().get(CONTENT_TYPE), "text/event-stream");
+    let answer = Answer::from_http(target, response, io.shared.limits.message_bytes, is_events);
+    let text = answer.response(INITIALIZE_ID, |_| ()).await?;
+    let handshake = read_handshake(target, &text)?;
+    let link = HttpLink { picked, session: upstream_session, version: handshake.version, features: handshake.features };
+    Ok((link, handshake))
+}

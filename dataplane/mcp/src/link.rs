@@ -1,0 +1,47 @@
+//! One session's way to one target: a handshake that was made, and what was agreed in it.
+
+pub(crate) mod http;
+pub(crate) mod peer;
+pub(crate) mod process;
+pub(crate) mod sse;
+pub(crate) mod stdio;
+
+use std::sync::Arc;
+
+use crate::capabilities::Features;
+
+/// Cheap to clone; any thread may use it.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    Http(Arc<http::HttpLink>),
+    Sse(Arc<sse::SseLink>),
+    Stdio(Arc<stdio::StdioLink>),
+}
+
+impl Link {
+    /// Whether it is worth a try: a server over HTTP is asked to know, a process or stream is gone when it has ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self {
+            Self::Http(_) => true,
+            Self::Sse(link) => !link.peer.is_closed(),
+            Self::Stdio(link) => !link.peer.is_closed(),
+        }
+    }
+
+    pub(crate) fn features(&self) -> Features {
+        match self {
+            Self::Http(link) => link.features,
+            Self::Sse(link) => link.features,
+            Self::Stdio(link) => link.features,
+        }
+    }
+
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http(a), Self::Http(b)) => Arc::ptr_eq(a, b),
+            (Self::Sse(a), Self::Sse(b)) => Arc::ptr_eq(a, b),
+            (Self::Stdio(a), Self::Stdio(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}

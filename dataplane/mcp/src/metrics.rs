@@ -1,0 +1,190 @@
+//! What is counted about MCP: requests by method and target, handshakes, sessions and processes.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use agentgateway_telemetry::histogram::DurationHistogram;
+use dashmap::DashMap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::protocol::Method;
+
+/// All counters of MCP.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    targets: DashMap<(String, String), Weak<TargetMetrics>>,
+    /// Open sessions.
+    pub(crate) sessions: AtomicI64,
+    /// Sessions begun by a client.
+    pub(crate) sessions_begun: AtomicU64,
+    /// Sessions taken over from another process, or from before a restart.
+    pub(crate) sessions_resumed: AtomicU64,
+    /// Requests with a session id that is not known here.
+    pub(crate) sessions_refused: AtomicU64,
+    /// Sessions that nobody used for too long.
+    pub(crate) sessions_expired: AtomicU64,
+}
+
+/// What one target of one backend counts.
+#[derive(Debug)]
+pub(crate) struct TargetMetrics {
+    backend: String,
+    target: String,
+    methods: [MethodMetrics; Method::COUNT],
+    handshakes: AtomicU64,
+    handshakes_failed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct MethodMetrics {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    duration: DurationHistogram,
+}
+
+impl TargetMetrics {
+    /// A request was answered, or failed, after so long.
+    pub(crate) fn request(&self, method: Method, ok: bool, took: Duration) {
+        if let Some(metrics) = self.methods.get(method as usize) {
+            let counter = if ok { &metrics.succeeded } else { &metrics.failed };
+            counter.fetch_add(1, Ordering::Relaxed);
+            metrics.duration.observe(took);
+        }
+    }
+
+    pub(crate) fn handshake(&self, ok: bool) {
+        let counter = if ok { &self.handshakes } else { &self.handshakes_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Metrics {
+    /// The counters of a target; the same as before when it was known.
+    pub(crate) fn target(&self, backend: &str, target: &str) -> Arc<TargetMetrics> {
+        let mut slot = self.targets.entry((backend.to_owned(), target.to_owned())).or_default();
+        slot.upgrade().unwrap_or_else(|| {
+            let fresh = Arc::new(TargetMetrics {
+                backend: backend.to_owned(),
+                target: target.to_owned(),
+                methods: std::array::from_fn(|_| MethodMetrics::default()),
+                handshakes: AtomicU64::new(0),
+                handshakes_failed: AtomicU64::new(0),
+            });
+            *slot = Arc::downgrade(&fresh);
+            fresh
+        })
+    }
+
+    /// Adds these metrics to a registry.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register_collector(Box::new(McpCollector(Arc::clone(self))));
+    }
+}
+
+#[derive(Debug)]
+struct McpCollector(Arc<Metrics>);
+
+impl Collector for McpCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let metrics = &self.0;
+        // A dead entry means that no configuration holds the target any more.
+        metrics.targets.retain(|_, target| target.strong_count() > 0);
+        let targets: Vec<_> = metrics.targets.iter().filter_map(|t| t.upgrade()).collect();
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_mcp_requests",
+            "Requests to MCP targets, by method and whether the target answered",
+            None,
+            MetricType::Counter,
+        )?;
+        for target in &targets {
+            for (method, metrics) in target.used() {
+                for (outcome, counter) in [("ok", &metrics.succeeded), ("error", &metrics.failed)] {
+                    let count = counter.load(Ordering::Relaxed);
+                    if count > 0 {
+                        let labels =
+                            [("backend", &*target.backend), ("target", &*target.target), ("method", method), ("outcome", outcome)];
+                        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+                    }
+                }
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_mcp_request_duration_seconds",
+            "Time until an MCP target began to answer",
+            None,
+            MetricType::Histogram,
+        )?;
+        for target in &targets {
+            for (method, metrics) in target.used() {
+                let labels = [("backend", &*target.backend), ("target", &*target.target), ("method", method)];
+                let (sum, count, buckets) = metrics.duration.read();
+                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_mcp_handshakes",
+            "Sessions begun at MCP targets",
+            None,
+            MetricType::Counter,
+        )?;
+        for target in &targets {
+            for (outcome, counter) in [("ok", &target.handshakes), ("error", &target.handshakes_failed)] {
+                let labels = [("backend", &*target.backend), ("target", &*target.target), ("outcome", outcome)];
+                ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let counters = [
+            ("agentgateway_mcp_sessions_begun", "MCP sessions begun by clients", &metrics.sessions_begun),
+            ("agentgateway_mcp_sessions_resumed", "MCP sessions taken over from another process", &metrics.sessions_resumed),
+            ("agentgateway_mcp_sessions_refused", "Requests with an unknown MCP session id", &metrics.sessions_refused),
+            ("agentgateway_mcp_sessions_expired", "MCP sessions dropped because nobody used them", &metrics.sessions_expired),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value.load(Ordering::Relaxed));
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let open = ConstGauge::new(metrics.sessions.load(Ordering::Relaxed));
+        open.encode(encoder.encode_descriptor("agentgateway_mcp_sessions", "Open MCP sessions", None, MetricType::Gauge)?)
+    }
+}
+
+impl TargetMetrics {
+    fn used(&self) -> impl Iterator<Item = (&'static str, &MethodMetrics)> {
+        let used = |m: &&MethodMetrics| m.succeeded.load(Ordering::Relaxed) + m.failed.load(Ordering::Relaxed) > 0;
+        let named = Method::ALL.iter().map(|m| m.as_str()).zip(&self.methods);
+        named.filter(move |(_, metrics)| used(metrics))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exposes_what_was_counted() {
+        let metrics = Arc::new(Metrics::default());
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let target = metrics.target("mcp/github", "t");
+        target.request(Method::ToolsCall, true, Duration::from_millis(2));
+        target.request(Method::Other, false, Duration::from_millis(2));
+        target.handshake(true);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"agentgateway_mcp_requests_total{backend="mcp/github",target="t",method="tools/call",outcome="ok"} 1"#,
+            r#"agentgateway_mcp_requests_total{backend="mcp/github",target="t",method="other",outcome="error"} 1"#,
+            r#"agentgateway_mcp_request_duration_seconds_count{backend="mcp/github",target="t",method="tools/call"} 1"#,
+            r#"agentgateway_mcp_handshakes_total{backend="mcp/github",target="t",outcome="ok"} 1"#,
+            "agentgateway_mcp_sessions 0",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A target of an MCP backend, compiled: its name and how its server is reached.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use agentgateway_proto::v1;
+use agentgateway_upstream::Cluster;
+use http::HeaderValue;
+use http::uri::PathAndQuery;
+
+use crate::metrics::TargetMetrics;
+
+/// A target. Shared by all threads.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Place in its backend.
+    pub(crate) index: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) transport: Transport,
+    /// What it was compiled from: sessions keep their link when a new configuration says the same.
+    pub(crate) spec: v1::McpTarget,
+    pub(crate) metrics: Arc<TargetMetrics>,
+    /// Its last handshake failed.
+    suspect: AtomicBool,
+}
+
+/// How a target is reached.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    StreamableHttp(HttpServer),
+    Sse(HttpServer),
+    Stdio(Arc<Command>),
+}
+
+/// A server behind a Host or Service backend.
+#[derive(Debug)]
+pub(crate) struct HttpServer {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) host: HeaderValue,
+    pub(crate) path: PathAndQuery,
+}
+
+/// A server that is a child process of the gateway.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) program: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+impl Target {
+    pub(crate) fn compile(
+        index: usize,
+        spec: &v1::McpTarget,
+        clusters: &dyn Fn(&str) -> Option<Arc<Cluster>>,
+        metrics: Arc<TargetMetrics>,
+    ) -> Result<Self, String> {
+        let transport = match &spec.transport {
+            Some(v1::mcp_target::Transport::Http(http)) => {
+                let server = HttpServer::compile(&spec.name, http, clusters)?;
+                match http.protocol() {
+                    v1::mcp_http::Protocol::Sse => Transport::Sse(server),
+                    v1::mcp_http::Protocol::Unspecified | v1::mcp_http::Protocol::StreamableHttp => {
+                        Transport::StreamableHttp(server)
+                    }
+                }
+            }
+            Some(v1::mcp_target::Transport::Stdio(stdio)) if stdio.command.is_empty() => {
+                return Err(format!("target \"{}\": the command is empty", spec.name));
+            }
+            Some(v1::mcp_target::Transport::Stdio(stdio)) => Transport::Stdio(Arc::new(Command {
+                program: stdio.command.clone(),
+                args: stdio.args.clone(),
+                env: stdio.env.clone().into_iter().collect(),
+            })),
+            None => return Err(format!("target \"{}\" has no transport that this proxy knows", spec.name)),
+        };
+        Ok(Self {
+            index,
+            name: spec.name.as_str().into(),
+            transport,
+            spec: spec.clone(),
+            metrics,
+            suspect: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn is_process(&self) -> bool {
+        matches!(self.transport, Transport::Stdio(_))
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_suspect(&self, suspect: bool) {
+        self.suspect.store(suspect, Ordering::Relaxed);
+    }
+}
+
+impl HttpServer {
+    fn compile(
+        name: &str,
+        http: &v1::McpHttp,
+        clusters: &dyn Fn(&str) -> Option<Arc<Cluster>>,
+    ) -> Result<Self, String> {
+        let cluster = clusters(&http.backend_key)
+            .ok_or_else(|| format!("target \"{name}\": backend \"{}\" does not exist", http.backend_key))?;
+        let host = HeaderValue::from_str(cluster.authority().as_str())
+            .map_err(|e| format!("target \"{name}\": its authority is not a header value: {e}"))?;
+        let path = if http.path.starts_with('/') { http.path.clone() } else { format!("/{}", http.path) };
+        let path = path.parse().map_err(|e| format!("target \"{name}\": path \"{path}\" is not valid: {e}"))?;
+        Ok(Self { cluster, host, path })
+    }
+}

@@ -1,0 +1,194 @@
+//! The session id: an encrypted and authenticated token that holds what another process with the same key needs to go on
+//! with the session.
+//!
+//! Form: base64url of nonce (12 bytes), then AES-256-GCM over the JSON of [`Contents`].
+
+use std::net::SocketAddr;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::limits;
+
+const NONCE: usize = 12;
+const CONTEXT: &[u8] = b"agentgateway mcp session v1";
+
+/// What a session id holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Contents {
+    /// Random identity of the session.
+    #[serde(rename = "u")]
+    pub(crate) id: [u8; 16],
+    /// Seconds since the epoch at which the session began.
+    #[serde(rename = "t")]
+    pub(crate) issued: u64,
+    /// Key of the backend that the session belongs to.
+    #[serde(rename = "b")]
+    pub(crate) backend: String,
+    /// Digest of the caller's identity.
+    #[serde(rename = "i")]
+    pub(crate) identity: [u8; 16],
+    /// Negotiated protocol version.
+    #[serde(rename = "v")]
+    pub(crate) version: String,
+    /// The client's name and capabilities, as it sent them.
+    #[serde(rename = "c")]
+    pub(crate) client: Box<RawValue>,
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) targets: Vec<TargetContents>,
+}
+
+/// The session at one target.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct TargetContents {
+    #[serde(rename = "n")]
+    pub(crate) name: String,
+    /// The target's own session id, where it gave one.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<String>,
+    #[serde(rename = "v")]
+    pub(crate) version: String,
+    /// Bits of [`crate::capabilities::Features`].
+    #[serde(rename = "f")]
+    pub(crate) features: u16,
+    /// The endpoint that holds the target's session.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<SocketAddr>,
+}
+
+/// Seals and opens session ids.
+pub(crate) struct Sealer {
+    cipher: Aes256Gcm,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealer")
+    }
+}
+
+/// The system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("no random bytes from the system: {0}")]
+pub struct NoRandom(String);
+
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| NoRandom(e.to_string()))?;
+    Ok(bytes)
+}
+
+impl Sealer {
+    /// With `key`, which the replicas share, or else a random one.
+    pub(crate) fn new(key: Option<[u8; 32]>) -> Result<Self, NoRandom> {
+        let key = match key {
+            Some(key) => key,
+            None => random()?,
+        };
+        Ok(Self { cipher: Aes256Gcm::new(&key.into()) })
+    }
+
+    /// The session id for `contents`. One that would be too long for a header leaves the targets' part out: a process that
+    /// resumes it then begins a new session at each target.
+    pub(crate) fn seal(&self, contents: &Contents) -> Result<String, NoRandom> {
+        let token = self.seal_any(contents)?;
+        if token.len() <= limits::TOKEN_BYTES {
+            return Ok(token);
+        }
+        self.seal_any(&Contents { targets: Vec::new(), ..contents.clone() })
+    }
+
+    fn seal_any(&self, contents: &Contents) -> Result<String, NoRandom> {
+        let nonce: [u8; NONCE] = random()?;
+        // Serialising these types and encrypting in memory cannot fail; an empty token is refused when it is opened.
+        let plain = serde_json::to_vec(contents).unwrap_or_default();
+        let sealed = self
+            .cipher
+            .encrypt(Nonce::from_slice(&nonce), Payload { msg: &plain, aad: CONTEXT })
+            .unwrap_or_default();
+        let mut bytes = nonce.to_vec();
+        bytes.extend_from_slice(&sealed);
+        Ok(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// What a session id holds; nothing when it was not sealed with this key, or was changed.
+    pub(crate) fn open(&self, token: &str) -> Option<Contents> {
+        if token.len() > limits::TOKEN_BYTES {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE)?;
+        let plain =
+            self.cipher.decrypt(Nonce::from_slice(nonce), Payload { msg: sealed, aad: CONTEXT }).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+
+    /// A short digest of a session's identity, for logs: it finds the lines of one session and opens nothing.
+    pub(crate) fn log_hash(id: &[u8; 16]) -> String {
+        let digest = blake3::derive_key("agentgateway mcp session log v1", id);
+        digest[..6].iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(targets: usize) -> Contents {
+        Contents {
+            id: [7; 16],
+            issued: 1_700_000_000,
+            backend: "Backend/mcp/github".into(),
+            identity: [9; 16],
+            version: "2025-06-18".into(),
+            client: RawValue::from_string(r#"{"capabilities":{"roots":{}}}"#.into()).unwrap(),
+            targets: (0..targets)
+                .map(|n| TargetContents {
+                    name: format!("target-{n}"),
+                    session: Some("0123456789abcdef".repeat(4)),
+                    version: "2025-06-18".into(),
+                    features: 3,
+                    endpoint: Some("10.0.0.1:80".parse().unwrap()),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        let sealer = Sealer::new(Some([1; 32])).unwrap();
+        let token = sealer.seal(&contents(2)).unwrap();
+        assert!(token.bytes().all(|b| b.is_ascii_graphic()));
+        let opened = Sealer::new(Some([1; 32])).unwrap().open(&token).unwrap();
+        assert_eq!(opened.targets, contents(2).targets);
+        assert_eq!(opened.client.get(), contents(2).client.get());
+        assert_ne!(token, sealer.seal(&contents(2)).unwrap(), "nonces differ");
+    }
+
+    #[test]
+    fn foreign_and_tampered() {
+        let sealer = Sealer::new(None).unwrap();
+        let token = sealer.seal(&contents(1)).unwrap();
+        assert!(Sealer::new(None).unwrap().open(&token).is_none());
+        for at in 0..token.len() - 1 {
+            let mut bytes = token.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            assert!(sealer.open(std::str::from_utf8(&bytes).unwrap()).is_none(), "at {at}");
+        }
+        for token in ["", "AAAA", "!", &"A".repeat(9_000)] {
+            assert!(sealer.open(token).is_none());
+        }
+    }
+
+    #[test]
+    fn too_many_targets_for_a_header() {
+        let sealer = Sealer::new(None).unwrap();
+        let token = sealer.seal(&contents(200)).unwrap();
+        assert!(token.len() <= limits::TOKEN_BYTES);
+        assert!(sealer.open(&token).unwrap().targets.is_empty());
+    }
+}
