@@ -76,3 +76,17 @@ def gateway(start, ports):
         return start(routes(ports.free(), *all_routes, policies=policies, config=config), *arguments, **options)
 
     return make
+
+
+@pytest.fixture
+def named(tmp_path):
+    """Runs a proxy with names of its own: /etc/hosts is another file for it and for nobody else."""
+
+    def prefix(**names):
+        hosts = tmp_path / "hosts"
+        lines = [f"{address} {name}.test" for name, addresses in names.items() for address in addresses]
+        hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{line}\n" for line in lines))
+        script = f'mount --bind {hosts} /etc/hosts && exec "$0" "$@"'
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+
+    return prefix

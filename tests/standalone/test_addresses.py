@@ -40,19 +40,36 @@ def test_own_ports_are_refused_as_mcp_targets(gateway, backend):
 def test_loopback_is_allowed_with_a_file_unless_forbidden(gateway, backend):
     host = backend()
     assert gateway(to(host)).get().status == 200
-    forbidden = gateway(to(host), config={"allowLoopbackBackends": False})
-    assert forbidden.get().status == 500
-    assert "address_refused" in forbidden.access_lines("path=/")[0]
-    named = gateway(to(f"localhost:{host.port}"), arguments=["--allow-loopback-backends", "false"])
-    assert named.get().status == 500, "a name that leads to loopback"
-    assert len(host.seen) == 1
+    for address in (host.address, f"localhost:{host.port}", f"0.0.0.0:{host.port}", f"[::1]:{host.port}"):
+        for how in ({"config": {"allowLoopbackBackends": False}}, {"arguments": ["--allow-loopback-backends", "false"]}):
+            forbidden = gateway(to(address), ready=False, **how)
+            assert forbidden.wait() != 0
+            assert "backends[0].host: " in forbidden.err[0] and "loopback" in forbidden.err[0]
+    assert gateway(to(host), config={"allowLoopbackBackends": False}, arguments=["--allow-loopback-backends", "true"]).get().status == 200
+
+
+@pytest.mark.root
+def test_a_name_that_leads_to_loopback_is_refused_when_it_is_dialled(gateway, backend, named):
+    host = backend()
+    proxy = gateway(to(f"innocent.test:{host.port}"), config={"allowLoopbackBackends": False}, prefix=named(innocent=["127.0.0.1"]))
+    assert proxy.get().status == 500
+    assert "address_refused" in proxy.access_lines("path=/")[0]
+    assert host.seen == []
+
+
+@pytest.mark.root
+def test_a_name_that_leads_to_link_local_is_refused_when_it_is_dialled(gateway, named):
+    proxy = gateway(to("metadata.test:80"), prefix=named(metadata=["169.254.169.254"]))
+    assert proxy.get().status == 500
+    assert "address_refused" in proxy.access_lines("path=/")[0]
 
 
 def test_link_local_is_refused_unless_allowed(gateway):
     """Clouds serve their credentials there."""
-    refused = gateway(to("169.254.169.254:80"))
-    assert refused.get().status == 500
-    assert "address_refused" in refused.access_lines("path=/")[0]
+    for address in ("169.254.169.254:80", "[fe80::1]:80", "[::ffff:169.254.169.254]:80"):
+        refused = gateway(to(address), ready=False)
+        assert refused.wait() != 0
+        assert "backends[0].host: " in refused.err[0] and "link-local" in refused.err[0]
 
 
 @pytest.mark.root

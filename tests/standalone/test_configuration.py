@@ -152,17 +152,24 @@ def test_what_else_happens_in_the_folder_is_no_change(gateway, backend):
         until(changed, timeout=5, what="the new backend")
 
 
-def test_hangup_loads_again(gateway, backend, tmp_path):
-    """Key files are not watched; SIGHUP reads them again."""
+def test_a_change_of_a_key_file_is_a_change(gateway, backend, tmp_path):
     old, new = Key("ES256"), Key("ES256")
-    (tmp_path / "pub-key").write_text(old.pem)
-    jwt = {"issuer": ISSUER, "jwks": {"file": "pub-key"}}
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "pub-key").write_text(old.pem)
+    jwt = {"issuer": ISSUER, "jwks": {"file": "keys/pub-key"}}
     proxy = gateway(to(backend(), policies={"jwtAuth": jwt}), cwd=tmp_path)
     assert proxy.get(headers=bearer(old.token())).status == 200
-    (tmp_path / "pub-key").write_text(new.pem)
-    proxy.signal(signal.SIGHUP)
+    (tmp_path / "keys" / "pub-key").write_text(new.pem)
     until(lambda: proxy.get(headers=bearer(new.token())).status == 200, what="the new key")
     assert proxy.get(headers=bearer(old.token())).status == 401
+
+
+def test_hangup_loads_again(gateway, backend):
+    proxy = gateway(to(backend()))
+    seen = len(proxy.err)
+    proxy.signal(signal.SIGHUP)
+    proxy.wait_for("configuration loaded", since=seen)
+    assert proxy.get().status == 200
 
 
 def test_reload_of_a_mounted_config_map(start, ports, backend, tmp_path):

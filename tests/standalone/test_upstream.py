@@ -93,20 +93,6 @@ def test_one_bad_backend_does_not_hurt_the_others(gateway, backend, ports):
         assert proxy.get("/good").status == 200
 
 
-@pytest.fixture
-def named(tmp_path):
-    """Runs a proxy with names of its own: /etc/hosts is another file for it and for nobody else."""
-
-    def prefix(**names):
-        hosts = tmp_path / "hosts"
-        lines = [f"{address} {name}.test" for name, addresses in names.items() for address in addresses]
-        hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{line}\n" for line in lines))
-        script = f'mount --bind {hosts} /etc/hosts && exec "$0" "$@"'
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
-
-    return prefix
-
-
 @pytest.mark.root
 def test_another_address_is_tried_when_one_refuses(gateway, backend, ports, named):
     """Nothing was sent yet, so this holds for every method."""

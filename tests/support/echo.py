@@ -173,7 +173,7 @@ class Backend:
         elif size is not None:
             headers += [("content-length", str(size)), ("content-type", "application/octet-stream")]
             writer.write(http.send(h11.Response(status_code=status, headers=headers)))
-            piece, left = bytes(1 << 16), size
+            piece, left = bytes(1 << 16), 0 if request["method"] == "HEAD" else size
             while left > 0:
                 writer.write(http.send(h11.Data(data=piece[: min(left, len(piece))])))
                 await writer.drain()

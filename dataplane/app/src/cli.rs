@@ -109,3 +109,14 @@ pub(crate) struct Process {
     #[arg(long, env = "ALLOW_LINK_LOCAL_BACKENDS", value_name = "BOOL")]
     pub(crate) allow_link_local_backends: Option<bool>,
 }
+
+impl Process {
+    /// How the configuration file is read by a process that was told this.
+    pub(crate) fn environment(&self) -> agentgateway_config::Environment {
+        agentgateway_config::Environment {
+            allow_loopback: self.allow_loopback_backends,
+            allow_link_local: self.allow_link_local_backends,
+            ..agentgateway_config::Environment::of_process()
+        }
+    }
+}

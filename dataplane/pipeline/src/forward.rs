@@ -16,7 +16,8 @@ use crate::limits::MAX_CONNECT_TRIES;
 use crate::worker::Worker;
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1), besides what `Connection` names.
-const HOP_BY_HOP: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::TE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::TRANSFER_ENCODING,
@@ -34,6 +35,12 @@ pub(crate) async fn forward(
     endpoint: &mut Option<SocketAddr>,
 ) -> Result<Response<Body>, Error> {
     prepare(&mut head);
+    if let header::Entry::Vacant(host) = head.headers.entry(header::HOST)
+        && let Ok(authority) = HeaderValue::from_str(cluster.authority().as_str())
+    {
+        // HTTP/1.0 may leave it out, and what the backend gets is HTTP/1.1 (RFC 9112 §3.2).
+        host.insert(authority);
+    }
     let body = if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) };
     let mut request = Request::from_parts(head, body);
     let mut tries = 1;
@@ -60,11 +67,7 @@ pub(crate) async fn forward(
 
 /// Turns a client's request head into the one for the backend.
 fn prepare(head: &mut Parts) {
-    let te_trailers = head.headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     remove_hop_by_hop(&mut head.headers);
-    if !te_trailers {
-        head.headers.remove(header::TE);
-    }
     if let Some(authority) = head.uri.authority() {
         // HTTP/2, or the absolute form, which outranks Host (RFC 9112 §3.2.2).
         if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
@@ -98,6 +101,10 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // One pass over a handful of names is several times cheaper than looking each header up to find nothing.
+    if !headers.keys().any(|name| *name == header::CONNECTION || HOP_BY_HOP.contains(name)) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -113,8 +120,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
+    let trailers = headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     for name in &HOP_BY_HOP {
-        headers.remove(name);
+        // Whoever asks for trailers gets them: gRPC needs it.
+        if !(trailers && *name == header::TE) {
+            headers.remove(name);
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl Cluster {
                 let Some(name) = hosts.get(at) else {
                     return Err(Error::new(Kind::NoEndpoints, format!("backend {} names no host", self.authority)));
                 };
-                let endpoints = self.addresses(at, name, resolver).await?;
+                let endpoints = Box::pin(self.addresses(at, name, resolver)).await?;
                 balance(&endpoints).cloned().ok_or_else(|| {
                     Error::new(Kind::Resolve, format!("host {} has no address", name.host.name))
                 })
@@ -105,6 +105,15 @@ impl Cluster {
         match &self.source {
             Source::Fixed(endpoints) => among(endpoints),
             Source::Names { hosts, .. } => hosts.iter().find_map(|h| among(&h.resolved.load().as_ref()?.endpoints)),
+        }
+    }
+
+    /// Whether the configuration lists the backend's endpoints, and this one is not among them. Never so for names: an
+    /// answer need not hold all of a name's addresses.
+    pub fn has_lost(&self, endpoint: &Endpoint) -> bool {
+        match &self.source {
+            Source::Fixed(endpoints) => !endpoints.iter().any(|e| e.address() == endpoint.address()),
+            Source::Names { .. } => false,
         }
     }
 
