@@ -113,10 +113,9 @@ pub(crate) struct Process {
 impl Process {
     /// How the configuration file is read by a process that was told this.
     pub(crate) fn environment(&self) -> agentgateway_config::Environment {
-        agentgateway_config::Environment {
-            allow_loopback: self.allow_loopback_backends,
-            allow_link_local: self.allow_link_local_backends,
-            ..agentgateway_config::Environment::of_process()
-        }
+        let mut environment = agentgateway_config::Environment::of_process();
+        environment.allow_loopback = self.allow_loopback_backends;
+        environment.allow_link_local = self.allow_link_local_backends;
+        environment
     }
 }
