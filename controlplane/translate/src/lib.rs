@@ -20,11 +20,28 @@
 //! step reads what the steps before it made, never what comes after, so one pass suffices. Each translated object remembers
 //! what it looked at; a change re-translates only what had looked at it.
 
+mod backend;
+mod conditions;
+mod fact;
+mod features;
+mod gateway;
+mod hostname;
+mod made;
 mod name;
+mod names;
 mod object;
 mod output;
+mod policy;
+mod rejected;
+mod route;
+mod selector;
+mod service;
 mod settings;
+mod statuses;
 mod translator;
+mod unit;
+mod view;
+mod world;
 
 pub use name::Name;
 pub use object::{Change, Object, ObjectKey, ObjectKind, Rejection, Unreadable};

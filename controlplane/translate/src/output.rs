@@ -45,6 +45,15 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether it has no entry at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Status::HttpRoute(status) => status.parents.is_empty(),
+            Status::TrafficPolicy(status) => status.ancestors.is_empty(),
+            Status::GatewayClass(_) | Status::Gateway(_) | Status::Backend(_) => false,
+        }
+    }
+
     /// As the `status` field of the object.
     pub fn to_value(&self) -> serde_json::Result<serde_json::Value> {
         match self {

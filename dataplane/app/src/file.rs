@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 /// Editors and ConfigMaps change a file in several steps; they are over after this long.
@@ -26,9 +26,12 @@ impl FileWatch {
             _ => PathBuf::from("."),
         };
         let (sender, changes) = mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |_event| {
-            // One pending notice is as good as many.
-            let _pending = sender.try_send(());
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // Reading the file is an access too, and must not lead to the next reading.
+            if !event.is_ok_and(|e| e.kind.is_access()) {
+                // One pending notice is as good as many.
+                let _pending = sender.try_send(());
+            }
         })
         .context("cannot watch files")?;
         watcher

@@ -1,233 +1,66 @@
-//! Turns the file's types into resources.
+//! From the user-facing types to resources, in the order in which a control plane would push them.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod names;
+mod policies;
 
-use agentgateway_convert::Error;
-use agentgateway_expression::Expression;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use agentgateway_convert::reserved::{self, Allowed};
+use agentgateway_convert::{backend, matches};
+use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::snapshot::Snapshot;
 use agentgateway_proto::v1::{self, ObjectRef};
-use agentgateway_proto::{key, resource};
+use agentgateway_proto::key;
 use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
-use agentgateway_types::file::{Bind, File, Listener, Route, RouteBackend, RoutePolicies};
-use agentgateway_types::policy::Authorization;
+use agentgateway_types::file::{self, File};
 
-use crate::keys;
+use crate::diagnostic::Report;
+use crate::environment::Environment;
+use crate::{hostname, process};
+use names::Names;
 
-/// Where and why something cannot be used.
-type Fault = (Path, String);
-
-/// Kind and namespace of everything that comes from a file.
-const KIND: &str = "File";
-const NAMESPACE: &str = "default";
-
-fn object(name: &str) -> ObjectRef {
-    ObjectRef { kind: KIND.into(), namespace: NAMESPACE.into(), name: name.into() }
+/// What a file is made into.
+pub(crate) struct Made {
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) files: Vec<PathBuf>,
 }
 
-struct Builder<'a> {
-    resources: Vec<Resource>,
-    warn: &'a mut dyn FnMut(&Path, &str),
-    listener_names: BTreeSet<String>,
-    /// Rules so far by route name; routes that share a name are rules of one route.
-    rules: BTreeMap<String, u32>,
-    listeners: usize,
-    routes: u32,
-}
-
-/// All resources of a file, ended by the Generation.
-pub(crate) fn resources(file: &File, warn: &mut dyn FnMut(&Path, &str)) -> Result<Vec<Resource>, Fault> {
-    let mut builder = Builder {
+/// Makes the resources; what is wrong goes to `report`, and then the result is not to be used.
+pub(crate) fn make(file: &File, environment: &Environment, report: &mut Report<'_>) -> Made {
+    let mut maker = Maker {
+        gateway: object("File", "default"),
+        environment,
+        own_ports: process::own_ports(&file.config),
+        allowed: Allowed {
+            loopback: file.config.allow_loopback_backends.unwrap_or(true),
+            link_local: file.config.allow_link_local_backends.unwrap_or(false),
+        },
+        report,
         resources: Vec::new(),
-        warn,
-        listener_names: BTreeSet::new(),
-        rules: BTreeMap::new(),
-        listeners: 0,
-        routes: 0,
+        files: BTreeSet::new(),
+        names: Names::default(),
+        sockets: HashMap::new(),
     };
-    let mut taken = BTreeSet::new();
-    for (i, bind) in file.binds.iter().enumerate() {
-        let at = Path::of("binds").index(i);
-        if !taken.insert((bind.port, bind.address.clone())) {
-            return Err((at.key("port"), format!("port {} is there twice", bind.port)));
-        }
-        builder.bind(bind, &at)?;
-    }
     if file.binds.is_empty() {
-        (builder.warn)(&Path::root(), "no binds: the proxy listens nowhere");
+        maker.report.warning(&Path::root(), "no binds: the proxy listens nowhere");
     }
-    let mut resources = builder.resources;
-    let generation = Snapshot::of(&resources).generation().clone();
-    let mark = Resource::decode(agentgateway_proto::kind::Kind::Generation, &generation.bytes)
-        .map_err(|e: resource::DecodeError| (Path::root(), e.to_string()))?;
-    resources.push(mark);
-    Ok(resources)
+    for (i, bind) in file.binds.iter().enumerate() {
+        maker.bind(bind, &Path::of("binds").index(i));
+    }
+    let mut resources = maker.resources;
+    let files = maker.files.into_iter().collect();
+    let rank = |kind: Kind| Kind::PUSH_ORDER.iter().position(|k| *k == kind);
+    resources.sort_by(|a, b| (rank(a.kind()), a.key()).cmp(&(rank(b.kind()), b.key())));
+    if let Ok(generation) = Resource::decode(Kind::Generation, &Snapshot::of(&resources).generation().bytes) {
+        resources.push(generation);
+    }
+    Made { resources, files }
 }
 
-impl Builder<'_> {
-    fn bind(&mut self, bind: &Bind, at: &Path) -> Result<(), Fault> {
-        if bind.port == 0 {
-            return Err((at.clone().key("port"), "0 is no port".to_owned()));
-        }
-        let address = bind.address.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
-        if address.parse::<std::net::IpAddr>().is_err() {
-            return Err((at.clone().key("address"), format!("{address:?} is no IP address")));
-        }
-        let gateway = object("default");
-        let bind_key = key::bind(&gateway, &address, bind.port.into());
-        self.resources.push(Resource::Bind(v1::Bind {
-            key: bind_key.clone(),
-            gateway: Some(gateway),
-            address,
-            port: bind.port.into(),
-        }));
-        if bind.listeners.is_empty() {
-            (self.warn)(at, "no listeners: all requests get 404");
-        }
-        let mut hostnames = BTreeSet::new();
-        for (i, listener) in bind.listeners.iter().enumerate() {
-            let at = at.clone().key("listeners").index(i);
-            let hostname = listener.hostname.clone().unwrap_or_default().to_ascii_lowercase();
-            if !hostnames.insert(hostname.clone()) {
-                let text = "two listeners of a port must have different host names";
-                return Err((at.key("hostname"), text.to_owned()));
-            }
-            self.listener(listener, &hostname, &bind_key, &at)?;
-        }
-        Ok(())
-    }
-
-    fn listener(&mut self, listener: &Listener, hostname: &str, bind_key: &str, at: &Path) -> Result<(), Fault> {
-        let name = listener.name.clone().unwrap_or_else(|| format!("listener{}", self.listeners));
-        self.listeners += 1;
-        if !self.listener_names.insert(name.clone()) {
-            return Err((at.clone().key("name"), format!("{name:?} is the name of two listeners")));
-        }
-        let gateway = object("default");
-        let listener_key = key::listener(&gateway, &name);
-        self.resources.push(Resource::Listener(v1::Listener {
-            key: listener_key.clone(),
-            bind_key: bind_key.to_owned(),
-            gateway: Some(gateway.clone()),
-            name: name.clone(),
-            hostname: hostname.to_owned(),
-            protocol: v1::listener::Protocol::Http.into(),
-        }));
-        if let Some(policies) = &listener.policies {
-            let specs = specs(&policies.clone().into(), &at.clone().key("policies"))?;
-            for (i, spec) in specs.into_iter().enumerate() {
-                self.resources.push(Resource::Policy(v1::Policy {
-                    key: key::policy(&gateway, &i.to_string(), &listener_key),
-                    source_kind: KIND.into(),
-                    source_namespace: NAMESPACE.into(),
-                    source_name: name.clone(),
-                    target: Some(v1::policy::Target::ListenerKey(listener_key.clone())),
-                    spec: Some(spec),
-                }));
-            }
-        }
-        for (i, route) in listener.routes.iter().enumerate() {
-            self.route(route, &listener_key, &at.clone().key("routes").index(i))?;
-        }
-        Ok(())
-    }
-
-    fn route(&mut self, route: &Route, listener_key: &str, at: &Path) -> Result<(), Fault> {
-        let name = route.name.clone().unwrap_or_else(|| format!("route{}", self.routes));
-        let order = i64::from(self.routes);
-        self.routes += 1;
-        let next_rule = self.rules.entry(name.clone()).or_default();
-        let rule_index = *next_rule;
-        *next_rule += 1;
-        let source = object(&name);
-        let inline_policies = match &route.policies {
-            Some(policies) => specs(policies, &at.clone().key("policies"))?,
-            None => Vec::new(),
-        };
-        let mut backends = Vec::with_capacity(route.backends.len());
-        for (i, backend) in route.backends.iter().enumerate() {
-            let at = at.clone().key("backends").index(i);
-            backends.push(self.backend(backend, &format!("{name}.{rule_index}.{i}"), &at)?);
-        }
-        let redirects =
-            inline_policies.iter().any(|p| matches!(p.kind, Some(v1::policy_spec::Kind::RequestRedirect(_))));
-        if backends.is_empty() && !redirects {
-            (self.warn)(at, "the route has no backends: its requests get 500");
-        }
-        let everything = [agentgateway_types::file::RouteMatch::default()];
-        let matches = if route.matches.is_empty() { &everything[..] } else { &route.matches };
-        for (i, (matched, match_index)) in matches.iter().zip(0_u32..).enumerate() {
-            let at = at.clone().key("matches").index(i);
-            let matched = agentgateway_convert::matches::route_match(matched).map_err(|e| within(&at, e))?;
-            check_patterns(&matched).map_err(|reason| (at, reason))?;
-            self.resources.push(Resource::Route(v1::Route {
-                key: key::route(&source, rule_index, match_index, listener_key),
-                listener_key: listener_key.to_owned(),
-                source: Some(source.clone()),
-                rule_index,
-                match_index,
-                rule_name: route.rule_name.clone().unwrap_or_default(),
-                hostnames: route.hostnames.clone(),
-                r#match: Some(matched),
-                inline_policies: inline_policies.clone(),
-                backends: backends.clone(),
-                // Ties go to the route that is written first.
-                created: order,
-            }));
-        }
-        Ok(())
-    }
-
-    fn backend(&mut self, backend: &RouteBackend, name: &str, at: &Path) -> Result<v1::RouteBackend, Fault> {
-        let source = object(name);
-        let inline_policies = match &backend.policies {
-            Some(policies) => specs(&policies.clone().into(), &at.clone().key("policies"))?,
-            None => Vec::new(),
-        };
-        let made = match (&backend.host, &backend.mcp) {
-            (Some(host), None) => {
-                let made = agentgateway_convert::backend::host(host, &source, key::backend(&source));
-                vec![made.map_err(|e| within(&at.clone().key("host"), e))?]
-            }
-            (None, Some(group)) => {
-                let made = agentgateway_convert::backend::mcp_group(group, &source);
-                made.map_err(|e| within(&at.clone().key("mcp"), e))?
-            }
-            _ => return Err((at.clone(), "exactly one of host and mcp must be set".to_owned())),
-        };
-        self.resources.extend(made.into_iter().map(Resource::Backend));
-        Ok(v1::RouteBackend { weight: backend.weight, backend_key: key::backend(&source), inline_policies })
-    }
-}
-
-fn within(at: &Path, error: Error) -> Fault {
-    let path = at.clone().join(error.path().clone());
-    (path, error.reason())
-}
-
-/// The policies of one level, with their rules compiled once to see whether they can be used.
-fn specs(policies: &RoutePolicies, at: &Path) -> Result<Vec<v1::PolicySpec>, Fault> {
-    let rules = [("authorization", &policies.authorization), ("mcpAuthorization", &policies.mcp_authorization)];
-    for (field, rules) in rules {
-        if let Some(rules) = rules {
-            check_rules(rules, &at.clone().key(field).key("rules"))?;
-        }
-    }
-    agentgateway_convert::policy::route_policies(policies, &mut keys::read).map_err(|e| within(at, e))
-}
-
-fn check_rules(rules: &Authorization, at: &Path) -> Result<(), Fault> {
-    for (i, rule) in rules.rules.iter().enumerate() {
-        for (kind, expression) in [("allow", &rule.allow), ("deny", &rule.deny), ("require", &rule.require)] {
-            if let Some(expression) = expression {
-                Expression::compile(expression).map_err(|e| (at.clone().index(i).key(kind), e.to_string()))?;
-            }
-        }
-    }
-    Ok(())
-}
-
+/// Whether the router can use the patterns: its bounds are narrower than those of the language.
 fn check_patterns(matched: &v1::RouteMatch) -> Result<(), String> {
     if let Some(v1::route_match::Path::Regex(pattern)) = &matched.path {
         PathMatch::Regex(pattern.clone()).check().map_err(|e| e.to_string())?;
@@ -238,4 +71,258 @@ fn check_patterns(matched: &v1::RouteMatch) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The object that something in the file stands for.
+fn object(kind: &str, name: &str) -> ObjectRef {
+    ObjectRef { kind: kind.into(), namespace: "default".into(), name: name.into() }
+}
+
+struct Maker<'m, 't> {
+    gateway: ObjectRef,
+    environment: &'m Environment,
+    own_ports: Vec<u16>,
+    allowed: Allowed,
+    report: &'m mut Report<'t>,
+    resources: Vec<Resource>,
+    files: BTreeSet<PathBuf>,
+    names: Names,
+    /// Binds by port, with their addresses.
+    sockets: HashMap<u16, Vec<(String, Path)>>,
+}
+
+impl Maker<'_, '_> {
+    fn bind(&mut self, bind: &file::Bind, at: &Path) {
+        let port = at.clone().key("port");
+        if bind.port == 0 {
+            self.report.error(&port, "a port is a number from 1 to 65535");
+        }
+        if self.own_ports.contains(&bind.port) {
+            self.report.error(&port, format!("port {} is the proxy's own (admin, metrics or readiness)", bind.port));
+        }
+        let address = process::bind_address(bind.address.as_deref()).unwrap_or_else(|message| {
+            self.report.error(&at.clone().key("address"), message);
+            "0.0.0.0".into()
+        });
+        // All addresses of one family include each of them; IPv6 includes IPv4 on Linux.
+        let all = |address: &str| matches!(address, "0.0.0.0" | "::");
+        let used = self.sockets.entry(bind.port).or_default();
+        if let Some((_, first)) = used.iter().find(|(a, _)| *a == address || all(a) || all(&address)) {
+            let line = self.report.line(first);
+            self.report.error(&port, format!("port {} is already bound in line {line}", bind.port));
+        }
+        used.push((address.clone(), port));
+
+        let key = key::bind(&self.gateway, &address, bind.port.into());
+        self.resources.push(Resource::Bind(v1::Bind {
+            key: key.clone(),
+            gateway: Some(self.gateway.clone()),
+            address,
+            port: bind.port.into(),
+        }));
+        if bind.listeners.is_empty() {
+            self.report.warning(at, "a bind without listeners: requests get 404");
+        }
+        let mut hosts: HashMap<String, Path> = HashMap::new();
+        for (i, listener) in bind.listeners.iter().enumerate() {
+            let at = at.clone().key("listeners").index(i);
+            let hostname = self.hostname(listener.hostname.as_deref(), &at.clone().key("hostname"));
+            if let Some(first) = hosts.insert(hostname.clone(), at.clone()) {
+                let host = if hostname.is_empty() { "every host".to_owned() } else { format!("{hostname:?}") };
+                let line = self.report.line(&first);
+                self.report.error(&at, format!("{host} on this port already has the listener in line {line}"));
+            }
+            self.listener(listener, hostname, &key, &at);
+        }
+    }
+
+    fn hostname(&mut self, hostname: Option<&str>, at: &Path) -> String {
+        match hostname.map(hostname::check) {
+            None => String::new(),
+            Some(Ok(name)) => name,
+            Some(Err(message)) => {
+                self.report.error(at, message);
+                String::new()
+            }
+        }
+    }
+
+    fn listener(&mut self, listener: &file::Listener, hostname: String, bind_key: &str, at: &Path) {
+        let name = self.names.listener(listener.name.as_deref(), at, self.report);
+        let key = key::listener(&self.gateway, &name);
+        if let Some(policies) = &listener.policies {
+            self.listener_policies(policies, &key, &at.clone().key("policies"));
+        }
+        for (i, route) in listener.routes.iter().enumerate() {
+            self.route(route, &key, &hostname, &at.clone().key("routes").index(i));
+        }
+        if listener.routes.is_empty() {
+            self.report.warning(at, "a listener without routes: requests get 404");
+        }
+        self.resources.push(Resource::Listener(v1::Listener {
+            key,
+            bind_key: bind_key.to_owned(),
+            gateway: Some(self.gateway.clone()),
+            name,
+            hostname,
+            protocol: match listener.protocol.unwrap_or_default() {
+                file::Protocol::Http => v1::listener::Protocol::Http.into(),
+            },
+        }));
+    }
+
+    fn route(&mut self, route: &file::Route, listener_key: &str, listener_host: &str, at: &Path) {
+        let (name, rule) = self.names.route(route, at, self.report);
+        let source = object("Route", &name);
+        let policies = route.policies.as_ref();
+        let inline_policies =
+            policies.map(|p| self.policies(p, &at.clone().key("policies"))).unwrap_or_default();
+        let redirects = policies.is_some_and(|p| p.request_redirect.is_some());
+        if route.backends.is_empty() && !redirects {
+            self.report.warning(at, format!("{name} has no backends: requests get 500"));
+        }
+        let mut backends = Vec::with_capacity(route.backends.len());
+        for (i, backend) in route.backends.iter().enumerate() {
+            let source = object("Backend", &format!("{name}.{rule}.{i}"));
+            backends.extend(self.backend(backend, &source, &at.clone().key("backends").index(i)));
+        }
+        if !route.backends.is_empty() && route.backends.iter().all(|b| b.weight == 0) {
+            self.report.warning(at, format!("all backends of {name} have the weight 0: requests get 500"));
+        }
+        let mut hostnames = Vec::new();
+        for (i, host) in route.hostnames.iter().enumerate() {
+            let at = at.clone().key("hostnames").index(i);
+            let host = self.hostname(Some(host), &at);
+            match hostname::intersection(listener_host, &host) {
+                Some(host) => hostnames.push(host),
+                None => self.report.warning(&at, format!("the listener serves {listener_host:?} only, so this never matches")),
+            }
+        }
+        if hostnames.is_empty() && !route.hostnames.is_empty() {
+            return;
+        }
+        let every = [file::RouteMatch::default()];
+        let conditions = if route.matches.is_empty() { &every[..] } else { &route.matches };
+        for (i, condition) in conditions.iter().enumerate() {
+            let matched = match matches::route_match(condition) {
+                Ok(matched) => matched,
+                Err(error) => {
+                    self.convert_error::<()>(&at.clone().key("matches").index(i), &error);
+                    continue;
+                }
+            };
+            if let Err(message) = check_patterns(&matched) {
+                self.report.error(&at.clone().key("matches").index(i), message);
+            }
+            let index = u32::try_from(i).unwrap_or(u32::MAX);
+            let prefix = matches!(matched.path, Some(v1::route_match::Path::Prefix(_)));
+            self.check_prefix_replacement(policies, prefix, at);
+            self.resources.push(Resource::Route(v1::Route {
+                key: key::route(&source, rule, index, listener_key),
+                listener_key: listener_key.to_owned(),
+                source: Some(source.clone()),
+                rule_index: rule,
+                match_index: index,
+                rule_name: route.rule_name.clone().unwrap_or_default(),
+                hostnames: hostnames.clone(),
+                r#match: Some(matched),
+                inline_policies: inline_policies.clone(),
+                backends: backends.clone(),
+                // Of equal matches the first in the file wins.
+                created: self.names.position(),
+            }));
+        }
+    }
+
+    /// A prefix can be replaced only where a prefix was matched.
+    fn check_prefix_replacement(&mut self, policies: Option<&file::RoutePolicies>, prefix: bool, at: &Path) {
+        let Some(policies) = policies.filter(|_| !prefix) else { return };
+        let rewrite = policies.url_rewrite.as_ref().and_then(|p| p.path.as_ref());
+        let redirect = policies.request_redirect.as_ref().and_then(|p| p.path.as_ref());
+        for (field, path) in [("urlRewrite", rewrite), ("requestRedirect", redirect)] {
+            if path.is_some_and(|p| p.prefix.is_some()) {
+                let at = at.clone().key("policies").key(field).join(Path::of("path.prefix"));
+                self.report.error(&at, "a prefix is replaced, but a match of this route has no pathPrefix");
+            }
+        }
+    }
+
+    fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
+        let made = match (&config.host, &config.mcp) {
+            (Some(host), None) => {
+                let at = at.clone().key("host");
+                match backend::host(host, source, key::backend(source)) {
+                    Ok(backend) => vec![self.reachable(backend, |_| at.clone())],
+                    Err(error) => return self.convert_error(&at, &error),
+                }
+            }
+            (None, Some(group)) => self.mcp(group, source, &at.clone().key("mcp"))?,
+            _ => {
+                self.report.error(at, "exactly one of host and mcp must be set");
+                return None;
+            }
+        };
+        self.resources.extend(made.into_iter().map(Resource::Backend));
+        let policies = config.policies.clone().map(file::RoutePolicies::from);
+        Some(v1::RouteBackend {
+            weight: config.weight,
+            backend_key: key::backend(source),
+            inline_policies: policies.map(|p| self.policies(&p, &at.clone().key("policies"))).unwrap_or_default(),
+        })
+    }
+
+    fn mcp(
+        &mut self,
+        group: &agentgateway_types::backend::McpGroup,
+        source: &ObjectRef,
+        at: &Path,
+    ) -> Option<Vec<v1::Backend>> {
+        let mut group = group.clone();
+        for (i, target) in group.targets.iter_mut().enumerate() {
+            let Some(stdio) = &mut target.stdio else { continue };
+            for (name, value) in &mut stdio.env {
+                match self.environment.expand(value) {
+                    Ok(expanded) => *value = expanded,
+                    Err(message) => {
+                        let at = at.clone().key("targets").index(i).join(Path::of("stdio.env")).key(name.clone());
+                        self.report.error(&at, message);
+                    }
+                }
+            }
+        }
+        let made = match backend::mcp_group(&group, source) {
+            Ok(made) => made,
+            Err(error) => return self.convert_error(at, &error),
+        };
+        let place = |key: &str| {
+            let of = |t: &agentgateway_types::backend::McpTarget| key::backend_section(source, &t.name) == key;
+            let index = group.targets.iter().position(of).unwrap_or_default();
+            let field = if group.targets.get(index).is_some_and(|t| t.sse.is_some()) { "sse" } else { "mcp" };
+            at.clone().key("targets").index(index).key(field)
+        };
+        Some(made.into_iter().map(|backend| self.reachable(backend, place)).collect())
+    }
+
+    /// Reports a backend that may not be where it is.
+    fn reachable(&mut self, backend: v1::Backend, place: impl Fn(&str) -> Path) -> v1::Backend {
+        if let Some(v1::backend::Kind::Host(hosts)) = &backend.kind {
+            for host in &hosts.hosts {
+                let port = u16::try_from(host.port).unwrap_or_default();
+                let refused = if self.own_ports.contains(&port) && !reserved::OWN_PORTS.contains(&port) {
+                    Some(format!("port {port} is the proxy's own; a backend on it would publish the proxy's internals"))
+                } else {
+                    reserved::refuse(&host.host, port, self.allowed)
+                };
+                if let Some(reason) = refused {
+                    self.report.error(&place(&backend.key), reason);
+                }
+            }
+        }
+        backend
+    }
+
+    fn convert_error<T>(&mut self, at: &Path, error: &agentgateway_convert::Error) -> Option<T> {
+        self.report.error(&at.clone().join(error.path().clone()), error.reason());
+        None
+    }
 }

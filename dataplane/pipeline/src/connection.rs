@@ -1,25 +1,31 @@
 //! Serves one connection from a client: finds out which HTTP version it speaks and runs it until it ends or is drained.
 
+pub(crate) mod registry;
+
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
 use crate::limits;
 use crate::request::{Origin, handle};
-use crate::worker::{Accepted, Drain, Worker};
+use crate::tracked::Tracked;
+use crate::worker::{Accepted, Worker};
+use registry::{Connection, Run};
 
 /// How an HTTP/2 connection begins when the client knows that the server speaks it (RFC 9113 §3.4). No HTTP/1.1 request
 /// begins with these three bytes: `PRI` is not a method in use.
 const HTTP2_PREFACE: &[u8] = b"PRI";
+/// Pause before a second look at a beginning that is too short to tell.
+const PEEK_AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Counts the connection for as long as it lives.
 struct Counted(Rc<Worker>);
@@ -54,65 +60,85 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let drain = worker.drain.clone();
-        let Some(http2) = speaks_http2(&stream, drain.clone()).await else { return };
-        let origin = Rc::new(Origin { worker, bind_key, port, source });
+        let state = worker.registry.add();
+        let Some(http2) = Run::new(Peek::new(&stream), Rc::clone(&state)).await.flatten() else { return };
+        state.set_http2(http2);
+        let origin = Rc::new(Origin { worker, bind_key, port, source, state });
         if http2 {
-            serve_http2(origin, stream, drain).await;
+            serve_http2(origin, stream).await;
         } else {
-            serve_http1(origin, stream, drain).await;
+            serve_http1(origin, stream).await;
         }
         drop(counted);
     });
 }
 
-/// None when the client goes away, says nothing for too long, or the gateway closes.
-async fn speaks_http2(stream: &TcpStream, mut drain: watch::Receiver<Drain>) -> Option<bool> {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    let peek = async {
-        loop {
-            let got = stream.peek(&mut first).await.ok()?;
-            let seen = first.get(..got)?;
-            if got == 0 {
-                return None;
-            }
-            if !HTTP2_PREFACE.starts_with(seen) {
-                return Some(false);
-            }
-            if got == HTTP2_PREFACE.len() {
-                return Some(true);
-            }
-            // One or two bytes are there; a peek would return them again at once.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        known = tokio::time::timeout(limits::HEAD_TIMEOUT, peek) => known.ok().flatten(),
-        _ = drain.wait_for(|d| *d == Drain::Closing) => None,
+/// Finds out whether a client speaks HTTP/2; gives None when it goes away, or when the gateway closes first.
+struct Peek<'a> {
+    speaks_http2: Pin<Box<dyn Future<Output = Option<bool>> + 'a>>,
+    closing: bool,
+}
+
+impl<'a> Peek<'a> {
+    fn new(stream: &'a TcpStream) -> Self {
+        Peek { speaks_http2: Box::pin(speaks_http2(stream)), closing: false }
     }
 }
 
-async fn serve_http1(origin: Rc<Origin>, stream: TcpStream, mut drain: watch::Receiver<Drain>) {
+impl Future for Peek<'_> {
+    type Output = Option<bool>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<bool>> {
+        if self.closing {
+            return Poll::Ready(None);
+        }
+        self.speaks_http2.as_mut().poll(cx)
+    }
+}
+
+impl Connection for Peek<'_> {
+    fn shut_down(mut self: Pin<&mut Self>) {
+        self.closing = true;
+    }
+}
+
+async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    loop {
+        let got = stream.peek(&mut first).await.ok()?;
+        let seen = first.get(..got)?;
+        if got == 0 {
+            return None;
+        }
+        if !HTTP2_PREFACE.starts_with(seen) {
+            return Some(false);
+        }
+        if got == HTTP2_PREFACE.len() {
+            return Some(true);
+        }
+        // One or two bytes are there; a peek would return them again at once.
+        tokio::time::sleep(PEEK_AGAIN).await;
+    }
+}
+
+async fn serve_http1(origin: Rc<Origin>, stream: TcpStream) {
+    let state = Rc::clone(&origin.state);
     let service = service_fn(move |request: Request<Incoming>| {
         let origin = Rc::clone(&origin);
         async move { Ok::<_, Infallible>(handle(origin, request).await) }
     });
+    // No timer: the registry ends connections that are idle or whose head takes too long.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_TIMEOUT)
+        .header_read_timeout(None)
         .max_headers(limits::MAX_HEADERS)
         .max_buf_size(limits::MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        // Broken connections are the client's affair; requests on them have their own record.
-        _ended = connection.as_mut() => return,
-        _ = drain.wait_for(|d| *d == Drain::Closing) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ended = connection.await;
+    // A broken connection is the client's affair; requests on it have their own record.
+    let _ended = Run::new(Box::pin(connection), state).await;
 }
 
-async fn serve_http2(origin: Rc<Origin>, stream: TcpStream, mut drain: watch::Receiver<Drain>) {
+async fn serve_http2(origin: Rc<Origin>, stream: TcpStream) {
+    let state = Rc::clone(&origin.state);
     let service = service_fn(move |request: Request<Incoming>| {
         let origin = Rc::clone(&origin);
         async move { Ok::<_, Infallible>(handle(origin, request).await) }
@@ -125,13 +151,27 @@ async fn serve_http2(origin: Rc<Origin>, stream: TcpStream, mut drain: watch::Re
         .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
         .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        _ended = connection.as_mut() => return,
-        // GOAWAY names the last stream that is served, so it can be sent as soon as the end is announced.
-        _ = drain.wait_for(|d| *d != Drain::Serving) => connection.as_mut().graceful_shutdown(),
+    // A broken connection is the client's affair; requests on it have their own record.
+    let _ended = Run::new(Box::pin(connection), state).await;
+}
+
+impl<S> Connection for Pin<Box<http1::Connection<TokioIo<TcpStream>, S>>>
+where
+    S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.get_mut().as_mut().graceful_shutdown();
     }
-    let _ended = connection.await;
+}
+
+impl<S> Connection for Pin<Box<http2::Connection<TokioIo<TcpStream>, S, LocalExecutor>>>
+where
+    S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
+    LocalExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, Tracked>,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.get_mut().as_mut().graceful_shutdown();
+    }
 }
 
 /// Runs the tasks of an HTTP/2 connection on this thread.

@@ -8,6 +8,8 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 pub const MAX_HEADERS: usize = 128;
 /// A request's head must be complete after this long; a connection without a request is closed after it.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often idle connections are looked for.
+pub const CONNECTION_SWEEP: Duration = Duration::from_secs(1);
 /// Streams of one HTTP/2 connection at a time.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 /// A ping finds out whether an HTTP/2 client is still there.

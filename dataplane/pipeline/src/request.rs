@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
+use crate::connection::registry::{Busy, State};
 use crate::forward::forward;
 use crate::protocol::BackendRequest;
 use crate::snapshot::{Backend, BackendKind, Route, Snapshot, WeightedBackend};
@@ -25,6 +26,7 @@ pub(crate) struct Origin {
     pub(crate) bind_key: Arc<str>,
     pub(crate) port: u16,
     pub(crate) source: SocketAddr,
+    pub(crate) state: Rc<State>,
 }
 
 /// Chains that a request has passed, for the response's way back.
@@ -37,6 +39,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
     let draining = worker.is_draining() && head.version != Version::HTTP_2;
     let mut record = Record {
         start: Instant::now(),
+        busy: Busy::new(&origin.state),
         listener: None,
         route: None,
         status: 0,

@@ -11,6 +11,7 @@ use agentgateway_upstream::{Body, BoxError};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::connection::registry::Busy;
 use crate::snapshot::{Listener, Route};
 use crate::worker::Worker;
 
@@ -18,6 +19,7 @@ use crate::worker::Worker;
 pub(crate) struct Record {
     pub(crate) worker: Rc<Worker>,
     pub(crate) start: Instant,
+    pub(crate) busy: Busy,
     pub(crate) listener: Option<Arc<Listener>>,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) status: u16,
@@ -49,7 +51,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let duration = self.start.elapsed();
+        let now = Instant::now();
+        self.busy.ended(now);
+        let duration = now.duration_since(self.start);
         match (&self.route, &self.listener) {
             (Some(route), _) => route.metrics.responses.count(self.status),
             (None, Some(listener)) => listener.metrics.unmatched.count(self.status),

@@ -13,8 +13,8 @@ use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::connection;
-use crate::limits::{MAX_COMMANDS, MAX_HANDED_OVER, STALL_PROBE};
+use crate::connection::{self, registry::Registry};
+use crate::limits::{CONNECTION_SWEEP, HEAD_TIMEOUT, MAX_COMMANDS, MAX_HANDED_OVER, STALL_PROBE};
 use crate::listen::accept;
 use crate::snapshot::Snapshot;
 
@@ -60,7 +60,8 @@ pub struct Worker {
     /// None: no access log.
     pub access_log: Option<WorkerLog>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
-    pub(crate) drain: watch::Receiver<Drain>,
+    pub(crate) registry: Registry,
+    drain: Cell<Drain>,
     pub(crate) peers: Arc<[Peer]>,
     random: Cell<u64>,
 }
@@ -77,7 +78,7 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        *self.drain.borrow() != Drain::Serving
+        self.drain.get() != Drain::Serving
     }
 
     /// A number below `n`, which is not 0.
@@ -180,7 +181,7 @@ impl Workers {
 async fn run(
     id: usize,
     shared: Shared,
-    drain: watch::Receiver<Drain>,
+    mut drain: watch::Receiver<Drain>,
     peers: Arc<[Peer]>,
     mut commands: mpsc::Receiver<Command>,
     mut accepted: mpsc::Receiver<Accepted>,
@@ -192,12 +193,14 @@ async fn run(
         metrics: shared.metrics,
         access_log: shared.access_log.as_ref().map(AccessLog::worker),
         snapshot: shared.snapshot,
-        drain,
+        registry: Registry::default(),
+        drain: Cell::new(*drain.borrow()),
         peers,
         random: Cell::new(ahash::RandomState::new().hash_one(id)),
     });
     tokio::task::spawn_local(flush_log(Rc::clone(&worker)));
     tokio::task::spawn_local(watch_stalls(Rc::clone(&worker)));
+    let mut sweep = tokio::time::interval(CONNECTION_SWEEP);
     let sockets: RefCell<AHashMap<Arc<str>, oneshot::Sender<oneshot::Sender<()>>>> = RefCell::default();
     loop {
         tokio::select! {
@@ -216,6 +219,16 @@ async fn run(
                 None => return,
             },
             Some(socket) = accepted.recv() => connection::start(&worker, socket),
+            Ok(()) = drain.changed() => {
+                let stage = *drain.borrow_and_update();
+                worker.drain.set(stage);
+                worker.registry.drain(stage);
+            }
+            _ = sweep.tick() => {
+                worker.registry.sweep(HEAD_TIMEOUT);
+                // Connections that were opened after the end was announced are told now.
+                worker.registry.drain(worker.drain.get());
+            }
         }
     }
 }

@@ -1,0 +1,209 @@
+//! Backend objects: hosts by their addresses, and MCP servers by address or by the labels of their Services.
+
+use std::collections::BTreeSet;
+
+use agentgateway_convert::backend as convert;
+use agentgateway_convert::reserved;
+use agentgateway_crds::{Backend, BackendStatus, BackendType, McpSelector, McpTarget};
+use agentgateway_proto::resource::Resource;
+use agentgateway_proto::v1;
+use agentgateway_types::Path;
+use agentgateway_types::backend::HostPort;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::Name;
+use crate::conditions::{Moment, Verdict, merge};
+use crate::object::ObjectKind;
+use crate::selector;
+use crate::service;
+use crate::unit::{BackendUnit, Items, items};
+use crate::view::View;
+
+/// Most targets of one MCP backend, those that selectors find included: every listing asks all of them.
+const MOST_TARGETS: usize = 128;
+
+/// What a backend became.
+#[derive(Debug, Default)]
+pub(crate) struct BackendState {
+    pub(crate) items: Items,
+    /// Backends that this one needs beside it.
+    pub(crate) children: BTreeSet<BackendUnit>,
+    /// Whether it is an MCP backend.
+    pub(crate) mcp: bool,
+    /// Why it cannot be used.
+    pub(crate) refused: Option<String>,
+    /// What its users should know, although it can be used.
+    pub(crate) remark: Option<String>,
+}
+
+/// Translates a Backend object.
+pub(crate) fn translate(backend: &Backend, view: &View<'_>) -> BackendState {
+    let name = Name::of(backend);
+    let mcp = backend.spec.backend_type == BackendType::Mcp;
+    let made = match backend.spec.backend_type {
+        BackendType::Static => translate_static(backend, &name, view),
+        BackendType::Mcp => translate_mcp(backend, &name, view),
+    };
+    made.unwrap_or_else(|refused| BackendState { mcp, refused: Some(refused), ..BackendState::default() })
+}
+
+fn translate_static(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {
+    let config = backend.spec.static_hosts.as_ref().ok_or("spec.static: must be set when type is Static")?;
+    for (i, host) in config.hosts.iter().enumerate() {
+        check_address(host, Path::of("spec.static.hosts").index(i), view)?;
+    }
+    let made = convert::static_backend(config, &name.to_ref(ObjectKind::Backend.kind()));
+    let made = made.map_err(|e| e.within(Path::of("spec.static")).to_string())?;
+    Ok(BackendState { items: items([Resource::Backend(made)]), ..BackendState::default() })
+}
+
+fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {
+    let config = backend.spec.mcp.as_ref().ok_or("spec.mcp: must be set when type is MCP")?;
+    let source = name.to_ref(ObjectKind::Backend.kind());
+    let (mut targets, mut hosts, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, target) in config.targets.iter().enumerate() {
+        let at = || Path::of("spec.mcp.targets").index(i);
+        match (&target.static_target, &target.selector) {
+            (Some(config), None) => {
+                let address = HostPort { host: config.host.clone(), port: config.port };
+                check_address(&address, at().key("static"), view)?;
+                let made = convert::static_target(&target.name, config, &source);
+                let (target, host) = made.map_err(|e| e.within(at().key("static")).to_string())?;
+                targets.push(target);
+                hosts.extend(host.map(Resource::Backend));
+            }
+            (None, Some(selector)) => found.extend(select(selector, name, target, view)?),
+            _ => return Err(format!("{}: exactly one of static and selector must be set", at())),
+        }
+    }
+    let mut state = BackendState { mcp: true, ..BackendState::default() };
+    let mut skipped = Vec::new();
+    for server in found {
+        if targets.len() >= MOST_TARGETS {
+            skipped.push(format!("{server}: more than {MOST_TARGETS} targets"));
+            continue;
+        }
+        match server.target(&targets) {
+            Ok(target) => {
+                state.children.insert(BackendUnit::ServicePort(server.service, server.port));
+                targets.push(target);
+            }
+            Err(reason) => skipped.push(format!("{server}: {reason}")),
+        }
+    }
+    if let Some(twice) = first_twice(&targets) {
+        return Err(format!("spec.mcp.targets: {twice:?} is the name of two targets"));
+    }
+    state.remark = match (targets.is_empty(), skipped.is_empty()) {
+        (true, true) => Some("no Service fits the selectors".to_owned()),
+        (_, false) => Some(format!("left out: {}", skipped.join("; "))),
+        (false, true) => None,
+    };
+    let mcp = Resource::Backend(convert::mcp_backend(targets, &source));
+    state.items = items(std::iter::once(mcp).chain(hosts));
+    Ok(state)
+}
+
+/// A Service's port that a selector found.
+struct Found {
+    service: Name,
+    port: u16,
+    /// Name of the target, should no other have it.
+    name: String,
+    path: Option<String>,
+    protocol: v1::mcp_http::Protocol,
+    problem: Option<String>,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port {} of Service {}", self.port, self.service)
+    }
+}
+
+impl Found {
+    fn target(&self, others: &[v1::McpTarget]) -> Result<v1::McpTarget, String> {
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
+        }
+        // Services of one name in two namespaces: the second gets its namespace into its name.
+        let taken = others.iter().any(|other| other.name == self.name);
+        let name = if taken { format!("{}-{}", self.service.namespace, self.name) } else { self.name.clone() };
+        let key = service::backend_key(&self.service, self.port);
+        convert::target_behind(&name, key, self.path.as_deref(), self.protocol).map_err(|e| e.reason())
+    }
+}
+
+fn select(selector: &McpSelector, own: &Name, target: &McpTarget, view: &View<'_>) -> Result<Vec<Found>, String> {
+    for labels in [&selector.namespace, &selector.service].into_iter().flatten() {
+        if let Some(operator) = selector::unknown_operator(labels) {
+            return Err(format!("target {}: there is no operator {operator} for labels", target.name));
+        }
+    }
+    let in_namespace = |namespace: &str| match &selector.namespace {
+        None => namespace == own.namespace,
+        Some(wanted) => selector::matches(wanted, &view.any_namespace_labels(namespace)),
+    };
+    let mut found = Vec::new();
+    for (name, service) in view.mcp_services() {
+        let labels = service.metadata.labels.clone().unwrap_or_default();
+        if !selector.service.as_ref().is_none_or(|s| selector::matches(s, &labels)) || !in_namespace(&name.namespace) {
+            continue;
+        }
+        for (port, protocol) in service::mcp_ports(service) {
+            let Ok(number) = u16::try_from(port.port) else { continue };
+            let section = port.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| number.to_string());
+            found.push(Found {
+                service: name.clone(),
+                port: number,
+                name: format!("{}-{section}", name.name),
+                path: service::mcp_path(service).map(str::to_owned),
+                protocol,
+                problem: service::unit(name, number, view).err().map(|(_, message)| message),
+            });
+        }
+    }
+    // Its own namespace first, so that Services of others do not take its names away.
+    found.sort_by_key(|f| f.service.namespace != own.namespace);
+    Ok(found)
+}
+
+fn first_twice(targets: &[v1::McpTarget]) -> Option<&str> {
+    let mut seen = BTreeSet::new();
+    targets.iter().map(|t| t.name.as_str()).find(|name| !seen.insert(*name))
+}
+
+fn check_address(address: &HostPort, at: Path, view: &View<'_>) -> Result<(), String> {
+    match reserved::refuse(&address.host, address.port, view.settings.allowed) {
+        Some(reason) => Err(format!("{at}: {reason}")),
+        None => Ok(()),
+    }
+}
+
+/// The status of a Backend object. `rejected` is what proxies say of it.
+pub(crate) fn status(
+    backend: &Backend,
+    state: Option<&BackendState>,
+    unreadable: Option<&str>,
+    rejected: &[String],
+    given: Option<&BackendStatus>,
+    now: &Time,
+) -> BackendStatus {
+    let accepted = match (unreadable, state.and_then(|s| s.refused.as_ref()), state.and_then(|s| s.remark.as_ref())) {
+        (Some(reason), ..) => {
+            let message = format!("the object does not fit the types of this release and is not used in this form: {reason}");
+            Verdict::no("Accepted", "Invalid", message)
+        }
+        (None, Some(reason), _) => Verdict::no("Accepted", "Invalid", reason),
+        (None, None, Some(remark)) => Verdict::yes("Accepted", "Accepted", format!("Backend accepted; {remark}")),
+        (None, None, None) => Verdict::yes("Accepted", "Accepted", "Backend accepted"),
+    };
+    let mut verdicts = vec![accepted];
+    if !rejected.is_empty() {
+        verdicts.push(Verdict::no("Programmed", "Invalid", rejected.join("; ")));
+    }
+    let held = backend.status.clone().unwrap_or_default().conditions;
+    let given = given.map(|g| g.conditions.clone()).unwrap_or_default();
+    let at = Moment { now, generation: backend.metadata.generation };
+    BackendStatus { conditions: merge(&held, &given, &verdicts, &["Accepted", "Programmed"], at) }
+}

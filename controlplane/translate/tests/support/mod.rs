@@ -1,0 +1,168 @@
+//! Reading cases, and printing what the translator made of them.
+
+#![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "test support")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use agentgateway_controlplane_translate::{
+    Change, Name, Object, ObjectKey, Output, Rejection, Settings, Status, StatusUpdate, Translator,
+};
+use agentgateway_proto::DESCRIPTORS;
+use agentgateway_proto::kind::Kind;
+use agentgateway_proto::snapshot::Snapshot;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// A folder with an input.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) objects: Vec<Object>,
+    manifests: BTreeMap<ObjectKey, Value>,
+    rejections: Vec<(Name, Vec<Rejection>)>,
+}
+
+pub(crate) fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(1_800_000_000 + second).expect("in range"))
+}
+
+/// All cases, in the order of their names.
+pub(crate) fn cases(folder: &Path) -> Vec<Case> {
+    let base = std::fs::read_to_string(folder.join("base.yaml")).expect("base.yaml");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the folder of cases")
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let read = |name: String| {
+        let text = std::fs::read_to_string(folder.join(&name).join("input.yaml")).expect("input.yaml");
+        let with_base = text.starts_with("# base\n");
+        Case::new(name, if with_base { vec![base.as_str(), text.as_str()] } else { vec![text.as_str()] })
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// Reads the objects of a text with several YAML documents.
+pub(crate) fn objects(text: &str) -> Vec<Object> {
+    documents(text).into_iter().map(|manifest| Object::read(manifest).expect("a kind that is translated")).collect()
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    let each = serde_norway::Deserializer::from_str(text);
+    each.map(|document| Value::deserialize(document).expect("YAML")).filter(|document| !document.is_null()).collect()
+}
+
+impl Case {
+    fn new(name: String, texts: Vec<&str>) -> Case {
+        let mut case = Case { name, objects: Vec::new(), manifests: BTreeMap::new(), rejections: Vec::new() };
+        for manifest in texts.into_iter().flat_map(documents) {
+            if manifest["kind"] == "Rejections" {
+                let text = |value: &Value| value.as_str().expect("a string").to_owned();
+                let one = |r: &Value| Rejection {
+                    kind: Kind::PUSH_ORDER.into_iter().find(|k| k.message() == r["kind"]).expect("a kind"),
+                    key: text(&r["key"]),
+                    reason: text(&r["reason"]),
+                };
+                let gateway = Name::new(text(&manifest["namespace"]), text(&manifest["gateway"]));
+                case.rejections.push((gateway, manifest["rejections"].as_array().expect("a list").iter().map(one).collect()));
+                continue;
+            }
+            let object = Object::read(manifest.clone()).unwrap_or_else(|| panic!("{}: {manifest}", case.name));
+            case.manifests.insert(object.key(), manifest);
+            case.objects.push(object);
+        }
+        case
+    }
+
+    pub(crate) fn reject(&self, translator: &mut Translator) -> Vec<Output> {
+        self.rejections.iter().map(|(gateway, all)| translator.set_rejections(gateway, all.clone(), &at(0))).collect()
+    }
+
+    /// The object of an update, as it comes back from the API server.
+    pub(crate) fn with_status(&self, update: &StatusUpdate) -> Change {
+        let mut manifest = self.manifests[&update.key].clone();
+        manifest["status"] = update.status.to_value().expect("serialises");
+        Change::set(Object::read(manifest).expect("an object"))
+    }
+}
+
+/// Translates a case from nothing.
+pub(crate) fn run(case: &Case) -> Value {
+    let mut translator = Translator::new(Settings::default());
+    let mut outputs = vec![translator.apply(case.objects.iter().cloned().map(Change::set), &at(0))];
+    outputs.extend(case.reject(&mut translator));
+    final_state(&translator, &outputs)
+}
+
+/// What a caller that follows all outputs has in the end.
+pub(crate) fn final_state(translator: &Translator, outputs: &[Output]) -> Value {
+    let (mut statuses, mut workloads, mut snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for output in outputs {
+        statuses.extend(output.statuses.iter().map(|update| (update.key.to_string(), print_status(&update.status))));
+        for (gateway, workload) in &output.workloads {
+            workloads.insert(gateway.to_string(), workload.as_ref().map(|w| json!({
+                "name": w.name, "class": w.class, "uid": w.uid, "ports": w.ports, "address": w.address,
+                "labels": w.labels, "annotations": w.annotations,
+            })));
+        }
+        snapshots.extend(output.snapshots.clone());
+    }
+    // Taken back: as if it had never been there.
+    statuses.retain(|_, status| *status != json!({"ancestors": []}) && *status != json!({"parents": []}));
+    let snapshots: BTreeMap<_, _> = snapshots.into_iter().filter_map(|(name, s)| s.map(|s| (name, s))).collect();
+    for (name, snapshot) in &snapshots {
+        let kept = translator.snapshot(name).expect("a snapshot");
+        assert_eq!(kept.generation(), snapshot.generation(), "the last snapshot given out is the one kept");
+    }
+    let resources: BTreeMap<_, _> = snapshots.iter().map(|(name, s)| (name.to_string(), print_snapshot(s))).collect();
+    let workloads: BTreeMap<_, _> = workloads.into_iter().filter_map(|(name, w)| w.map(|w| (name, w))).collect();
+    json!({ "resources": resources, "statuses": statuses, "workloads": workloads })
+}
+
+pub(crate) fn print_snapshot(snapshot: &Snapshot) -> Value {
+    let pool = DescriptorPool::decode(DESCRIPTORS).expect("descriptors");
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    let mut printed = Map::new();
+    for kind in Kind::PUSH_ORDER.iter().rev() {
+        let name = format!("agentgateway.resource.v1.{}", kind.message());
+        let message = pool.get_message_by_name(&name).expect("a message");
+        let resources: Vec<Value> = snapshot
+            .kind(*kind)
+            .into_iter()
+            .flat_map(|keyed| keyed.values())
+            .map(|encoded| {
+                let decoded = DynamicMessage::decode(message.clone(), encoded.bytes.as_ref()).expect("decodes");
+                decoded.serialize_with_options(serde_json::value::Serializer, &options).expect("serialises")
+            })
+            .collect();
+        if !resources.is_empty() {
+            printed.insert(kind.message().to_owned(), Value::Array(resources));
+        }
+    }
+    Value::Object(printed)
+}
+
+/// Without times, which no case is about.
+fn print_status(status: &Status) -> Value {
+    let mut value = status.to_value().expect("serialises");
+    strip(&mut value);
+    value
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.remove("lastTransitionTime");
+            object.remove("supportedFeatures");
+            object.values_mut().for_each(strip);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}

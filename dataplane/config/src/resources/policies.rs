@@ -1,0 +1,123 @@
+//! Policies of listeners, routes and backends: converted, and compiled once to find what only the proxy's own code can.
+
+use std::path::PathBuf;
+
+use agentgateway_convert::policy;
+use agentgateway_expression::Expression;
+use agentgateway_policy::{Attached, Chain, State};
+use agentgateway_proto::resource::Resource;
+use agentgateway_proto::v1::{self, policy_spec::Kind};
+use agentgateway_proto::key;
+use agentgateway_types::Path;
+use agentgateway_types::file::{ListenerPolicies, RoutePolicies};
+use agentgateway_types::policy::{Authorization, KeySet};
+
+use super::Maker;
+use crate::environment::Environment;
+use crate::jwks;
+use crate::limits::MAX_KEY_FILE_BYTES;
+
+impl Maker<'_, '_> {
+    /// A listener's policies are resources of their own, as those of a Gateway are.
+    pub(super) fn listener_policies(&mut self, policies: &ListenerPolicies, listener_key: &str, at: &Path) {
+        for (i, spec) in self.policies(&policies.clone().into(), at).into_iter().enumerate() {
+            // Numbered: several rate limits may stand side by side.
+            let field = format!("{}{i}", field(&spec));
+            self.resources.push(Resource::Policy(v1::Policy {
+                key: key::policy(&self.gateway, &field, listener_key),
+                source_kind: self.gateway.kind.clone(),
+                source_namespace: self.gateway.namespace.clone(),
+                source_name: self.gateway.name.clone(),
+                target: Some(v1::policy::Target::ListenerKey(listener_key.to_owned())),
+                spec: Some(spec),
+            }));
+        }
+    }
+
+    pub(super) fn policies(&mut self, policies: &RoutePolicies, at: &Path) -> Vec<v1::PolicySpec> {
+        let mut read = Vec::new();
+        let environment = self.environment;
+        let converted = policy::route_policies(policies, &mut |set| keys(set, environment, &mut read));
+        self.files.extend(read);
+        let specs = match converted {
+            Ok(specs) => specs,
+            Err(error) => {
+                self.convert_error::<()>(at, &error);
+                return Vec::new();
+            }
+        };
+        let mut rules_hold = self.rules(policies.authorization.as_ref(), false, &at.clone().key("authorization"));
+        rules_hold &= self.rules(policies.mcp_authorization.as_ref(), true, &at.clone().key("mcpAuthorization"));
+        if rules_hold {
+            for spec in &specs {
+                let attached = Attached { spec, source: "", key: "" };
+                for error in Chain::compile(&[attached], &State::new()).errors() {
+                    self.report.error(&at.clone().key(error.policy), error.reason.clone());
+                }
+            }
+        }
+        specs
+    }
+
+    /// Whether every rule compiles; those that do not are reported where they stand.
+    fn rules(&mut self, policy: Option<&Authorization>, on_items: bool, at: &Path) -> bool {
+        let mut all = true;
+        for (i, rule) in policy.iter().flat_map(|p| &p.rules).enumerate() {
+            for (field, text) in [("allow", &rule.allow), ("deny", &rule.deny), ("require", &rule.require)] {
+                let Some(text) = text else { continue };
+                let message = match Expression::compile(text) {
+                    Ok(expression) if expression.uses_mcp() && !on_items => {
+                        "mcp is known in mcpAuthorization only".to_owned()
+                    }
+                    Ok(_) => continue,
+                    Err(error) => format!("{error}, in {text:?}"),
+                };
+                self.report.error(&at.clone().key("rules").index(i).key(field), message);
+                all = false;
+            }
+        }
+        all
+    }
+}
+
+fn field(spec: &v1::PolicySpec) -> &'static str {
+    match &spec.kind {
+        Some(Kind::Deny(_)) | None => "deny",
+        Some(Kind::Cors(_)) => "cors",
+        Some(Kind::Jwt(_)) => "jwtAuth",
+        Some(Kind::Authorization(_)) => "authorization",
+        Some(Kind::McpAuthorization(_)) => "mcpAuthorization",
+        Some(Kind::LocalRateLimit(_)) => "localRateLimit",
+        Some(Kind::BackendAuth(_)) => "backendAuth",
+        Some(Kind::RequestHeaderModifier(_)) => "requestHeaderModifier",
+        Some(Kind::ResponseHeaderModifier(_)) => "responseHeaderModifier",
+        Some(Kind::UrlRewrite(_)) => "urlRewrite",
+        Some(Kind::RequestRedirect(_)) => "requestRedirect",
+    }
+}
+
+/// A key set in place or from its file, as a JWK set of public keys.
+fn keys(set: &KeySet, environment: &Environment, read: &mut Vec<PathBuf>) -> Result<String, String> {
+    let (name, text) = match (&set.file, &set.inline) {
+        (_, Some(text)) => (None, text.clone()),
+        (Some(file), None) => {
+            let path = environment.directory.join(file);
+            let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+            let metadata = std::fs::metadata(&path).map_err(unreadable)?;
+            if !metadata.is_file() {
+                return Err(format!("{} is not a file", path.display()));
+            }
+            if metadata.len() > MAX_KEY_FILE_BYTES {
+                return Err(format!("{} has {} bytes; at most {MAX_KEY_FILE_BYTES} are allowed", path.display(), metadata.len()));
+            }
+            let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+            read.push(path.clone());
+            (Some(path), text)
+        }
+        (None, None) => return Err("one of file and inline must be set".into()),
+    };
+    jwks::normalise(&text).map_err(|reason| match name {
+        Some(path) => format!("{} {reason}", path.display()),
+        None => reason,
+    })
+}
