@@ -94,11 +94,11 @@ lint: setup-build ## Formatting and lints of Rust, Go, shell and Python; warning
 
 .PHONY: cluster-up
 cluster-up: images ## A cluster named $(CLUSTER) with the charts installed (root)
-	@deploy/cluster.py up $(CLUSTER)
+	@deploy/testcluster.py up $(CLUSTER)
 
 .PHONY: cluster-down
 cluster-down: ## Removes it
-	@deploy/cluster.py down $(CLUSTER)
+	@deploy/testcluster.py down $(CLUSTER)
 
 ##@ Set-up
 

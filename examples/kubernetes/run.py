@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "deploy"))
 
-from cluster import NAMESPACE, Cluster, CommandFailed, wait_for  # noqa: E402
+from testcluster import NAMESPACE, Cluster, CommandFailed, wait_for  # noqa: E402
 
 CLIENT = "examples/quickstart/client.py"
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "deploy"), str(Path(__file__).parent)]
 
-from cluster import KUBE, NAMESPACE, Cluster, wait_for  # noqa: E402
+from testcluster import KUBE, NAMESPACE, Cluster, wait_for  # noqa: E402
 
 # The cluster's addresses are on this machine; nothing of it goes through a proxy.
 os.environ["NO_PROXY"] = "*"

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from cluster import NAMESPACE, CommandFailed, wait_for
+from testcluster import NAMESPACE, CommandFailed, wait_for
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent.parent / "examples" / "kubernetes"
@@ -114,9 +114,6 @@ def test_a_policy_names_the_tools_that_agents_in_the_cluster_may_use(cluster, se
     refused = pod(url, "get-env", "{}")
     assert "text" not in refused and "error" in refused, refused
     assert "get-env" in refused["error"], refused
-
-    # The policy names the Backend, so the other Gateway's clients are bound by it as well.
-    assert use(f"http://{ingress}/mcp")["tools"] == ["echo", "get-sum"]
 
     server.kubectl("-n", "mcp", "delete", "trafficpolicy", "github-rbac-policy")
     wait_for("all tools are back", lambda: set(pod(url)["tools"]) == everything)

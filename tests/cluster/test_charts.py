@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from cluster import CHARTS, CONTROLPLANE, NAMESPACE, ROOT, CommandFailed, wait_for
+from testcluster import CHARTS, CONTROLPLANE, NAMESPACE, ROOT, CommandFailed, wait_for
 
 GATEWAY = f"""
 apiVersion: gateway.networking.k8s.io/v1

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import CONTROLPLANE, NAMESPACE, wait_for
-from load import Load
+from testcluster import CONTROLPLANE, NAMESPACE, wait_for
+from load import Load  # of this folder
 
 HERE = Path(__file__).parent
 SECONDS = float(os.environ.get("AGENTGATEWAY_FAULT_SECONDS", "20"))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A test cluster with agentgateway on it: starts one, loads images, installs the charts; also a library for tests.
 
-    deploy/cluster.py up NAME        cluster, Gateway API, images, charts; safe to repeat
-    deploy/cluster.py down NAME      removes it
+    deploy/testcluster.py up NAME        cluster, Gateway API, images, charts; safe to repeat
+    deploy/testcluster.py down NAME      removes it
 """
 
 import json
