@@ -169,7 +169,6 @@ fn wrong_files_are_refused_with_file_line_column_and_field() {
         (backend("weight: 1"), format!("f:6:9: {at}.backends[0]: exactly one of host and mcp must be set")),
         (backend("host: localhost"), format!("f:6:15: {at}.backends[0].host: \"localhost\" is not a host and a port such as example.com:8080")),
         (backend("host: example.com:15000"), format!("f:6:15: {at}.backends[0].host: port 15000 is the proxy's own; a backend on it would publish the proxy's internals")),
-        (backend("host: 169.254.169.254:80"), format!("f:6:15: {at}.backends[0].host: 169.254.169.254 is a link-local address, which is not allowed here")),
         (backend("mcp: {targets: [{name: a}]}"), format!("f:6:25: {at}.backends[0].mcp.targets[0]: exactly one of stdio, mcp and sse must be set")),
         (backend("mcp: {targets: [{name: a, mcp: {host: h, port: 15000}}]}"), format!("f:6:40: {at}.backends[0].mcp.targets[0].mcp: port 15000 is the proxy's own; a backend on it would publish the proxy's internals")),
         (backend("mcp: {targets: [{name: a, stdio: {cmd: x, env: {A: $NONE}}}]}"), format!("f:6:60: {at}.backends[0].mcp.targets[0].stdio.env.A: the environment variable NONE is not set; write $$ for a dollar sign")),
@@ -220,6 +219,14 @@ fn what_is_probably_not_meant_is_a_warning() {
         (
             "binds:\n- port: 1\n  listeners:\n  - routes: [{backends: [{host: 'a:1', weight: 0}]}]\n",
             "f:4:14: binds[0].listeners[0].routes[0]: all backends of route0 have the weight 0: requests get 500",
+        ),
+        (
+            "binds:\n- port: 1\n  listeners:\n  - routes: [{backends: [{host: '169.254.169.254:80'}]}]\n",
+            "f:4:33: binds[0].listeners[0].routes[0].backends[0].host: 169.254.169.254 is a link-local address, which is not allowed here",
+        ),
+        (
+            "config: {allowLoopbackBackends: false}\nbinds:\n- port: 1\n  listeners:\n  - routes: [{backends: [{host: 'localhost:80'}]}]\n",
+            "f:5:33: binds[0].listeners[0].routes[0].backends[0].host: localhost is a loopback name, which is not allowed here",
         ),
         (
             "binds:\n- port: 1\n  listeners:\n  - hostname: a.b\n    routes: [{hostnames: [a.c], backends: [{host: 'a:1'}]}]\n",
