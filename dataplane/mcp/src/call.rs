@@ -37,10 +37,15 @@ impl Call {
     }
 }
 
-/// Counts a request to a target, and logs why it failed.
+/// Counts a request to a target. A target that begins or ceases to fail is logged; each single failure is in the access log.
 pub(crate) fn observe<T>(target: &Target, method: Method, since: Instant, result: &Result<T, Fault>) {
     target.metrics.request(method, result.is_ok(), since.elapsed());
-    if let Err(fault) = result {
-        tracing::warn!(mcp_method = method.as_str(), reason = fault.reason(), "{fault}");
+    match result {
+        Ok(_) if target.set_failing(false) => tracing::info!(mcp_target = %target.name, "target answers again"),
+        Ok(_) => {}
+        Err(fault) if target.set_failing(true) => {
+            tracing::warn!(mcp_method = method.as_str(), reason = fault.reason(), "{fault}");
+        }
+        Err(fault) => tracing::debug!(mcp_method = method.as_str(), reason = fault.reason(), "{fault}"),
     }
 }

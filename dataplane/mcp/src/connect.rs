@@ -10,6 +10,7 @@ use http::header::CONTENT_TYPE;
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::capabilities::{Features, Handshake};
+use crate::dispatch::is_plain;
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc;
 use crate::limits::PROCESS_RESTART;
@@ -54,6 +55,7 @@ pub(crate) async fn link_with(
                     slot: Arc::clone(&slot),
                     forwarded: call.forwarded.clone(),
                     handshakes: handshakes.cloned(),
+                    announces: !is_plain(call),
                     settled: false,
                 };
                 tokio::task::spawn_local(connecting.run());
@@ -77,7 +79,7 @@ enum Look {
 fn look(slot: &Slot, waited: bool) -> Look {
     let mut state = lock(&slot.state);
     match &*state {
-        SlotState::Ready(link) if link.is_alive() => return Look::Ready(link.clone()),
+        SlotState::Ready(link) if link.is_alive() && !is_stranded(link, &slot.target) => return Look::Ready(link.clone()),
         SlotState::Connecting => return Look::Wait,
         SlotState::Failed(fault, at) => {
             // Who waited for this very handshake gets its result; a process that just failed is not started in a loop.
@@ -91,6 +93,15 @@ fn look(slot: &Slot, waited: bool) -> Look {
     Look::Connect
 }
 
+/// Whether the endpoint that holds the session is one that the target has no more. Waiting for it to refuse a connection could take
+/// long: the address of a pod that is gone answers nothing.
+fn is_stranded(link: &Link, target: &Target) -> bool {
+    match (link, &target.transport) {
+        (Link::Http(link), Transport::StreamableHttp(server)) => server.cluster.has_lost(link.picked.endpoint()),
+        _ => false,
+    }
+}
+
 /// One handshake, as a task of its own: it goes on when the request that began it is given up.
 struct Connecting {
     io: Io,
@@ -98,6 +109,8 @@ struct Connecting {
     slot: Arc<Slot>,
     forwarded: Forwarded,
     handshakes: Option<Handshakes>,
+    /// A single server over HTTP speaks for itself, on a stream that is passed through.
+    announces: bool,
     settled: bool,
 }
 
@@ -128,15 +141,17 @@ impl Connecting {
                 let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
                 tracing::debug!(mcp_target = %target.name, version = %handshake.version, milliseconds = took, "handshake done");
             }
-            Err(fault) => tracing::warn!(reason = fault.reason(), "handshake failed: {fault}"),
+            Err(fault) if target.set_failing(true) => {
+                tracing::warn!(reason = fault.reason(), "handshake failed: {fault}");
+            }
+            Err(fault) => tracing::debug!(reason = fault.reason(), "handshake failed: {fault}"),
         }
         let result = match result {
             Ok((link, handshake)) => {
                 if self.session.is_initialized() {
                     self.say_initialized(&target, &link).await;
                 }
-                let late = self.session.is_answered();
-                if late {
+                if self.announces && self.session.is_answered() {
                     self.announce(handshake.features);
                 }
                 if let Some(handshakes) = &self.handshakes {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agentgateway_upstream::Body;
 use bytes::Bytes;
 use futures::future::join_all;
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -103,8 +103,10 @@ fn passed(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
-    if let Some(content_type) = head.headers.remove(CONTENT_TYPE) {
-        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    for name in [CONTENT_TYPE, CACHE_CONTROL] {
+        if let Some(value) = head.headers.remove(&name) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::authorize::Authorizer;
 use crate::backend::McpBackend;
@@ -44,8 +44,8 @@ struct Admitted {
     io: Io,
     backend: Arc<McpBackend>,
     identity: Identity,
-    session: Option<String>,
-    last_event: Option<http::HeaderValue>,
+    session: Option<HeaderValue>,
+    last_event: Option<HeaderValue>,
     forwarded: Forwarded,
     rules: Authorizer,
 }
@@ -86,8 +86,7 @@ fn admit(io: Io, backend: Arc<McpBackend>, inbound: Inbound) -> Admitted {
         io,
         backend,
         identity: Identity::of(context.claims.as_deref()),
-        // What is not visible ASCII is no session id of ours; it is looked up, and not found, like any other.
-        session: headers.get(SESSION_ID).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()),
+        session: headers.get(SESSION_ID).cloned(),
         last_event: headers.get(LAST_EVENT_ID).cloned(),
         forwarded: Forwarded::new(headers, authorization),
         rules: Authorizer::new(policies, head, context),
@@ -122,14 +121,17 @@ fn check_get(headers: &HeaderMap) -> Checked {
 
 /// A version that is not known here; without the header, the version is that of the session.
 fn check_version(headers: &HeaderMap) -> Checked {
-    let Some(value) = headers.get(PROTOCOL_VERSION) else { return Ok(()) };
-    if value.to_str().ok().and_then(Version::parse).is_some() {
-        return Ok(());
+    match headers.get(PROTOCOL_VERSION) {
+        Some(value) if !is_known(value) => refuse(StatusCode::BAD_REQUEST, &unsupported(value)),
+        _ => Ok(()),
     }
-    refuse(StatusCode::BAD_REQUEST, &unsupported(value))
 }
 
-fn unsupported(value: &http::HeaderValue) -> String {
+fn is_known(version: &HeaderValue) -> bool {
+    version.to_str().ok().and_then(Version::parse).is_some()
+}
+
+fn unsupported(value: &HeaderValue) -> String {
     let known: Vec<&str> = Version::ALL.iter().map(|v| v.as_str()).collect();
     let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
     format!("Bad Request: Unsupported protocol version: {value} (supported versions: {})", known.join(", "))
@@ -217,24 +219,24 @@ async fn enter(admitted: Admitted, id: Option<&str>, log: &mut Log) -> Result<Rc
         // Also what a client of the stateless protocol hears that asks what is spoken here: it goes on with `initialize`.
         log.error("no_session");
         return Err(Box::new(match admitted.rules.header(&PROTOCOL_VERSION) {
-            Some(version) if version.to_str().ok().and_then(Version::parse).is_none() => {
+            Some(version) if !is_known(version) => {
                 reply::refuse(StatusCode::BAD_REQUEST, id, code::BAD_REQUEST, &unsupported(version))
             }
             _ => reply::refuse(StatusCode::BAD_REQUEST, id, code::BAD_REQUEST, "Bad Request: Mcp-Session-Id header is required; begin with initialize"),
         }));
     };
-    let session = find(&admitted, token, id, log).await?;
-    if let Some(version) = admitted.rules.header(&PROTOCOL_VERSION) {
-        if version.to_str().ok().and_then(Version::parse).is_none() {
-            log.error("bad_headers");
-            return Err(Box::new(reply::refuse(StatusCode::BAD_REQUEST, id, code::BAD_REQUEST, &unsupported(version))));
-        }
+    let session = find(&admitted, token.as_bytes(), id, log).await?;
+    if let Some(version) = admitted.rules.header(&PROTOCOL_VERSION)
+        && !is_known(version)
+    {
+        log.error("bad_headers");
+        return Err(Box::new(reply::refuse(StatusCode::BAD_REQUEST, id, code::BAD_REQUEST, &unsupported(version))));
     }
     let Admitted { io, backend, forwarded, rules, .. } = admitted;
     Ok(Rc::new(Call::new(io, backend, session, forwarded, rules)))
 }
 
-async fn find(admitted: &Admitted, token: &str, id: Option<&str>, log: &mut Log) -> Result<Arc<Session>, Box<Response<Body>>> {
+async fn find(admitted: &Admitted, token: &[u8], id: Option<&str>, log: &mut Log) -> Result<Arc<Session>, Box<Response<Body>>> {
     match resume::find(&admitted.io, &admitted.backend, token, admitted.identity).await {
         Ok(session) => {
             log.session(Sealer::log_hash(&session.id));

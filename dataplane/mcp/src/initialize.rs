@@ -70,7 +70,7 @@ pub(crate) async fn initialize(opening: Opening, envelope: &Envelope<'_>, log: &
         }
     };
     log.session(Sealer::log_hash(&session_id));
-    let session = Arc::new(Session::new(session_id, Arc::clone(&backend.key), identity, version, client));
+    let session = Arc::new(Session::new(session_id, Arc::clone(&backend.key), version, client));
     let call = Rc::new(Call::new(io, backend, Arc::clone(&session), forwarded, rules));
     let greeted = greet(&call).await;
     let result = match result(&call, greeted, log) {
@@ -80,7 +80,7 @@ pub(crate) async fn initialize(opening: Opening, envelope: &Envelope<'_>, log: &
             return reply::fault(&fault, id, call.federated());
         }
     };
-    let token = match shared.sealer.seal(&resume::contents(&session)) {
+    let token = match shared.sealer.seal(&session.id, &identity.0, resume::now(), &resume::contents(&session)) {
         Ok(token) => token,
         Err(error) => {
             tracing::error!(%error, "no session can be opened");

@@ -89,10 +89,8 @@ fn scheme(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         if out.is_empty() && !byte.is_ascii_lowercase() {
-            // A scheme starts with a letter; no letter is ever followed by the escape of what stands for itself, so this
-            // is the form of no other name.
-            out.push('x');
-            out.push_str(&format!(".{byte:02x}"));
+            // A scheme starts with a letter. Two dots follow each other nowhere else, so this is the form of no other name.
+            out.push_str(&format!("x..{byte:02x}"));
         } else if byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' {
             out.push(char::from(byte));
         } else {
@@ -125,6 +123,7 @@ mod tests {
         assert_eq!(naming.split_uri("EVERY.5Fthing+test://a"), Some((1, "test://a")));
         assert_eq!(naming.split_uri("test://a"), None);
         assert_eq!(naming.split_uri("té"), None);
+        assert_eq!((scheme("A"), scheme("xA")), ("x..41".to_owned(), "x.41".to_owned()));
     }
 
     #[test]

@@ -43,25 +43,29 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The session that `token` stands for.
-pub(crate) async fn find(io: &Io, backend: &McpBackend, token: &str, identity: Identity) -> Result<Arc<Session>, Unknown> {
-    let contents = io.shared.sealer.open(token).ok_or(Unknown::Forged)?;
-    if *contents.backend != *backend.key {
-        return Err(Unknown::OtherBackend);
-    }
-    if contents.identity != identity.0 {
+pub(crate) async fn find(io: &Io, backend: &McpBackend, token: &[u8], identity: Identity) -> Result<Arc<Session>, Unknown> {
+    let opened = io.shared.sealer.open(token).ok_or(Unknown::Forged)?;
+    if opened.identity != identity.0 {
         return Err(Unknown::OtherCaller);
     }
-    if let Some(session) = io.shared.table.get(&contents.id) {
+    if let Some(session) = io.shared.table.get(&opened.id) {
+        if session.backend != backend.key {
+            return Err(Unknown::OtherBackend);
+        }
         session.retain(&backend.targets);
         return Ok(session);
     }
-    if io.shared.table.was_ended(&contents.id) {
+    if io.shared.table.was_ended(&opened.id) {
         return Err(Unknown::Ended);
     }
-    if now().saturating_sub(contents.issued) > io.shared.limits.session_lifetime.as_secs() {
+    if now().saturating_sub(opened.issued) > io.shared.limits.session_lifetime.as_secs() {
         return Err(Unknown::Old);
     }
-    let session = resume(io, backend, contents, identity).await;
+    let contents = opened.contents().ok_or(Unknown::Forged)?;
+    if *contents.backend != *backend.key {
+        return Err(Unknown::OtherBackend);
+    }
+    let session = resume(io, backend, opened.id, contents).await;
     let session = io.shared.table.insert(session).ok_or(Unknown::Full)?;
     io.shared.metrics.sessions_resumed.fetch_add(1, Ordering::Relaxed);
     io.shared.count_sessions();
@@ -70,9 +74,9 @@ pub(crate) async fn find(io: &Io, backend: &McpBackend, token: &str, identity: I
 
 /// The session as far as its id holds it. Links to servers over HTTP go on with the servers' own sessions; all else is begun anew
 /// when it is needed.
-async fn resume(io: &Io, backend: &McpBackend, contents: Contents, identity: Identity) -> Arc<Session> {
+async fn resume(io: &Io, backend: &McpBackend, id: [u8; 16], contents: Contents) -> Arc<Session> {
     let version = Version::parse(&contents.version).unwrap_or(Version::LATEST);
-    let session = Arc::new(Session::new(contents.id, Arc::clone(&backend.key), identity, version, contents.client));
+    let session = Arc::new(Session::new(id, Arc::clone(&backend.key), version, contents.client));
     session.set_initialized();
     session.set_answered();
     let links = contents.targets.iter().filter_map(|own| {
@@ -117,10 +121,7 @@ pub(crate) fn contents(session: &Session) -> Contents {
         Link::Sse(_) | Link::Stdio(_) => None,
     });
     Contents {
-        id: session.id,
-        issued: now(),
         backend: session.backend.to_string(),
-        identity: session.identity.0,
         version: session.version().as_str().to_owned(),
         client: session.client().to_owned(),
         targets: targets.collect(),

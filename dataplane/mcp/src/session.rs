@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use crate::capabilities::Handshake;
 use crate::fault::Fault;
-use crate::identity::Identity;
 use crate::jsonrpc;
 use crate::limits::CLIENT_BYTES;
 use crate::link::Link;
@@ -29,7 +28,6 @@ pub(crate) struct Session {
     pub(crate) id: [u8; 16],
     /// Key of the backend that it was opened at.
     pub(crate) backend: Arc<str>,
-    pub(crate) identity: Identity,
     /// Messages that belong to no request.
     pub(crate) outbox: Outbox,
     version: AtomicU8,
@@ -84,11 +82,10 @@ fn seconds() -> u64 {
 }
 
 impl Session {
-    pub(crate) fn new(id: [u8; 16], backend: Arc<str>, identity: Identity, version: Version, client: Box<RawValue>) -> Self {
+    pub(crate) fn new(id: [u8; 16], backend: Arc<str>, version: Version, client: Box<RawValue>) -> Self {
         Self {
             id,
             backend,
-            identity,
             outbox: Outbox::default(),
             version: AtomicU8::new(version as u8),
             client,
@@ -318,7 +315,7 @@ mod tests {
 
     pub(crate) fn session() -> Arc<Session> {
         let client = client_of(r#"{"capabilities":{"roots":{}},"clientInfo":{"name":"c","version":"1"}}"#).unwrap();
-        Arc::new(Session::new([0; 16], "b".into(), Identity::of(None), Version::V2025_06_18, client))
+        Arc::new(Session::new([0; 16], "b".into(), Version::V2025_06_18, client))
     }
 
     #[test]

@@ -106,13 +106,12 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
     use crate::protocol::Version;
     use crate::session::client_of;
 
     fn session(id: u8) -> Arc<Session> {
         let client = client_of("{}").unwrap();
-        Arc::new(Session::new([id; 16], "b".into(), Identity::of(None), Version::LATEST, client))
+        Arc::new(Session::new([id; 16], "b".into(), Version::LATEST, client))
     }
 
     #[test]

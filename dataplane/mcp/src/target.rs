@@ -21,8 +21,10 @@ pub(crate) struct Target {
     /// What it was compiled from: sessions keep their link when a new configuration says the same.
     pub(crate) spec: v1::McpTarget,
     pub(crate) metrics: Arc<TargetMetrics>,
-    /// Its last handshake failed.
+    /// Its last handshake or list failed.
     suspect: AtomicBool,
+    /// Its last request failed.
+    failing: AtomicBool,
 }
 
 /// How a target is reached.
@@ -83,6 +85,7 @@ impl Target {
             spec: spec.clone(),
             metrics,
             suspect: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
         })
     }
 
@@ -92,6 +95,12 @@ impl Target {
 
     pub(crate) fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Notes how the last request ended; whether that is news.
+    pub(crate) fn set_failing(&self, failing: bool) -> bool {
+        // A load is enough almost always, and keeps the cache line shared.
+        self.failing.load(Ordering::Relaxed) != failing && self.failing.swap(failing, Ordering::Relaxed) != failing
     }
 
     pub(crate) fn set_suspect(&self, suspect: bool) {

@@ -8,3 +8,4 @@ mod rules;
 mod server;
 mod sessions;
 mod transport;
+mod types;

@@ -1,7 +1,9 @@
 //! The session id: an encrypted and authenticated token that holds what another process with the same key needs to go on
 //! with the session.
 //!
-//! Form: base64url of nonce (12 bytes), then AES-256-GCM over the JSON of [`Contents`].
+//! Form: base64url of a nonce (12 bytes), then AES-256-GCM over the session's identity (16 bytes), the caller's (16 bytes), the time of
+//! issue (8 bytes, seconds since the epoch, big endian) and the JSON of [`Contents`]. A process that knows the session
+//! reads no more than the first two.
 
 use std::net::SocketAddr;
 
@@ -15,23 +17,42 @@ use serde_json::value::RawValue;
 use crate::limits;
 
 const NONCE: usize = 12;
+/// Bytes before the JSON.
+const PREFIX: usize = 40;
 const CONTEXT: &[u8] = b"agentgateway mcp session v1";
 
-/// What a session id holds.
+/// A session id that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Random identity of the session.
+    pub(crate) id: [u8; 16],
+    /// Digest of the caller's identity.
+    pub(crate) identity: [u8; 16],
+    /// Seconds since the epoch at which the session began.
+    pub(crate) issued: u64,
+    plain: Vec<u8>,
+}
+
+impl Opened {
+    fn read(plain: Vec<u8>) -> Option<Self> {
+        let (id, rest) = plain.split_first_chunk()?;
+        let (identity, rest) = rest.split_first_chunk()?;
+        let (issued, _) = rest.split_first_chunk()?;
+        Some(Self { id: *id, identity: *identity, issued: u64::from_be_bytes(*issued), plain })
+    }
+
+    /// What another process needs.
+    pub(crate) fn contents(&self) -> Option<Contents> {
+        serde_json::from_slice(self.plain.get(PREFIX..)?).ok()
+    }
+}
+
+/// What a session id holds for other processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Contents {
-    /// Random identity of the session.
-    #[serde(rename = "u")]
-    pub(crate) id: [u8; 16],
-    /// Seconds since the epoch at which the session began.
-    #[serde(rename = "t")]
-    pub(crate) issued: u64,
     /// Key of the backend that the session belongs to.
     #[serde(rename = "b")]
     pub(crate) backend: String,
-    /// Digest of the caller's identity.
-    #[serde(rename = "i")]
-    pub(crate) identity: [u8; 16],
     /// Negotiated protocol version.
     #[serde(rename = "v")]
     pub(crate) version: String,
@@ -92,20 +113,21 @@ impl Sealer {
         Ok(Self { cipher: Aes256Gcm::new(&key.into()) })
     }
 
-    /// The session id for `contents`. One that would be too long for a header leaves the targets' part out: a process that
-    /// resumes it then begins a new session at each target.
-    pub(crate) fn seal(&self, contents: &Contents) -> Result<String, NoRandom> {
-        let token = self.seal_any(contents)?;
+    /// The session id of `id`, issued now to `identity`. One that would be too long for a header leaves the targets' part out:
+    /// a process that resumes it then begins a new session at each target.
+    pub(crate) fn seal(&self, id: &[u8; 16], identity: &[u8; 16], issued: u64, contents: &Contents) -> Result<String, NoRandom> {
+        let prefix = [&id[..], identity, &issued.to_be_bytes()].concat();
+        let token = self.seal_any(&prefix, contents)?;
         if token.len() <= limits::TOKEN_BYTES {
             return Ok(token);
         }
-        self.seal_any(&Contents { targets: Vec::new(), ..contents.clone() })
+        self.seal_any(&prefix, &Contents { targets: Vec::new(), ..contents.clone() })
     }
 
-    fn seal_any(&self, contents: &Contents) -> Result<String, NoRandom> {
+    fn seal_any(&self, prefix: &[u8], contents: &Contents) -> Result<String, NoRandom> {
         let nonce: [u8; NONCE] = random()?;
         // Serialising these types and encrypting in memory cannot fail; an empty token is refused when it is opened.
-        let plain = serde_json::to_vec(contents).unwrap_or_default();
+        let plain = [prefix, &serde_json::to_vec(contents).unwrap_or_default()].concat();
         let sealed = self
             .cipher
             .encrypt(Nonce::from_slice(&nonce), Payload { msg: &plain, aad: CONTEXT })
@@ -116,7 +138,7 @@ impl Sealer {
     }
 
     /// What a session id holds; nothing when it was not sealed with this key, or was changed.
-    pub(crate) fn open(&self, token: &str) -> Option<Contents> {
+    pub(crate) fn open(&self, token: &[u8]) -> Option<Opened> {
         if token.len() > limits::TOKEN_BYTES {
             return None;
         }
@@ -124,7 +146,7 @@ impl Sealer {
         let (nonce, sealed) = bytes.split_at_checked(NONCE)?;
         let plain =
             self.cipher.decrypt(Nonce::from_slice(nonce), Payload { msg: sealed, aad: CONTEXT }).ok()?;
-        serde_json::from_slice(&plain).ok()
+        Opened::read(plain)
     }
 
     /// A short digest of a session's identity, for logs: it finds the lines of one session and opens nothing.
@@ -140,10 +162,7 @@ mod tests {
 
     fn contents(targets: usize) -> Contents {
         Contents {
-            id: [7; 16],
-            issued: 1_700_000_000,
             backend: "Backend/mcp/github".into(),
-            identity: [9; 16],
             version: "2025-06-18".into(),
             client: RawValue::from_string(r#"{"capabilities":{"roots":{}}}"#.into()).unwrap(),
             targets: (0..targets)
@@ -158,37 +177,43 @@ mod tests {
         }
     }
 
+    fn seal(sealer: &Sealer, targets: usize) -> String {
+        sealer.seal(&[7; 16], &[9; 16], 1_700_000_000, &contents(targets)).unwrap()
+    }
+
     #[test]
     fn round_trip() {
         let sealer = Sealer::new(Some([1; 32])).unwrap();
-        let token = sealer.seal(&contents(2)).unwrap();
+        let token = seal(&sealer, 2);
         assert!(token.bytes().all(|b| b.is_ascii_graphic()));
-        let opened = Sealer::new(Some([1; 32])).unwrap().open(&token).unwrap();
-        assert_eq!(opened.targets, contents(2).targets);
-        assert_eq!(opened.client.get(), contents(2).client.get());
-        assert_ne!(token, sealer.seal(&contents(2)).unwrap(), "nonces differ");
+        let opened = Sealer::new(Some([1; 32])).unwrap().open(token.as_bytes()).unwrap();
+        assert_eq!((opened.id, opened.identity, opened.issued), ([7; 16], [9; 16], 1_700_000_000));
+        let read = opened.contents().unwrap();
+        assert_eq!(read.targets, contents(2).targets);
+        assert_eq!(read.client.get(), contents(2).client.get());
+        assert_ne!(token, seal(&sealer, 2), "nonces differ");
     }
 
     #[test]
     fn foreign_and_tampered() {
         let sealer = Sealer::new(None).unwrap();
-        let token = sealer.seal(&contents(1)).unwrap();
-        assert!(Sealer::new(None).unwrap().open(&token).is_none());
+        let token = seal(&sealer, 1);
+        assert!(Sealer::new(None).unwrap().open(token.as_bytes()).is_none());
         for at in 0..token.len() - 1 {
             let mut bytes = token.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-            assert!(sealer.open(std::str::from_utf8(&bytes).unwrap()).is_none(), "at {at}");
+            assert!(sealer.open(&bytes).is_none(), "at {at}");
         }
         for token in ["", "AAAA", "!", &"A".repeat(9_000)] {
-            assert!(sealer.open(token).is_none());
+            assert!(sealer.open(token.as_bytes()).is_none());
         }
     }
 
     #[test]
     fn too_many_targets_for_a_header() {
         let sealer = Sealer::new(None).unwrap();
-        let token = sealer.seal(&contents(200)).unwrap();
+        let token = seal(&sealer, 200);
         assert!(token.len() <= limits::TOKEN_BYTES);
-        assert!(sealer.open(&token).unwrap().targets.is_empty());
+        assert!(sealer.open(token.as_bytes()).unwrap().contents().unwrap().targets.is_empty());
     }
 }

@@ -93,10 +93,10 @@ fn federate_content(call: &Call, target: &Target, splice: &mut Splice<'_>, conte
 }
 
 fn federate_uri(call: &Call, target: &Target, splice: &mut Splice<'_>, object: &str) {
-    if let Some(raw) = member(object, ["uri"]) {
-        if let Ok(uri) = string(raw) {
-            splice.replace(raw, quote(&call.backend.naming.uri(target.index, &uri)));
-        }
+    if let Some(raw) = member(object, ["uri"])
+        && let Ok(uri) = string(raw)
+    {
+        splice.replace(raw, quote(&call.backend.naming.uri(target.index, &uri)));
     }
 }
 

@@ -108,6 +108,15 @@ impl Cluster {
         }
     }
 
+    /// Whether the configuration lists the backend's endpoints, and this one is not among them. Never so for names: an
+    /// answer need not hold all of a name's addresses.
+    pub fn has_lost(&self, endpoint: &Endpoint) -> bool {
+        match &self.source {
+            Source::Fixed(endpoints) => !endpoints.iter().any(|e| e.address() == endpoint.address()),
+            Source::Names { .. } => false,
+        }
+    }
+
     /// The addresses of a name: the last answer, looked up anew beside the request when it is old.
     async fn addresses(
         self: &Arc<Self>,

@@ -99,9 +99,19 @@ impl Gateway {
 }
 
 pub(super) fn compile(shared: &Shared, targets: &[To<'_>]) -> Result<McpBackend, String> {
-    let registry = Arc::new(EndpointRegistry::default());
+    compile_without(shared, targets, None)
+}
+
+/// As [`compile`], when one of the addresses is no endpoint any more.
+pub(super) fn compile_without(shared: &Shared, targets: &[To<'_>], gone: Option<SocketAddr>) -> Result<McpBackend, String> {
+    thread_local! {
+        // As in a gateway, one for all configurations: connections are kept by what it makes.
+        static REGISTRY: Arc<EndpointRegistry> = Arc::default();
+    }
+    let registry = REGISTRY.with(Arc::clone);
     let clusters = |key: &str| {
-        let endpoints = key.split(',').map(|a| registry.get(a.parse().unwrap(), Protocol::Http1)).collect();
+        let addresses = key.split(',').map(|a| a.parse().unwrap()).filter(|a| Some(*a) != gone);
+        let endpoints = addresses.map(|a| registry.get(a, Protocol::Http1)).collect();
         Some(Arc::new(Cluster::fixed("mcp.test:80".parse().unwrap(), endpoints)))
     };
     let http = |addresses: &[SocketAddr], path: &str, protocol| {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{Gateway, To, error, run, text};
+use super::client::{Gateway, To, compile_without, error, run, text};
 use super::server::Server;
 
 #[test]
@@ -105,6 +105,23 @@ fn the_session_stays_with_its_endpoint_until_that_is_gone() {
             assert_eq!(text(&client.call("a").await), format!("a at {}", other.address.port()));
         }
         assert_eq!(other.got("initialize").len(), 1);
+    });
+}
+
+#[test]
+fn the_session_moves_when_its_endpoint_is_taken_out() {
+    run(async {
+        let (one, two) = (Server::start(&["a"]).await, Server::start(&["a"]).await);
+        let targets = [To::Http("t", vec![one.address, two.address])];
+        let gateway = Gateway::new(&targets);
+        let mut client = gateway.open().await;
+        client.call("a").await;
+        let (home, other) = if one.got("tools/call").len() == 1 { (&one, &two) } else { (&two, &one) };
+        // It still answers; but the next thing may be that it does not even refuse.
+        let changed = compile_without(&gateway.io.shared, &targets, Some(home.address)).unwrap();
+        let gateway = Gateway { io: gateway.io.clone(), backend: changed.into() };
+        assert_eq!(text(&client.at(&gateway).call("a").await), format!("a at {}", other.address.port()));
+        assert_eq!(home.got("tools/call").len(), 1);
     });
 }
 
