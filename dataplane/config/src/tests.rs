@@ -77,11 +77,13 @@ fn keys(loaded: &Loaded, kind: Kind) -> Vec<&str> {
 }
 
 fn routes(loaded: &Loaded) -> Vec<&v1::Route> {
-    let of = |r| match r {
-        &Resource::Route(ref route) => Some(route),
-        _ => None,
-    };
-    loaded.resources.iter().filter_map(of).collect()
+    let mut routes = Vec::new();
+    for resource in &loaded.resources {
+        if let Resource::Route(route) = resource {
+            routes.push(route);
+        }
+    }
+    routes
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn the_jwt_example_loads_with_its_key_file() {
     for key in [include_str!("../testdata/rsa.pub.pem"), "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"}"] {
         fs::write(&file, key).expect("written");
         let loaded = parse(JWT.as_bytes(), "f", &environment).expect("loads");
-        assert_eq!(loaded.files, [file.clone()]);
+        assert_eq!(loaded.files, std::slice::from_ref(&file));
         let kinds: Vec<_> = routes(&loaded)[0].inline_policies.iter().map(|p| p.kind.as_ref().expect("a kind")).collect();
         let [v1::policy_spec::Kind::Jwt(jwt), v1::policy_spec::Kind::BackendAuth(_)] = kinds[..] else { panic!("{kinds:?}") };
         assert!(jwt.providers[0].jwks.starts_with("{\"keys\":["));

@@ -1,5 +1,7 @@
 //! Every complete configuration in the documentation loads without a warning, and every field is documented.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
