@@ -23,7 +23,7 @@ pub(crate) struct Args {
     pub(crate) token_file: PathBuf,
 
     /// Address of the discovery server; with --manifests it must be a loopback address, and is by default.
-    #[arg(long, env = "XDS_ADDRESS", value_name = "ADDRESS")]
+    #[arg(long, env = "XDS_LISTEN_ADDRESS", value_name = "ADDRESS")]
     pub(crate) xds_address: Option<SocketAddr>,
 
     /// Address of /readyz and /healthz.
@@ -64,7 +64,7 @@ pub(crate) struct ClusterArgs {
     pub(crate) service_name: String,
 
     /// Port of that Service.
-    #[arg(long, env = "SERVICE_PORT_XDS", default_value_t = XDS_PORT)]
+    #[arg(long, env = "XDS_SERVICE_PORT", default_value_t = XDS_PORT)]
     pub(crate) service_port: u16,
 
     /// DNS domain of the cluster.
