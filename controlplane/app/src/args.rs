@@ -55,6 +55,10 @@ pub(crate) struct ClusterArgs {
     #[arg(long, env = "POD_NAME", default_value = "agentgateway-controlplane")]
     pub(crate) pod_name: String,
 
+    /// UID of this pod. Without it the other replicas are not told what proxies reject on this one's streams.
+    #[arg(long, env = "POD_UID")]
+    pub(crate) pod_uid: Option<String>,
+
     /// Namespace of this pod: its Lease, CA and discovery Service are there.
     #[arg(long, env = "POD_NAMESPACE", default_value = "agentgateway-system")]
     pub(crate) namespace: String,
