@@ -146,7 +146,6 @@ LENGTH_AND_CHUNKS = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="the HTTP library takes the chunks, drops the length and keeps the connection")
 @pytest.mark.parametrize("order", LENGTH_AND_CHUNKS)
 def test_length_and_chunks_together_end_the_connection(proxy, order):
     """The classic of request smuggling (RFC 9112 §6.1): two servers could disagree where the request ends, so that it is
