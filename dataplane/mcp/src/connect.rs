@@ -37,6 +37,9 @@ pub(crate) async fn link_with(
     handshakes: Option<&Handshakes>,
 ) -> Result<Link, Fault> {
     let slot = call.session.slot(target);
+    if let Some(link) = usable(&lock(&slot.state), target) {
+        return Ok(link);
+    }
     let deadline = tokio::time::Instant::now() + patience;
     let mut waited = false;
     loop {
@@ -78,8 +81,10 @@ enum Look {
 
 fn look(slot: &Slot, waited: bool) -> Look {
     let mut state = lock(&slot.state);
+    if let Some(link) = usable(&state, &slot.target) {
+        return Look::Ready(link);
+    }
     match &*state {
-        SlotState::Ready(link) if link.is_alive() && !is_stranded(link, &slot.target) => return Look::Ready(link.clone()),
         SlotState::Connecting => return Look::Wait,
         SlotState::Failed(fault, at) => {
             // Who waited for this very handshake gets its result; a process that just failed is not started in a loop.
@@ -91,6 +96,13 @@ fn look(slot: &Slot, waited: bool) -> Look {
     }
     *state = SlotState::Connecting;
     Look::Connect
+}
+
+fn usable(state: &SlotState, target: &Target) -> Option<Link> {
+    match state {
+        SlotState::Ready(link) if link.is_alive() && !is_stranded(link, target) => Some(link.clone()),
+        _ => None,
+    }
 }
 
 /// Whether the endpoint that holds the session is one that the target has no more. Waiting for it to refuse a connection could take

@@ -62,6 +62,8 @@ pub(crate) const TOKEN_BYTES: usize = 8 << 10;
 /// Bytes of the client's name and capabilities that a session keeps; a longer one keeps the capabilities that this
 /// crate knows.
 pub(crate) const CLIENT_BYTES: usize = 2 << 10;
+/// How long a session is kept whose client has never said that it is ready: enough to fill the table is cheap to send.
+pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(60);
 /// Session ids that were ended by their clients and must not be resumed.
 pub(crate) const ENDED_SESSIONS: usize = 65_536;
 /// Pages read from one target for one list.
