@@ -141,21 +141,24 @@ impl<S: Sink> World<S> {
         self.settle(output);
     }
 
-    /// Publishes, hands on, and takes back what comes of that, until nothing does.
+    /// Publishes, hands on, and takes back what comes of that, until nothing does. Statuses come last: what is deployed
+    /// may change them.
     fn settle(&mut self, mut output: Output) {
+        let mut statuses = BTreeMap::new();
         loop {
-            for (gateway, snapshot) in std::mem::take(&mut output.snapshots) {
+            for (gateway, snapshot) in output.snapshots {
                 match snapshot {
                     Some(snapshot) => self.registry.publish(&gateway.to_string(), Arc::new(snapshot)),
                     None => self.registry.remove(&gateway.to_string()),
                 }
             }
+            statuses.extend(output.statuses.into_iter().map(|status| (status.key.clone(), status)));
             let mut back = Vec::new();
             if !output.workloads.is_empty() {
-                back.extend(self.sink.workloads(std::mem::take(&mut output.workloads)));
+                back = self.sink.workloads(output.workloads);
             }
-            if !output.statuses.is_empty() {
-                back.extend(self.sink.statuses(std::mem::take(&mut output.statuses)));
+            if back.is_empty() && !statuses.is_empty() {
+                back = self.sink.statuses(std::mem::take(&mut statuses).into_values().collect());
             }
             if back.is_empty() {
                 return;

@@ -44,7 +44,7 @@ pub(crate) fn translate(backend: &Backend, view: &View<'_>) -> BackendState {
         BackendType::Static => translate_static(backend, &name, view),
         BackendType::Mcp => translate_mcp(backend, &name, view),
     };
-    made.map_or_else(|refused| BackendState { mcp, refused: Some(refused), ..BackendState::default() }, |state| state)
+    made.unwrap_or_else(|refused| BackendState { mcp, refused: Some(refused), ..BackendState::default() })
 }
 
 fn translate_static(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use agentgateway_crds::{PolicyAncestorRef, TargetRef, TargetSelector, TrafficPolicy};
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::{key, v1};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::Name;
 use crate::object::{ObjectKind, Unreadable};
@@ -50,11 +52,16 @@ pub(crate) fn translate(policy: &TrafficPolicy, view: &View<'_>) -> PolicyState 
 
 /// Translates a policy that does not fit our types: its targets, as far as they can be read, refuse everything.
 pub(crate) fn translate_unreadable(name: &Name, policy: &Unreadable, view: &View<'_>) -> PolicyState {
-    let field = |pointer: &str| policy.raw.pointer(pointer).cloned().unwrap_or_default();
-    let refs: Vec<TargetRef> = serde_json::from_value(field("/spec/targetRefs")).unwrap_or_default();
-    let selectors: Vec<TargetSelector> = serde_json::from_value(field("/spec/targetSelectors")).unwrap_or_default();
+    let refs: Vec<TargetRef> = readable(&policy.raw, "/spec/targetRefs");
+    let selectors: Vec<TargetSelector> = readable(&policy.raw, "/spec/targetSelectors");
     let reason = format!("the object does not fit the types of this release: {}", policy.reason);
     translate_as(name, &refs, &selectors, &|_| spec::refused(name, "spec", &reason), view)
+}
+
+/// The items of a list that can be read, each by itself: one of a newer release must not hide the others.
+fn readable<T: DeserializeOwned>(raw: &Value, pointer: &str) -> Vec<T> {
+    let items = raw.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(|item| T::deserialize(item).ok()).collect()
 }
 
 fn translate_as(

@@ -16,7 +16,8 @@ use crate::limits::MAX_CONNECT_TRIES;
 use crate::worker::Worker;
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1), besides what `Connection` names.
-const HOP_BY_HOP: [HeaderName; 6] = [
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::TE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::TRANSFER_ENCODING,
@@ -60,11 +61,7 @@ pub(crate) async fn forward(
 
 /// Turns a client's request head into the one for the backend.
 fn prepare(head: &mut Parts) {
-    let te_trailers = head.headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     remove_hop_by_hop(&mut head.headers);
-    if !te_trailers {
-        head.headers.remove(header::TE);
-    }
     if let Some(authority) = head.uri.authority() {
         // HTTP/2, or the absolute form, which outranks Host (RFC 9112 §3.2.2).
         if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
@@ -117,8 +114,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
+    let trailers = headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
     for name in &HOP_BY_HOP {
-        headers.remove(name);
+        // Whoever asks for trailers gets them: gRPC needs it.
+        if !(trailers && *name == header::TE) {
+            headers.remove(name);
+        }
     }
 }
 

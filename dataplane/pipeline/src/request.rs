@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use crate::connection::registry::{Busy, State};
 use crate::forward::forward;
 use crate::protocol::BackendRequest;
-use crate::snapshot::{Backend, BackendKind, Route, Snapshot, WeightedBackend};
+use crate::snapshot::{Backend, BackendKind, Listener, Route, Snapshot, WeightedBackend};
 use crate::tracked::{Line, Record, Tracked};
 use crate::worker::Worker;
 use crate::{Error, reply};
@@ -74,16 +74,18 @@ async fn walk(origin: &Origin, mut head: Parts, body: Incoming, record: &mut Rec
         reply::for_status(status)
     };
     let snapshot = origin.worker.snapshot();
-    let listener = {
+    let (listener, early_route) = {
         let host = match request_host(&head) {
             Ok(host) => host,
             Err(reason) => return refuse(record, StatusCode::BAD_REQUEST, reason),
         };
         let bind = snapshot.binds.get(&*origin.bind_key);
-        bind.and_then(|b| b.listeners.matching(&host).next()).map(Arc::clone)
-    };
-    let Some(listener) = listener else {
-        return refuse(record, StatusCode::NOT_FOUND, "no listener matches the host");
+        let Some(listener) = bind.and_then(|b| b.listeners.matching(&host).next()) else {
+            return refuse(record, StatusCode::NOT_FOUND, "no listener matches the host");
+        };
+        // Without policies before it, routing sees the request as it came.
+        let route = listener.policies.is_empty().then(|| find_route(listener, &host, &head));
+        (Arc::clone(listener), route)
     };
     record.listener = Some(Arc::clone(&listener));
     if head.method == Method::CONNECT || !head.uri.path().starts_with('/') && head.uri.path() != "*" {
@@ -95,11 +97,8 @@ async fn walk(origin: &Origin, mut head: Parts, body: Incoming, record: &mut Rec
     if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed).await {
         return answered(answer, record, &passed, &context);
     }
-    let route = {
-        let host = request_host(&head).unwrap_or_default();
-        let uri = &head.uri;
-        listener.router.find(&host, uri.path(), uri.query(), &head.method, &head.headers).map(Arc::clone)
-    };
+    let route = early_route
+        .unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
     let Some(route) = route else {
         let mut response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
         back(&mut response, &passed, &context);
@@ -128,6 +127,11 @@ async fn walk(origin: &Origin, mut head: Parts, body: Incoming, record: &mut Rec
     response
 }
 
+fn find_route(listener: &Listener, host: &str, head: &Parts) -> Option<Arc<Route>> {
+    let uri = &head.uri;
+    listener.router.find(host, uri.path(), uri.query(), &head.method, &head.headers).map(Arc::clone)
+}
+
 /// Walks one chain, and notes it for the way back.
 #[allow(clippy::result_large_err, reason = "moved once, to the caller")]
 async fn pass(
@@ -140,7 +144,8 @@ async fn pass(
         return Ok(());
     }
     passed.push(Arc::clone(chain));
-    chain.on_request(head, context).await
+    // Boxed: only requests with policies pay for its size.
+    Box::pin(chain.on_request(head, context)).await
 }
 
 /// A policy's answer, on its way back through the policies before it.

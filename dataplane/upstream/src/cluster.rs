@@ -91,7 +91,7 @@ impl Cluster {
                 let Some(name) = hosts.get(at) else {
                     return Err(Error::new(Kind::NoEndpoints, format!("backend {} names no host", self.authority)));
                 };
-                let endpoints = self.addresses(at, name, resolver).await?;
+                let endpoints = Box::pin(self.addresses(at, name, resolver)).await?;
                 balance(&endpoints).cloned().ok_or_else(|| {
                     Error::new(Kind::Resolve, format!("host {} has no address", name.host.name))
                 })

@@ -92,6 +92,7 @@ impl Upstream {
         }
     }
 
+    // A new connection is seldom, and its future large: boxed, it does not make every request's future larger.
     async fn send_http1(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -109,7 +110,7 @@ impl Upstream {
                 },
             }
         }
-        let mut sender = match connect(endpoint, &self.rules).await {
+        let mut sender = match Box::pin(connect(endpoint, &self.rules)).await {
             Ok(Sender::Http1(sender)) => sender,
             Ok(_) => return Err(mismatch(endpoint).into()),
             Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
@@ -137,7 +138,7 @@ impl Upstream {
                 },
             }
         }
-        let mut sender = match connect(endpoint, &self.rules).await {
+        let mut sender = match Box::pin(connect(endpoint, &self.rules)).await {
             Ok(Sender::Http2(sender)) => sender,
             Ok(_) => return Err(mismatch(endpoint).into()),
             Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),

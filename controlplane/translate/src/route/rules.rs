@@ -177,7 +177,8 @@ fn resolve(
     let namespace = reference.namespace.clone().unwrap_or_else(|| route.namespace.clone());
     let name = Name::new(namespace, reference.name.clone());
     let service = group.is_empty() && kind == "Service";
-    if !service && !(group == agentgateway_crds::GROUP && kind == "Backend") {
+    let backend = group == agentgateway_crds::GROUP && kind == "Backend";
+    if !service && !backend {
         let message = format!("kind {kind} of group {group:?} cannot be a backend, only Service and Backend can");
         return Err(("InvalidKind", message));
     }

@@ -1,6 +1,7 @@
 //! Reading cases, and printing what the translator made of them.
 
 #![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "test support")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,19 +19,19 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// A folder with an input.
-pub struct Case {
-    pub name: String,
-    pub objects: Vec<Object>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) objects: Vec<Object>,
     manifests: BTreeMap<ObjectKey, Value>,
     rejections: Vec<(Name, Vec<Rejection>)>,
 }
 
-pub fn at(second: i64) -> Time {
+pub(crate) fn at(second: i64) -> Time {
     Time(Timestamp::from_second(1_800_000_000 + second).expect("in range"))
 }
 
 /// All cases, in the order of their names.
-pub fn cases(folder: &Path) -> Vec<Case> {
+pub(crate) fn cases(folder: &Path) -> Vec<Case> {
     let base = std::fs::read_to_string(folder.join("base.yaml")).expect("base.yaml");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("the folder of cases")
@@ -48,7 +49,7 @@ pub fn cases(folder: &Path) -> Vec<Case> {
 }
 
 /// Reads the objects of a text with several YAML documents.
-pub fn objects(text: &str) -> Vec<Object> {
+pub(crate) fn objects(text: &str) -> Vec<Object> {
     documents(text).into_iter().map(|manifest| Object::read(manifest).expect("a kind that is translated")).collect()
 }
 
@@ -79,12 +80,12 @@ impl Case {
         case
     }
 
-    pub fn reject(&self, translator: &mut Translator) -> Vec<Output> {
+    pub(crate) fn reject(&self, translator: &mut Translator) -> Vec<Output> {
         self.rejections.iter().map(|(gateway, all)| translator.set_rejections(gateway, all.clone(), &at(0))).collect()
     }
 
     /// The object of an update, as it comes back from the API server.
-    pub fn with_status(&self, update: &StatusUpdate) -> Change {
+    pub(crate) fn with_status(&self, update: &StatusUpdate) -> Change {
         let mut manifest = self.manifests[&update.key].clone();
         manifest["status"] = update.status.to_value().expect("serialises");
         Change::set(Object::read(manifest).expect("an object"))
@@ -92,7 +93,7 @@ impl Case {
 }
 
 /// Translates a case from nothing.
-pub fn run(case: &Case) -> Value {
+pub(crate) fn run(case: &Case) -> Value {
     let mut translator = Translator::new(Settings::default());
     let mut outputs = vec![translator.apply(case.objects.iter().cloned().map(Change::set), &at(0))];
     outputs.extend(case.reject(&mut translator));
@@ -100,7 +101,7 @@ pub fn run(case: &Case) -> Value {
 }
 
 /// What a caller that follows all outputs has in the end.
-pub fn final_state(translator: &Translator, outputs: &[Output]) -> Value {
+pub(crate) fn final_state(translator: &Translator, outputs: &[Output]) -> Value {
     let (mut statuses, mut workloads, mut snapshots) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for output in outputs {
         statuses.extend(output.statuses.iter().map(|update| (update.key.to_string(), print_status(&update.status))));
@@ -124,7 +125,7 @@ pub fn final_state(translator: &Translator, outputs: &[Output]) -> Value {
     json!({ "resources": resources, "statuses": statuses, "workloads": workloads })
 }
 
-pub fn print_snapshot(snapshot: &Snapshot) -> Value {
+pub(crate) fn print_snapshot(snapshot: &Snapshot) -> Value {
     let pool = DescriptorPool::decode(DESCRIPTORS).expect("descriptors");
     let options = SerializeOptions::new().use_proto_field_name(true);
     let mut printed = Map::new();
