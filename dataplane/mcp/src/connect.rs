@@ -1,4 +1,5 @@
-//! Makes a session's link to a target: one handshake at a time, whoever needs it, and without regard to who stops waiting.
+//! Makes a session's link to a target: one handshake at a time, whoever needs it, and without regard to who stops
+//! waiting.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +15,10 @@ use crate::dispatch::is_plain;
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc;
 use crate::limits::PROCESS_RESTART;
+use crate::link::Link;
 use crate::link::http::{self as http_link, Forwarded, HttpLink, is_type};
 use crate::link::sse::SseLink;
 use crate::link::stdio::{StdioLink, read_handshake};
-use crate::link::Link;
 use crate::lock;
 use crate::protocol::{Method, SESSION_ID};
 use crate::session::{Handshakes, INITIALIZE_ID, Session, Slot, SlotState};
@@ -105,8 +106,8 @@ fn usable(state: &SlotState, target: &Target) -> Option<Link> {
     }
 }
 
-/// Whether the endpoint that holds the session is one that the target has no more. Waiting for it to refuse a connection could take
-/// long: the address of a pod that is gone answers nothing.
+/// Whether the endpoint that holds the session is one that the target has no more. Waiting for it to refuse a
+/// connection could take long: the address of a pod that is gone answers nothing.
 fn is_stranded(link: &Link, target: &Target) -> bool {
     match (link, &target.transport) {
         (Link::Http(link), Transport::StreamableHttp(server)) => server.cluster.has_lost(link.picked.endpoint()),
@@ -183,7 +184,8 @@ impl Connecting {
     async fn handshake(&self, target: &Arc<Target>) -> Result<(Link, Handshake), Fault> {
         match &target.transport {
             Transport::StreamableHttp(server) => {
-                let (link, handshake) = http_handshake(&self.io, target, server, &self.session, &self.forwarded).await?;
+                let (link, handshake) =
+                    http_handshake(&self.io, target, server, &self.session, &self.forwarded).await?;
                 Ok((Link::Http(Arc::new(link)), handshake))
             }
             Transport::Sse(_) => {

@@ -1,5 +1,5 @@
-//! Sends messages to a target in a session, and mends what can be mended: a session that the target has forgotten is begun
-//! anew, an endpoint that is gone is replaced, and the request is sent once more where that is safe.
+//! Sends messages to a target in a session, and mends what can be mended: a session that the target has forgotten is
+//! begun anew, an endpoint that is gone is replaced, and the request is sent once more where that is safe.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -146,7 +146,13 @@ pub(crate) fn server(target: &Target) -> Result<&HttpServer, Fault> {
     }
 }
 
-async fn post(io: &Io, target: &Target, link: &HttpLink, forwarded: &Forwarded, message: Bytes) -> Result<Response<Body>, Fault> {
+async fn post(
+    io: &Io,
+    target: &Target,
+    link: &HttpLink,
+    forwarded: &Forwarded,
+    message: Bytes,
+) -> Result<Response<Body>, Fault> {
     http_link::post(io.upstream(), target, server(target)?, link, forwarded, message, io.shared.limits.call).await
 }
 

@@ -1,8 +1,8 @@
 //! The JSON-RPC 2.0 envelope: one shallow parse that leaves params and results as the bytes they came in.
 //!
-//! Members of an envelope, and of params whose content a rule speaks of, are read strictly: a name that appears twice, or that
-//! differs from a known one in case alone, is refused. Servers disagree about which of the two counts, and a rule
-//! that looked at one while the server obeys the other would protect nothing.
+//! Members of an envelope, and of params whose content a rule speaks of, are read strictly: a name that appears twice,
+//! or that differs from a known one in case alone, is refused. Servers disagree about which of the two counts, and a
+//! rule that looked at one while the server obeys the other would protect nothing.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -80,10 +80,8 @@ impl<'a> Envelope<'a> {
                 return Err(invalid("member \"id\" is too long"));
             }
         }
-        let method: Option<Cow<'a, str>> = method
-            .map(string)
-            .transpose()
-            .map_err(|_| invalid("member \"method\" must be a string"))?;
+        let method: Option<Cow<'a, str>> =
+            method.map(string).transpose().map_err(|_| invalid("member \"method\" must be a string"))?;
         let kind = match (&method, id, result, error) {
             (Some(_), Some(_), None, None) => Kind::Request,
             (Some(_), None, None, None) => Kind::Notification,
@@ -187,7 +185,8 @@ impl<'de> de::Deserialize<'de> for Key<'de> {
     }
 }
 
-/// Equality as the most lenient decoder sees it: Go's encoding/json folds case, and with it U+017F to "s" and U+212A to "k".
+/// Equality as the most lenient decoder sees it: Go's encoding/json folds case, and with it U+017F to "s" and U+212A to
+/// "k".
 fn folds_to(name: &str, known: &str) -> bool {
     if name.is_ascii() {
         return name.eq_ignore_ascii_case(known);
@@ -334,7 +333,11 @@ mod tests {
 
     #[test]
     fn deeply_nested_messages_cost_no_stack() {
-        let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{}1{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{}1{}}}"#,
+            "[".repeat(1_000_000),
+            "]".repeat(1_000_000)
+        );
         assert!(Envelope::parse(&deep).is_ok());
         assert!(serde_json::from_str::<serde_json::Value>(&deep).is_err(), "and is refused where it would be built");
     }

@@ -140,8 +140,8 @@ impl Session {
         self.answered.load(Ordering::Acquire)
     }
 
-    /// The slot of a target of the current configuration. When the configuration says something else about the target than
-    /// before, the old link is dropped.
+    /// The slot of a target of the current configuration. When the configuration says something else about the target
+    /// than before, the old link is dropped.
     pub(crate) fn slot(&self, target: &Arc<Target>) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
         let Some(slot) = slots.iter_mut().find(|s| s.target.name == target.name) else {
@@ -292,7 +292,9 @@ pub(crate) fn client_of(params: &str) -> Result<Box<RawValue>, serde_json::Error
     for name in ["roots", "sampling", "elicitation"] {
         if let Some(Value::Object(own)) = all["capabilities"].get(name) {
             let flags = own.iter().filter(|(key, value)| key.len() <= 32 && (value.is_boolean() || value.is_object()));
-            let flags = flags.take(8).map(|(key, value)| (key.clone(), if value.is_boolean() { value.clone() } else { json!({}) }));
+            let flags = flags
+                .take(8)
+                .map(|(key, value)| (key.clone(), if value.is_boolean() { value.clone() } else { json!({}) }));
             capabilities.insert(name.into(), Value::Object(flags.collect()));
         }
     }
