@@ -14,7 +14,7 @@ use crate::capabilities::{Features, Handshake};
 use crate::dispatch::is_plain;
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc;
-use crate::limits::PROCESS_RESTART;
+use crate::limits::{NOTIFY, PROCESS_RESTART};
 use crate::link::Link;
 use crate::link::http::{self as http_link, Forwarded, HttpLink, is_type};
 use crate::link::sse::SseLink;
@@ -163,6 +163,7 @@ impl Connecting {
             Ok((link, handshake)) => {
                 if self.session.is_initialized() {
                     self.say_initialized(&target, &link).await;
+                    drop(tokio::time::timeout(NOTIFY, self.repeat_wishes(&target, &link)).await);
                 }
                 if self.announces && self.session.is_answered() {
                     self.announce(handshake.features);
@@ -204,6 +205,18 @@ impl Connecting {
         let message = jsonrpc::notification(Method::Initialized.as_str());
         if let Err(fault) = crate::exchange::notify(&self.io, target, link, &self.forwarded, message).await {
             tracing::debug!(%fault, "notifications/initialized was not taken");
+        }
+    }
+
+    async fn repeat_wishes(&self, target: &Arc<Target>, link: &Link) {
+        for wish in self.session.wishes.of(&target.name) {
+            let id = self.session.next_id();
+            let message = jsonrpc::request(&id, wish.method.as_str(), &wish.params);
+            let asked = crate::exchange::ask(&self.io, target, link, &self.forwarded, &id, &message).await;
+            if !matches!(asked, Ok(true)) {
+                let method = wish.method.as_str();
+                tracing::info!(mcp_target = %target.name, method, "the target's new session was refused what the old one had");
+            }
         }
     }
 

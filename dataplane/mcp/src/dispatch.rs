@@ -24,6 +24,7 @@ use crate::reply::{self, Relay};
 use crate::splice::Splice;
 use crate::target::{Target, Transport};
 use crate::view;
+use crate::wishes::Wishes;
 
 /// The answer to a request.
 pub(crate) enum Outcome {
@@ -87,6 +88,9 @@ pub(crate) async fn request(
             return Outcome::Fault(fault);
         }
     };
+    if Wishes::concerns(method) {
+        note_wish(call, target, method, &message);
+    }
     let filters = lists::is_list(method) && !call.rules.is_open();
     match raw {
         Raw::Http(response) if may_pass && !call.federated() && !filters => Outcome::Passed(passed(response)),
@@ -98,6 +102,13 @@ pub(crate) async fn request(
             id: id.into(),
             in_flight,
         })),
+    }
+}
+
+fn note_wish(call: &Call, target: &Target, method: Method, message: &Bytes) {
+    let envelope = std::str::from_utf8(message).ok().and_then(|text| Envelope::parse(text).ok());
+    if let Some(params) = envelope.and_then(|e| e.params) {
+        call.session.wishes.note(&target.name, method, params);
     }
 }
 
@@ -268,7 +279,10 @@ async fn set_level(call: &Rc<Call>, envelope: &Envelope<'_>) -> Result<String, S
         };
         match Envelope::parse(&text).ok().and_then(|e| e.error) {
             Some(error) => Err(Fault::new(&target.name, Kind::Rpc(error.into()), "refused the level")),
-            None => Ok(()),
+            None => {
+                call.session.wishes.note(&target.name, Method::SetLevel, envelope.params.unwrap_or("{}"));
+                Ok(())
+            }
         }
     });
     let results = join_all(asked).await;

@@ -41,6 +41,7 @@ mod target;
 mod tests;
 mod token;
 mod view;
+mod wishes;
 
 pub use backend::McpFactory;
 pub use limits::Limits;

@@ -82,6 +82,10 @@ pub(crate) const BACKLOG_BYTES: usize = 256 << 10;
 pub(crate) const PROCESS_QUEUE: usize = 64;
 /// Requests of one session that one target has not answered yet.
 pub(crate) const IN_FLIGHT: usize = 1_024;
+/// Subscriptions and log levels of one session that a target's new session is asked for again.
+pub(crate) const WISHES: usize = 64;
+/// Bytes of the params of one of them.
+pub(crate) const WISH_BYTES: usize = 2 << 10;
 /// Bytes of one line of a child's stderr that reach the log.
 pub(crate) const STDERR_LINE: usize = 4 << 10;
 /// How long a child may take to end after its stdin is closed, and again after SIGTERM, before it is killed.

@@ -19,6 +19,7 @@ use crate::lock;
 use crate::outbox::Outbox;
 use crate::protocol::Version;
 use crate::target::Target;
+use crate::wishes::Wishes;
 
 /// Id of the gateway's own `initialize` requests.
 pub(crate) const INITIALIZE_ID: &str = r#""agentgateway-initialize""#;
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) backend: Arc<str>,
     /// Messages that belong to no request.
     pub(crate) outbox: Outbox,
+    /// What a target that forgot the session is asked for again.
+    pub(crate) wishes: Wishes,
     version: AtomicU8,
     /// `{"capabilities":...,"clientInfo":...}` as the client sent it.
     client: Box<RawValue>,
@@ -87,6 +90,7 @@ impl Session {
             id,
             backend,
             outbox: Outbox::default(),
+            wishes: Wishes::default(),
             version: AtomicU8::new(version as u8),
             client,
             slots: Mutex::default(),
