@@ -219,6 +219,23 @@ def test_expect_100_continue_of_a_refused_request(gateway, backend):
         assert raw.read_head()[0] == 403
 
 
+def test_a_refused_request_keeps_the_connection(gateway, backend):
+    """Its body, which comes in a packet of its own, is read and forgotten."""
+    proxy = gateway(to(backend(), policies={"authorization": {"rules": [{"deny": "request.method == 'POST'"}]}}))
+    with Client(proxy.port) as client:
+        for _ in range(20):
+            assert client.request(method="POST", body=b"x" * 1000).status == 403
+            assert client.request().status == 200
+    assert proxy.metric("agentgateway_downstream_accepted_total") == 1
+
+
+def test_a_refused_upload_gets_its_answer(gateway, backend):
+    """A reset, which unread bytes cause, could overtake it."""
+    proxy = gateway(to(backend(), policies={"authorization": {"rules": [{"deny": "true"}]}}))
+    for _ in range(5):
+        assert proxy.get(method="POST", body=bytes(5 << 20)).status == 403
+
+
 def test_chunked_requests_and_responses(proxy):
     with Raw(proxy.port) as raw:
         raw.send("POST /up HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\n\r\n")
