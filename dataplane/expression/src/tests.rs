@@ -165,11 +165,11 @@ fn an_expression_says_whether_it_speaks_of_items() {
 }
 
 #[test]
-fn rules_of_the_book_see_both_names() {
-    let book = "mcp.tool.name in ['search_code', 'everything_echo']";
-    assert_eq!(on(book, &tool("search_code", "github_search_code")), Outcome::True);
-    assert_eq!(on(book, &tool("echo", "everything_echo")), Outcome::True);
-    assert_eq!(on(book, &tool("other", "github_other")), Outcome::False);
+fn rules_may_use_either_name() {
+    let rule = "mcp.tool.name in ['search_code', 'everything_echo']";
+    assert_eq!(on(rule, &tool("search_code", "github_search_code")), Outcome::True);
+    assert_eq!(on(rule, &tool("echo", "everything_echo")), Outcome::True);
+    assert_eq!(on(rule, &tool("other", "github_other")), Outcome::False);
 }
 
 #[test]

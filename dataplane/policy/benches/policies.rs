@@ -66,7 +66,7 @@ fn measure(name: &str, times: usize, chain: &Chain, head: impl Fn(usize) -> Part
     println!("{name}: {} ns", nanoseconds / times as u128);
 }
 
-/// One tool against the rule of the book.
+/// One tool against a list of allowed names.
 fn items() {
     let names: Vec<String> = (0..7).map(|i| format!("'tool_{i}'")).collect();
     let allow = vec![format!("mcp.tool.name in [{}]", names.join(", "))];
