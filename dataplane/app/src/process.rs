@@ -47,6 +47,15 @@ pub(crate) fn must_supervise() -> bool {
     std::process::id() == 1 && std::env::var_os(SUPERVISED).is_none()
 }
 
+/// Takes signals again in the process below an init: it inherits that the init blocks them all. To be called before any
+/// thread is started.
+pub(crate) fn unblock_signals() -> anyhow::Result<()> {
+    if std::env::var_os(SUPERVISED).is_some() {
+        SigSet::all().thread_unblock().context("cannot unblock signals")?;
+    }
+    Ok(())
+}
+
 /// Runs the program again as a child, passes signals on, reaps whatever ends, and ends as the child ends.
 ///
 /// Orphans of stdio servers become children of PID 1. Reaping "any child" in the proxy itself would take exit states

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use agentgateway_upstream::Picked;
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
 use crate::answer::Answer;
@@ -258,7 +259,9 @@ async fn http_handshake(
         }
     }
     let response = response?;
-    let upstream_session = response.headers().get(SESSION_ID).cloned();
+    // A copy: the value that was parsed is a slice of the connection's read buffer, and would keep 8 KiB for as long as
+    // the session lives.
+    let upstream_session = response.headers().get(SESSION_ID).and_then(|v| HeaderValue::from_bytes(v.as_bytes()).ok());
     let is_events = is_type(response.headers().get(CONTENT_TYPE), "text/event-stream");
     let answer = Answer::from_http(target, response, io.shared.limits.message_bytes, is_events);
     let text = answer.response(INITIALIZE_ID, |_| ()).await?;

@@ -65,7 +65,7 @@ async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: 
     match fault.kind {
         // The target has not looked at it.
         Kind::SessionGone => {
-            tracing::info!(mcp_target = %target.name, "the target's session is gone; it is begun anew");
+            tracing::debug!(mcp_target = %target.name, "the target's session is gone; it is begun anew");
             call.session.slot(target).discard(&link);
         }
         // Nothing was sent. The session lives at the endpoint that is gone; only another one is worth a try.
@@ -73,7 +73,7 @@ async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: 
             if !has_other_endpoint(call, target, &link).await {
                 return Err(fault);
             }
-            tracing::info!(mcp_target = %target.name, "the session's endpoint is gone; it is begun anew at another");
+            tracing::debug!(mcp_target = %target.name, "the session's endpoint is gone; it is begun anew at another");
             call.session.slot(target).discard(&link);
         }
         // A process or stream that ended: what it was asked may have been done.
