@@ -58,6 +58,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     if process::must_supervise() {
         return process::supervise();
     }
+    process::unblock_signals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("background")
