@@ -90,6 +90,21 @@ lint: setup-build ## Formatting and lints of Rust, Go, shell and Python; warning
 	@for script in $$(git ls-files '*.sh') .ci/run; do bash -n "$$script"; done
 	@python3 -m compileall -q deploy examples tests
 
+##@ Measure
+
+.PHONY: bench
+bench: ## Committed figures: release profile, bench/results; the control plane's too when a cluster named $(CLUSTER) is up
+	@$(MAKE) bench-smoke PROFILE=release BENCH_FLAGS="--rounds 9 --seconds 3 --profile release --results bench/results"
+	@if build/bin/testcluster list 2>/dev/null | grep -qw "$(CLUSTER)"; then \
+		bench/controlplane.py $(CLUSTER) --profile $(PROFILE) --results bench/results; \
+	else echo "no cluster $(CLUSTER): bench/controlplane.py left out (make cluster-up PROFILE=release)"; fi
+
+.PHONY: bench-smoke
+bench-smoke: setup-build ## Cost per request against a bare proxy, memory, spread of connections; fails when a limit is passed
+	@tests/setup/debian.sh bench
+	$(CARGO) build --profile $(PROFILE) -p agentgateway -p bare-proxy
+	bench/http.py --binary $(AGENTGATEWAY_BIN) --bare $(abspath $(PROGRAMS))/bare-proxy $(BENCH_FLAGS)
+
 ##@ Test cluster
 
 .PHONY: cluster-up

@@ -12,6 +12,8 @@ export AGENTGATEWAY_BIN=$programs/agentgateway CONTROLPLANE_BIN=$programs/agentg
 cargo=${CARGO:-cargo}
 python=build/tests/venv/bin/python
 pytest=("$python" -m pytest -c tests/pytest.ini -p no:cacheprovider)
+# Short rounds, and without link-time optimisation: a gross loss is seen here, the figure itself comes from `make bench`.
+bench=(bench/http.py --binary "$AGENTGATEWAY_BIN" --bare "$programs/bare-proxy" --rounds 5 --seconds 2 --ratio-limit 1.3 --profile "$PROFILE")
 logs=build/logs
 mkdir -p "$logs"
 rm -f "$logs"/*.log
@@ -34,7 +36,7 @@ step() {
 
 root=true
 [ "$(id -u)" = 0 ] || root=false
-parts=(build run deploy)
+parts=(build run bench deploy)
 $root && parts+=(cluster)
 step "Debian packages" tests/setup/debian.sh "${parts[@]}" || exit 1
 
@@ -56,6 +58,8 @@ step "quickstart" python3 examples/quickstart/run.py "$programs" build/tests/nod
 if $root; then
   say "waiting for the cluster's programs"
   if wait $tools; then
+    # Now nothing else runs, so that the ratio is that of the programs.
+    step "bench" "${bench[@]}"
     sed 's/^/    /' "$logs/cluster-tools.log" | grep ' s$'
     step "images" deploy/images.sh "$programs" &&
       step "deploy and cluster" "${pytest[@]}" -n 0 --timeout 300 --durations 5 tests/deploy tests/cluster
@@ -64,6 +68,7 @@ if $root; then
     failed+=("cluster tools")
   fi
 else
+  step "bench" "${bench[@]}"
   step "deploy" "${pytest[@]}" -n 0 tests/deploy
 fi
 

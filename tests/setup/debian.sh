@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that the given parts of the project need, and only those whose programs are missing:
-# tests/setup/debian.sh PART...   with parts build, run, cluster, deploy. Without root it says what is missing.
+# tests/setup/debian.sh PART...   with parts build, run, cluster, bench, deploy. Without root it says what is missing.
 # Rust, Go, Node and Python themselves are the machine's affair; a missing one is named.
 set -euo pipefail
 
@@ -38,6 +38,11 @@ for part in "$@"; do
       need ip iproute2
       need nsenter util-linux
       command -v python3 >/dev/null && { python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip); }
+      ;;
+    bench)
+      need nginx nginx-light
+      need wrk wrk
+      need h2load nghttp2-client
       ;;
     deploy)
       need systemd-analyze systemd

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     pub(crate) token_file: PathBuf,
 
     /// Address of the discovery server; with --manifests it must be a loopback address, and is by default.
-    #[arg(long, env = "XDS_ADDRESS", value_name = "ADDRESS")]
+    #[arg(long, env = "XDS_LISTEN_ADDRESS", value_name = "ADDRESS")]
     pub(crate) xds_address: Option<SocketAddr>,
 
     /// Address of /readyz and /healthz.
@@ -55,6 +55,10 @@ pub(crate) struct ClusterArgs {
     #[arg(long, env = "POD_NAME", default_value = "agentgateway-controlplane")]
     pub(crate) pod_name: String,
 
+    /// UID of this pod. Without it the other replicas are not told what proxies reject on this one's streams.
+    #[arg(long, env = "POD_UID")]
+    pub(crate) pod_uid: Option<String>,
+
     /// Namespace of this pod: its Lease, CA and discovery Service are there.
     #[arg(long, env = "POD_NAMESPACE", default_value = "agentgateway-system")]
     pub(crate) namespace: String,
@@ -64,7 +68,7 @@ pub(crate) struct ClusterArgs {
     pub(crate) service_name: String,
 
     /// Port of that Service.
-    #[arg(long, env = "SERVICE_PORT_XDS", default_value_t = XDS_PORT)]
+    #[arg(long, env = "XDS_SERVICE_PORT", default_value_t = XDS_PORT)]
     pub(crate) service_port: u16,
 
     /// DNS domain of the cluster.

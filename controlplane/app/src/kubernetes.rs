@@ -7,6 +7,7 @@ mod events;
 pub(crate) mod leader;
 pub(crate) mod manifests;
 pub(crate) mod owned;
+mod peers;
 pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod watch;
@@ -83,6 +84,7 @@ pub(crate) async fn run(
         let stop = shutdown.clone();
         tokio::spawn(async move { leader::run(client, &namespace, me, leading, stop.wait()).await })
     };
+    share_rejections(&client, cluster, &rejections, &inputs);
     tokio::spawn(status::run(client.clone(), statuses, leads.clone(), metrics.clone()));
     tokio::spawn(on_leadership(client.clone(), leads.clone(), inputs, metrics.clone()));
     tokio::spawn(events::run(client.clone(), cluster.pod_name.clone(), rejections.clone()));
@@ -109,6 +111,21 @@ pub(crate) async fn run(
     // Whatever does not end in time ends with the process.
     let _ = tokio::time::timeout(STOP_TIMEOUT, async { tokio::join!(election, serving) }).await;
     Ok(())
+}
+
+/// Replicas tell each other what proxies reject; without a pod there are no others.
+fn share_rejections(
+    client: &Client,
+    cluster: &ClusterArgs,
+    rejections: &Arc<Rejections>,
+    inputs: &mpsc::Sender<Input>,
+) {
+    let (namespace, pod) = (cluster.namespace.clone(), cluster.pod_name.clone());
+    if let Some(uid) = cluster.pod_uid.clone() {
+        let replica = peers::Replica { pod: pod.clone(), uid };
+        tokio::spawn(peers::tell(client.clone(), namespace.clone(), replica, rejections.clone()));
+    }
+    tokio::spawn(peers::listen(client.clone(), namespace, pod, inputs.clone()));
 }
 
 /// What a new leader does: the class exists, and statuses that the last leader did not come to write are written.

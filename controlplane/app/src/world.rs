@@ -30,7 +30,12 @@ pub(crate) enum Input {
     Synced(ObjectKind),
     /// Statuses that are not written yet are to be handed out again: this replica has become the leader.
     RepeatStatuses,
+    /// What proxies reject on the streams of the other replicas, all of it.
+    PeerRejections(Rejecting),
 }
+
+/// What proxies reject, by gateway.
+pub(crate) type Rejecting = BTreeMap<Name, BTreeSet<Rejection>>;
 
 /// What is done with statuses and workloads.
 pub(crate) trait Sink: Send + 'static {
@@ -51,7 +56,8 @@ pub(crate) struct World<S> {
     /// Kept until all kinds are complete: half a world would close what is open.
     early: Vec<Change>,
     unreadable: BTreeSet<ObjectKey>,
-    rejecting: BTreeMap<Name, Vec<Rejection>>,
+    rejecting: Rejecting,
+    peers_rejecting: Rejecting,
     ready: watch::Sender<bool>,
 }
 
@@ -74,7 +80,8 @@ impl<S: Sink> World<S> {
             unsynced: ObjectKind::ALL.into_iter().collect(),
             early: Vec::new(),
             unreadable: BTreeSet::new(),
-            rejecting: BTreeMap::new(),
+            rejecting: Rejecting::new(),
+            peers_rejecting: Rejecting::new(),
             ready,
         }
     }
@@ -96,7 +103,9 @@ impl<S: Sink> World<S> {
                     if changed.is_err() {
                         return;
                     }
-                    tokio::task::block_in_place(|| self.take_rejections());
+                    if *self.ready.borrow() {
+                        tokio::task::block_in_place(|| self.take_rejections());
+                    }
                 }
             }
         }
@@ -105,6 +114,7 @@ impl<S: Sink> World<S> {
     fn take(&mut self, inputs: impl Iterator<Item = Input>) {
         let mut changes = std::mem::take(&mut self.early);
         let mut repeat = false;
+        let mut rejections = false;
         for input in inputs {
             match input {
                 Input::Changes(more) => changes.extend(more),
@@ -112,6 +122,10 @@ impl<S: Sink> World<S> {
                     self.unsynced.remove(&kind);
                 }
                 Input::RepeatStatuses => repeat = true,
+                Input::PeerRejections(peers) => {
+                    self.peers_rejecting = peers;
+                    rejections = true;
+                }
             }
         }
         if !self.unsynced.is_empty() {
@@ -121,6 +135,9 @@ impl<S: Sink> World<S> {
         let first = !*self.ready.borrow();
         if !changes.is_empty() || first {
             self.apply(changes);
+        }
+        if rejections || first {
+            self.take_rejections();
         }
         if repeat {
             let pending = self.translator.pending_statuses();
@@ -186,21 +203,19 @@ impl<S: Sink> World<S> {
     }
 
     fn take_rejections(&mut self) {
-        let mut now: BTreeMap<Name, BTreeSet<Rejection>> = BTreeMap::new();
+        let mut now = self.peers_rejecting.clone();
         for (gateway, _, rejection) in self.rejections.all() {
             let Some((namespace, name)) = gateway.split_once('/') else { continue };
             let rejection = Rejection { kind: rejection.kind, key: rejection.key, reason: rejection.reason };
             now.entry(Name::new(namespace, name)).or_default().insert(rejection);
         }
-        let now: BTreeMap<Name, Vec<Rejection>> =
-            now.into_iter().map(|(gateway, set)| (gateway, set.into_iter().collect())).collect();
         let before = std::mem::replace(&mut self.rejecting, now.clone());
         let gateways: BTreeSet<&Name> = before.keys().chain(now.keys()).collect();
         for gateway in gateways {
             if before.get(gateway) == now.get(gateway) {
                 continue;
             }
-            let rejections = now.get(gateway).cloned().unwrap_or_default();
+            let rejections = now.get(gateway).into_iter().flatten().cloned().collect();
             let output = self.translate(|translator, time| translator.set_rejections(gateway, rejections, time));
             self.settle(output);
         }

@@ -40,7 +40,7 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
-/// Reads the file at `path`. Files that it names are relative to the working directory, as the book has it.
+/// Reads the file at `path`. Files that it names are relative to the working directory.
 ///
 /// # Errors
 /// Everything that is wrong with the file, each with its place.

@@ -308,13 +308,13 @@ impl Maker<'_, '_> {
         if let Some(v1::backend::Kind::Host(hosts)) = &backend.kind {
             for host in &hosts.hosts {
                 let port = u16::try_from(host.port).unwrap_or_default();
-                let refused = if self.own_ports.contains(&port) && !reserved::OWN_PORTS.contains(&port) {
-                    Some(format!("port {port} is the proxy's own; a backend on it would publish the proxy's internals"))
-                } else {
-                    reserved::refuse(&host.host, port, self.allowed)
-                };
-                if let Some(reason) = refused {
-                    self.report.error(&place(&backend.key), reason);
+                let at = place(&backend.key);
+                if self.own_ports.contains(&port) {
+                    let what = "a backend on it would publish the proxy's internals";
+                    self.report.error(&at, format!("port {port} is the proxy's own; {what}"));
+                } else if let Some(reason) = reserved::refuse(&host.host, port, self.allowed) {
+                    // The command line may allow it; the proxy checks again when it connects.
+                    self.report.warning(&at, reason);
                 }
             }
         }

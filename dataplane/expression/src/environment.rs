@@ -107,7 +107,7 @@ fn text<'a>(function: &str, value: &'a dyn Val) -> Result<&'a str, ExecutionErro
     text.ok_or_else(|| ExecutionError::no_such_overload(function, vec![value.get_type().name().to_owned()]))
 }
 
-fn pattern<'a>(value: &'a dyn Val) -> Result<&'a Pattern, ExecutionError> {
+fn pattern(value: &dyn Val) -> Result<&Pattern, ExecutionError> {
     value
         .downcast_ref::<Pattern>()
         .ok_or_else(|| ExecutionError::no_such_overload("matches", vec![value.get_type().name().to_owned()]))

@@ -1,6 +1,7 @@
 //! Evaluation: reads exactly the attributes that the expression names.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cel::common::types::{CelBool, CelInt, CelString};
 use cel::common::value::CowVal;
@@ -17,6 +18,9 @@ struct Inputs<'a> {
     constants: &'a [Constant],
     request: &'a HttpInput<'a>,
     item: Option<&'a McpItem<'a>>,
+    /// Whether a field of another kind of item was read. The error alone does not tell: of two errors around `&&` or `||`
+    /// the interpreter keeps the one on the right.
+    other_kind: AtomicBool,
 }
 
 /// Evaluates `tree`.
@@ -26,7 +30,7 @@ pub(crate) fn evaluate(
     request: &HttpInput<'_>,
     item: Option<&McpItem<'_>>,
 ) -> Outcome {
-    let inputs = Inputs { constants, request, item };
+    let inputs = Inputs { constants, request, item, other_kind: AtomicBool::new(false) };
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&inputs);
     match Value::resolve_val(tree, &context) {
@@ -35,7 +39,7 @@ pub(crate) fn evaluate(
             Some(false) => Outcome::False,
             None => Outcome::Error(EvalError::NotBool(value.get_type().name().to_owned())),
         },
-        Err(ExecutionError::UndeclaredReference(name)) if attribute::of_item(&name) && item.is_some() => Outcome::OtherKind,
+        Err(_) if inputs.other_kind.load(Ordering::Relaxed) => Outcome::OtherKind,
         Err(ExecutionError::UndeclaredReference(name)) => Outcome::Error(inputs.absent(&name)),
         Err(error) => Outcome::Error(EvalError::Failed(error.to_string())),
     }
@@ -109,7 +113,12 @@ impl VariableResolver for Inputs<'_> {
             "is.request" => return boolean(true),
             _ => {}
         }
-        self.item.and_then(|item| of_item(item, name))
+        let item = self.item?;
+        let value = of_item(item, name);
+        if value.is_none() && attribute::of_item(identifier) {
+            self.other_kind.store(true, Ordering::Relaxed);
+        }
+        value
     }
 }
 

@@ -165,11 +165,11 @@ fn an_expression_says_whether_it_speaks_of_items() {
 }
 
 #[test]
-fn rules_of_the_book_see_both_names() {
-    let book = "mcp.tool.name in ['search_code', 'everything_echo']";
-    assert_eq!(on(book, &tool("search_code", "github_search_code")), Outcome::True);
-    assert_eq!(on(book, &tool("echo", "everything_echo")), Outcome::True);
-    assert_eq!(on(book, &tool("other", "github_other")), Outcome::False);
+fn rules_may_use_either_name() {
+    let rule = "mcp.tool.name in ['search_code', 'everything_echo']";
+    assert_eq!(on(rule, &tool("search_code", "github_search_code")), Outcome::True);
+    assert_eq!(on(rule, &tool("echo", "everything_echo")), Outcome::True);
+    assert_eq!(on(rule, &tool("other", "github_other")), Outcome::False);
 }
 
 #[test]
@@ -204,6 +204,10 @@ fn rules_on_another_kind_of_item_say_so() {
     assert_eq!(on("!has(mcp.tool) || mcp.tool.name == 'b'", &prompt), Outcome::True);
     assert_eq!(on("mcp.tool.name == 'a' || mcp.prompt.name == 'a'", &prompt), Outcome::True);
     assert!(matches!(on("jwt.missing == 'a'", &tool), Outcome::Error(_)));
+    for rule in ["mcp.tool.name == 'a' && jwt.missing == 'a'", "jwt.missing == 'a' && mcp.tool.name == 'a'"] {
+        assert_eq!(on(rule, &prompt), Outcome::OtherKind, "{rule}: whichever error comes first");
+    }
+    assert_eq!(on("jwt.sub == 'bob' && mcp.tool.name == 'a'", &prompt), Outcome::False);
     assert_eq!(on("mcp.method == 'tools/call'", &tool), Outcome::True);
     assert_eq!(on("mcp.method == 'prompts/get'", &prompt), Outcome::True);
 }
@@ -218,8 +222,10 @@ fn arguments_are_those_of_the_call() {
     assert_eq!(on(rule, &tool("read", "t_read")), Outcome::False);
 }
 
+type Holds = Box<dyn Fn(&str) -> bool>;
+
 /// Every operator that knows both names, as a rule and as the plain function it stands for.
-fn operators(operand: &str) -> Vec<(String, Box<dyn Fn(&str) -> bool>)> {
+fn operators(operand: &str) -> Vec<(String, Holds)> {
     let owned = || operand.to_owned();
     let (equal, differs, flipped, listed) = (owned(), owned(), owned(), owned());
     let (starts, ends, contains, pattern) = (owned(), owned(), owned(), owned());
@@ -233,6 +239,54 @@ fn operators(operand: &str) -> Vec<(String, Box<dyn Fn(&str) -> bool>)> {
         (format!("mcp.tool.name.contains('{operand}')"), Box::new(move |n| n.contains(&contains))),
         (format!("mcp.tool.name.matches('^{operand}$')"), Box::new(move |n| n == pattern)),
     ]
+}
+
+#[test]
+fn arithmetic_at_the_edges_never_panics() {
+    for rule in [
+        "(-9223372036854775807 - 1) / -1 == 0",
+        "(-9223372036854775807 - 1) % -1 == 0",
+        "-(-9223372036854775807 - 1) == 0",
+        "9223372036854775807 + 1 == 0",
+        "9223372036854775807 * 2 == 0",
+        "0u - 1u == 0u",
+        "1 / 0 == 0",
+        "1u % 0u == 0u",
+        "int(1e300) == 0",
+        "int(-1e300) == 0",
+        "uint(-1) == 0u",
+        "uint(1e300) == 0u",
+        "int(double('nan')) == 0",
+        "int('x') == 0",
+        "timestamp(9223372036854775807) == timestamp(0)",
+        "timestamp(-9223372036854775807) == timestamp(0)",
+        "timestamp('9999-12-31T23:59:59Z') + duration('9223372036s') == timestamp(0)",
+        "timestamp('0001-01-01T00:00:00Z') - duration('9223372036s') == timestamp(0)",
+        "timestamp('9999-12-31T23:59:59Z') - timestamp('0001-01-01T00:00:00Z') == duration('1s')",
+        "duration('9223372036s') + duration('9223372036s') == duration('1s')",
+        "duration('-9223372036s') - duration('9223372036s') == duration('1s')",
+        "duration('9223372036854775807s') == duration('1s')",
+        "duration('99999999999999999999h') == duration('1s')",
+        "duration('') == duration('1s')",
+        "timestamp('') == timestamp(0)",
+        "string(duration('-9223372036s')) == ''",
+        "string(timestamp(253402300799)) == ''",
+        "string(b'\\xff') == ''",
+        "'abc'.split('') == []",
+        "['a', 1].join() == ''",
+        "[1][9223372036854775807] == 0",
+        "[1][-1] == 0",
+        "{'a': 1, 'a': 2} == {}",
+        "{null: 1} == {}",
+        "[1, 2].map(x, 'a') == [1u]",
+        "jwt.big + 1u == 0u",
+        "size(jwt.n) == 0",
+        "jwt.groups[5] == ''",
+        "request.headers[1] == ''",
+        "jwt[1] == ''",
+    ] {
+        let _ = http(rule);
+    }
 }
 
 proptest! {

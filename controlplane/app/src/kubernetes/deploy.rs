@@ -125,6 +125,10 @@ impl Deployer {
         }
         let mut complete = true;
         let mut keys = BTreeSet::new();
+        // A Gateway that has no good listener for a while keeps its Service, and with it its address.
+        for idle in workloads.iter().filter(|w| w.ports.is_empty()) {
+            keys.insert(("Service".to_owned(), idle.gateway.namespace.clone(), idle.name.clone()));
+        }
         for manifest in &wanted {
             let key = key_of(manifest);
             if self.inventory.get(&key).is_none_or(|owned| owned.applied != manifest.hash)

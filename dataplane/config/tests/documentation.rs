@@ -1,0 +1,108 @@
+//! Every complete configuration in the documentation loads without a warning, and every field is documented.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agentgateway_config::{Environment, parse, schema};
+use serde_json::Value;
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+}
+
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(folder).expect("the documentation") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            pages.extend(self::pages(&path));
+        } else if path.extension().is_some_and(|e| e == "md") {
+            pages.push(path);
+        }
+    }
+    pages
+}
+
+/// Blocks that begin with "```yaml complete", with the line of the page on which each begins.
+fn complete_blocks(text: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.trim() == "```yaml complete" {
+            let block: Vec<&str> = lines.by_ref().map(|(_, l)| l).take_while(|l| l.trim() != "```").collect();
+            blocks.push((number + 1, block.join("\n") + "\n"));
+        }
+    }
+    blocks
+}
+
+#[test]
+fn every_complete_configuration_loads_without_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("keys")).expect("made");
+    let key = include_str!("../testdata/rsa.pub.pem");
+    fs::write(folder.path().join("keys/issuer.pem"), key).expect("written");
+    let environment = Environment::of(folder.path(), &[("GITHUB_TOKEN", "token")]);
+    let mut loaded = 0;
+    for page in pages(&docs()) {
+        let text = fs::read_to_string(&page).expect("a page");
+        for (line, block) in complete_blocks(&text) {
+            let name = format!("{} line {line}", page.display());
+            let found = parse(block.as_bytes(), &name, &environment).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(found.warnings, [], "{name}");
+            loaded += 1;
+        }
+    }
+    assert!(loaded >= 12, "only {loaded} configurations found");
+}
+
+#[test]
+fn every_policy_has_a_page_with_an_example_and_its_fields() {
+    let schema = schema();
+    let policies = docs().join("policies");
+    let overview = fs::read_to_string(policies.join("README.md")).expect("the overview");
+    for (field, page, definition) in [
+        ("cors", "cors.md", "Cors"),
+        ("jwtAuth", "jwt-auth.md", "JwtAuth"),
+        ("authorization", "authorization.md", "Authorization"),
+        ("mcpAuthorization", "mcp-authorization.md", "Authorization"),
+        ("localRateLimit", "rate-limit.md", "TokenBucket"),
+        ("rateLimit", "rate-limit.md", "RateLimit"),
+        ("requestHeaderModifier", "header-modifiers.md", "HeaderModifier"),
+        ("responseHeaderModifier", "header-modifiers.md", "HeaderModifier"),
+        ("urlRewrite", "url-rewrite.md", "UrlRewrite"),
+        ("requestRedirect", "request-redirect.md", "RequestRedirect"),
+        ("backendAuth", "backend-auth.md", "BackendAuth"),
+    ] {
+        let text = fs::read_to_string(policies.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+        assert!(overview.contains(&format!("({page})")) && overview.contains(&format!("`{field}`")), "{field} in the overview");
+        let examples: String = complete_blocks(&text).into_iter().map(|(_, block)| block).collect();
+        assert!(examples.contains(&format!("{field}:")), "{page} has no example of {field}");
+        for name in properties(&schema, definition) {
+            assert!(text.contains(&format!("`{name}`")) || text.contains(&format!("`{name}.")), "{page} does not name {name}");
+        }
+    }
+    let documented = 11;
+    assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
+}
+
+#[test]
+fn the_page_of_the_file_names_every_field() {
+    let schema = schema();
+    let text = fs::read_to_string(docs().join("configuration.md")).expect("the page");
+    for definition in
+        ["Bind", "Listener", "Route", "RouteMatch", "PathMatch", "RouteBackend", "McpTarget", "Stdio", "McpAddress", "ProcessConfig", "Logging", "Drain"]
+    {
+        for name in properties(&schema, definition) {
+            assert!(text.contains(&format!("`{name}`")), "{definition}.{name}");
+        }
+    }
+}
+
+fn properties(schema: &Value, definition: &str) -> Vec<String> {
+    let properties = schema["$defs"][definition]["properties"].as_object();
+    let properties = properties.unwrap_or_else(|| panic!("no definition {definition}"));
+    properties.keys().cloned().collect()
+}
