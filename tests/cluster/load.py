@@ -51,8 +51,10 @@ class Stream:
         return next((at for at in self.answered if at > moment), None)
 
     def __str__(self):
-        again = f", {self.initialised_again} sessions started again" if self.initialised_again else ""
-        return f"{self.name}: {self.succeeded} answered, {len(self.failures)} failed {self.by_kind or ''}{again}"
+        text = f"{self.name}: {self.succeeded} answered, {len(self.failures)} failed"
+        if self.failures:
+            text += f" {self.by_kind} between {self.failures[0][0]:.1f} and {self.failures[-1][0]:.1f}"
+        return text + (f", {self.initialised_again} sessions started again" if self.initialised_again else "")
 
 
 class Connection:

@@ -26,8 +26,16 @@ def test_the_api_server_takes_the_crds(installed, name):
     assert conditions["Established"]["status"] == "True"
     assert conditions["NamesAccepted"]["status"] == "True"
     assert "NonStructuralSchema" not in conditions
-    assert crd["spec"]["names"]["shortNames"]
+    assert crd["spec"]["names"]["categories"] == ["kgateway"]
     assert "FIELDS" in installed.kubectl("explain", f"{name}.gateway.kgateway.dev.spec")
+
+
+def test_a_backend_has_its_short_name_and_columns(installed):
+    installed.apply(BACKEND + "{type: Static, static: {hosts: [{host: h, port: 1}]}}")
+    header, row = installed.kubectl("get", "be", "b", "-n", "default").splitlines()
+    assert header.split() == ["NAME", "TYPE", "ACCEPTED", "AGE"]
+    assert row.split()[:2] == ["b", "Static"]
+    installed.kubectl("delete", "be", "b", "-n", "default")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def test_a_killed_proxy_serves_again_without_a_control_plane(cluster, address):
         (pod,) = cluster.pods("web", selector)
         killed = time.monotonic()
         cluster.kill("web", pod, "agent-gateway")
+        print(f"killed at {killed:.1f}")
         until(begin, SECONDS)
     assert cluster.pods("web", selector) == [pod], "the pod is another"
     for stream in running.streams:

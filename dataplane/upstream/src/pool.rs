@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
+use http::HeaderMap;
 use hyper::client::conn::{http1, http2};
 
 use crate::body::Body;
@@ -27,8 +28,26 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Connections {
     /// The one returned last is used first, so that what is too many grows old.
-    idle: VecDeque<(Instant, Http1)>,
+    idle: VecDeque<Idle>,
     shared: Option<Http2>,
+}
+
+struct Idle {
+    /// From then on it is not used any more.
+    until: Instant,
+    sender: Http1,
+}
+
+/// How long a connection may wait for its next request. A server that says when it closes idle connections
+/// (`Keep-Alive: timeout=5`, as Node does) is believed, with a margin: a request that crosses its close on the way is lost.
+fn patience(response: &HeaderMap) -> Duration {
+    const MARGIN: Duration = Duration::from_secs(1);
+    let said = response.get("keep-alive").and_then(|value| value.to_str().ok());
+    let timeout = said.and_then(|text| text.split(',').find_map(|part| part.trim().strip_prefix("timeout=")));
+    match timeout.and_then(|seconds| seconds.trim().parse().ok()) {
+        Some(seconds) => IDLE_TIMEOUT.min(Duration::from_secs(seconds).saturating_sub(MARGIN)),
+        None => IDLE_TIMEOUT,
+    }
 }
 
 impl Pool {
@@ -37,13 +56,16 @@ impl Pool {
         let mut endpoints = self.endpoints.borrow_mut();
         let idle = &mut endpoints.get_mut(&endpoint)?.idle;
         for _ in 0..MAX_TRIES {
-            let (since, sender) = idle.pop_back()?;
-            if sender.is_ready() {
-                return Some(sender);
+            let connection = idle.pop_back()?;
+            if connection.until <= Instant::now() {
+                continue;
+            }
+            if connection.sender.is_ready() {
+                return Some(connection.sender);
             }
             // Neither ready nor closed: its last response is still being read to the end. It may become ready.
-            if !sender.is_closed() {
-                idle.push_front((since, sender));
+            if !connection.sender.is_closed() {
+                idle.push_front(connection);
             }
         }
         None
@@ -58,8 +80,8 @@ impl Pool {
         self.endpoints.borrow_mut().entry(endpoint).or_default().shared = Some(sender);
     }
 
-    fn put_http1(&self, endpoint: u64, sender: Http1) {
-        if sender.is_closed() {
+    fn put_http1(&self, endpoint: u64, sender: Http1, patience: Duration) {
+        if sender.is_closed() || patience.is_zero() {
             return;
         }
         let mut endpoints = self.endpoints.borrow_mut();
@@ -67,13 +89,14 @@ impl Pool {
         if idle.len() >= MAX_IDLE_PER_ENDPOINT {
             idle.pop_front();
         }
-        idle.push_back((Instant::now(), sender));
+        idle.push_back(Idle { until: Instant::now() + patience, sender });
     }
 
     /// Drops connections that were idle for too long or are closed.
     pub(crate) fn sweep(&self) {
         self.endpoints.borrow_mut().retain(|_, c| {
-            c.idle.retain(|(since, sender)| since.elapsed() < IDLE_TIMEOUT && !sender.is_closed());
+            let now = Instant::now();
+            c.idle.retain(|connection| now < connection.until && !connection.sender.is_closed());
             if c.shared.as_ref().is_some_and(Http2::is_closed) {
                 c.shared = None;
             }
@@ -85,12 +108,13 @@ impl Pool {
 /// Held by a response body: counts the request, and gives an HTTP/1.1 connection back when the body is done.
 pub(crate) struct Lease {
     in_flight: InFlight,
-    connection: Option<(Rc<Pool>, Http1)>,
+    connection: Option<(Rc<Pool>, Http1, Duration)>,
 }
 
 impl Lease {
-    pub(crate) fn http1(in_flight: InFlight, pool: Rc<Pool>, sender: Http1) -> Self {
-        Lease { in_flight, connection: Some((pool, sender)) }
+    /// `response` is the head of the response that the connection gives.
+    pub(crate) fn http1(in_flight: InFlight, pool: Rc<Pool>, sender: Http1, response: &HeaderMap) -> Self {
+        Lease { in_flight, connection: Some((pool, sender, patience(response))) }
     }
 
     pub(crate) fn http2(in_flight: InFlight) -> Self {
@@ -100,8 +124,29 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some((pool, sender)) = self.connection.take() {
-            pool.put_http1(self.in_flight.0.id, sender);
+        if let Some((pool, sender, patience)) = self.connection.take() {
+            pool.put_http1(self.in_flight.0.id, sender, patience);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_believed_when_it_says_how_long_it_waits() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("keep-alive", http::HeaderValue::from_static(value));
+            patience(&headers)
+        };
+        assert_eq!(of("timeout=5"), Duration::from_secs(4));
+        assert_eq!(of("max=100, timeout=5"), Duration::from_secs(4));
+        assert_eq!(of("timeout=5, max=100"), Duration::from_secs(4));
+        assert_eq!(of("timeout=1"), Duration::ZERO);
+        assert_eq!(of("timeout=600"), IDLE_TIMEOUT);
+        assert_eq!(of("timeout=soon"), IDLE_TIMEOUT);
+        assert_eq!(patience(&HeaderMap::new()), IDLE_TIMEOUT);
     }
 }

@@ -156,7 +156,7 @@ impl Upstream {
         in_flight: InFlight,
         sender: hyper::client::conn::http1::SendRequest<Body>,
     ) -> Response<Body> {
-        let lease = Lease::http1(in_flight, Rc::clone(&self.pool), sender);
+        let lease = Lease::http1(in_flight, Rc::clone(&self.pool), sender, response.headers());
         response.map(|incoming| Body::Upstream(UpstreamBody::new(incoming, lease)))
     }
 }
