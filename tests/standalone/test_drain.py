@@ -177,7 +177,7 @@ def test_interrupted_once_it_drains_twice_it_ends(gateway, backend):
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 # A server over stdio that leaves an orphan behind: it answers nothing, and its child outlives it, in a session of its own,
 # since what is left of the server's own group is ended with it.
-LEAVES_ORPHAN = "setsid sh -c 'sleep 2; exec sleep 0.1' </dev/null >/dev/null 2>&1 & exit 0"
+LEAVES_ORPHAN = "setsid sh -c 'sleep 2; exec sleep 0.1' </dev/null >/dev/null 2>&1 & sleep 0.5; exit 0"
 
 
 @pytest.fixture
