@@ -109,3 +109,13 @@ pub(crate) struct Process {
     #[arg(long, env = "ALLOW_LINK_LOCAL_BACKENDS", value_name = "BOOL")]
     pub(crate) allow_link_local_backends: Option<bool>,
 }
+
+impl Process {
+    /// How the configuration file is read by a process that was told this.
+    pub(crate) fn environment(&self) -> agentgateway_config::Environment {
+        let mut environment = agentgateway_config::Environment::of_process();
+        environment.allow_loopback = self.allow_loopback_backends;
+        environment.allow_link_local = self.allow_link_local_backends;
+        environment
+    }
+}

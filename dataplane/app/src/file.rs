@@ -5,74 +5,104 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Editors and ConfigMaps change a file in several steps; they are over after this long.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Which file a path leads to, and its state: device, inode, length, and time of the last change in nanoseconds.
-/// `None` while there is none.
-type State = Option<(u64, u64, u64, i64, i64)>;
-
 /// Tells when the file has changed.
 pub(crate) struct FileWatch {
-    path: PathBuf,
-    /// The state that was told last.
-    told: State,
+    /// The configuration file, and those that it names.
+    files: Vec<PathBuf>,
+    /// What was there when they were read last.
+    read: Vec<Option<Stamp>>,
     changes: mpsc::Receiver<()>,
-    /// Ends the watch when dropped.
-    _watcher: RecommendedWatcher,
+    hangup: Signal,
+    watcher: RecommendedWatcher,
+}
+
+/// What tells one version of a file from another without reading it. Links are followed, so that a ConfigMap's change,
+/// which is another link to another folder, is one.
+type Stamp = (u64, u64, i64, i64, u64);
+
+fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    let stamp = |m: std::fs::Metadata| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.size());
+    files.iter().map(|file| std::fs::metadata(file).ok().map(stamp)).collect()
+}
+
+/// Where changes of a file are seen.
+fn folder(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 impl FileWatch {
     /// Watches the file's folder: editors and ConfigMaps replace a file by a rename, which a watch on the file itself
     /// would not survive.
     pub(crate) fn new(path: &Path) -> anyhow::Result<FileWatch> {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
         let (sender, changes) = mpsc::channel(1);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Reading the file is an access too, and must not lead to the next reading.
-            if !event.is_ok_and(|e| e.kind.is_access()) {
-                // One pending notice is as good as many.
-                let _pending = sender.try_send(());
-            }
+        let mut watcher = notify::recommended_watcher(move |_event| {
+            // One pending notice is as good as many.
+            let _pending = sender.try_send(());
         })
         .context("cannot watch files")?;
+        let folder = folder(path);
         watcher
-            .watch(&folder, RecursiveMode::NonRecursive)
+            .watch(folder, RecursiveMode::NonRecursive)
             .with_context(|| format!("cannot watch folder {}", folder.display()))?;
-        Ok(FileWatch { path: path.to_owned(), told: state(path), changes, _watcher: watcher })
+        let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let files = vec![path.to_owned()];
+        Ok(FileWatch { read: stamps(&files), files, changes, hangup, watcher })
     }
 
-    /// Waits for a change of the file to be complete. Others in its folder (a log, another configuration) do not count.
+    /// Watches the files that the configuration names, and no others that it named before.
+    pub(crate) fn follow(&mut self, named: &[PathBuf]) {
+        if self.files.get(1..) == Some(named) {
+            return;
+        }
+        self.files.truncate(1);
+        for file in named {
+            // Watching a folder again changes nothing. Folders stay watched; what happens there is no change by itself.
+            if let Err(error) = self.watcher.watch(folder(file), RecursiveMode::NonRecursive) {
+                tracing::warn!(file = %file.display(), %error, "changes of the file will not be seen; SIGHUP reads it again");
+            }
+            self.files.push(file.clone());
+        }
+        self.read.truncate(1);
+        self.read.extend(stamps(named));
+    }
+
+    /// Waits for a change to be complete, or for SIGHUP.
+    ///
+    /// Notices come for whatever happens in the folder, reading the file included: only a file that is another one
+    /// than before, and stays so for a moment, has changed.
     pub(crate) async fn changed(&mut self) {
         loop {
             // Looked at first: whoever waits here may give up while a change settles, and come again.
-            let mut now = state(&self.path);
-            while now != self.told {
+            let mut now = stamps(&self.files);
+            while now != self.read {
                 tokio::time::sleep(SETTLE).await;
-                let later = state(&self.path);
+                let later = stamps(&self.files);
                 if later == now {
-                    self.told = now;
+                    self.read = now;
                     return;
                 }
                 now = later;
             }
-            if self.changes.recv().await.is_none() {
-                // Without a watcher nothing is noticed any more.
-                std::future::pending::<()>().await;
+            tokio::select! {
+                notice = self.changes.recv() => if notice.is_none() {
+                    // Without a watcher nothing changes any more; SIGHUP still reloads.
+                    self.hangup.recv().await;
+                    return;
+                },
+                _ = self.hangup.recv() => return,
             }
         }
     }
-}
-
-fn state(path: &Path) -> State {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod source;
 use std::path::Path;
 use std::process::ExitCode;
 
+use agentgateway_config::Environment;
 use agentgateway_proto::resource::Resource;
 use agentgateway_telemetry::logging;
 use anyhow::Context;
@@ -49,7 +50,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     if cli.validate_only {
         let path = cli.file.as_deref().context("--validate-only needs --file")?;
-        return validate(path);
+        return validate(path, &cli.process.environment());
     }
     if cli.file.is_none() && cli.xds.xds_address.is_none() {
         Cli::command().print_help()?;
@@ -70,8 +71,8 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-fn validate(path: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = agentgateway_config::load(path)?;
+fn validate(path: &Path, environment: &Environment) -> anyhow::Result<ExitCode> {
+    let loaded = agentgateway_config::load(path, environment)?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
@@ -80,17 +81,20 @@ fn validate(path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    let loaded = cli.file.as_deref().map(agentgateway_config::load).transpose()?;
+    // Before the file is read, so that no change in between is lost.
+    let watch = cli.file.as_deref().map(FileWatch::new).transpose()?;
+    let environment = cli.process.environment();
+    let loaded = cli.file.as_deref().map(|path| agentgateway_config::load(path, &environment)).transpose()?;
     let settings = Settings::new(&cli.process, loaded.as_ref().map(|l| &l.process))?;
     logging::init(&settings.log_level, settings.log_format)?;
     process::raise_file_limit();
-    let (source, first): (Source, Option<Vec<Resource>>) = match (cli.file, loaded) {
-        (Some(path), Some(loaded)) => {
+    let (source, first): (Source, Option<Vec<Resource>>) = match (cli.file, loaded, watch) {
+        (Some(path), Some(loaded), Some(mut watch)) => {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            let watch = FileWatch::new(&path)?;
-            (Source::File { path, watch }, Some(loaded.resources))
+            watch.follow(&loaded.files);
+            (Source::File { path, watch, environment }, Some(loaded.resources))
         }
         _ => (Source::ControlPlane(connect(cli.xds)?), None),
     };

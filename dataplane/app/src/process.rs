@@ -40,10 +40,13 @@ pub(crate) fn must_supervise() -> bool {
     std::process::id() == 1 && std::env::var_os(SUPERVISED).is_none()
 }
 
-/// Undoes what a child of [`supervise`] inherits from it: a parent's blocked signals stay blocked in its child, which would
-/// then neither drain on SIGTERM nor learn of its own children's ends. To be called before any thread is started.
+/// Takes signals again in the process below an init: it inherits that the init blocks them all. To be called before any
+/// thread is started.
 pub(crate) fn unblock_signals() -> anyhow::Result<()> {
-    SigSet::empty().thread_set_mask().context("cannot unblock signals")
+    if std::env::var_os(SUPERVISED).is_some() {
+        SigSet::all().thread_unblock().context("cannot unblock signals")?;
+    }
+    Ok(())
 }
 
 /// Runs the program again as a child, passes signals on, reaps whatever ends, and ends as the child ends.

@@ -17,6 +17,8 @@ pub(crate) enum Source {
         path: PathBuf,
         /// Tells when to read it again.
         watch: FileWatch,
+        /// How it is read.
+        environment: agentgateway_config::Environment,
     },
     /// A control plane that sends what changed.
     ControlPlane(Started),
@@ -34,13 +36,14 @@ impl Source {
     /// Waits for the next change. A file that cannot be used is reported and leaves everything as it is.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Change> {
         match self {
-            Source::File { path, watch } => loop {
+            Source::File { path, watch, environment } => loop {
                 watch.changed().await;
-                match agentgateway_config::load(path) {
+                match agentgateway_config::load(path, environment) {
                     Ok(loaded) => {
                         for warning in &loaded.warnings {
                             tracing::warn!("{warning}");
                         }
+                        watch.follow(&loaded.files);
                         return Ok(Change::Whole(loaded.resources));
                     }
                     Err(error) => {

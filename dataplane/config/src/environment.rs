@@ -1,4 +1,5 @@
-//! What a file takes from the machine: the working directory, and environment variables in `stdio.env`.
+//! What a file takes from the machine and the command line: the working directory, environment variables in `stdio.env`,
+//! and which addresses backends may have.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,10 @@ use std::path::{Path, PathBuf};
 pub struct Environment {
     /// To which paths of key files are relative.
     pub directory: PathBuf,
+    /// Whether backends may be on loopback addresses, where the command line says so; it outranks the file.
+    pub allow_loopback: Option<bool>,
+    /// As `allow_loopback`, for link-local addresses.
+    pub allow_link_local: Option<bool>,
     /// None: those of the process.
     variables: Option<BTreeMap<String, String>>,
 }
@@ -21,7 +26,7 @@ impl Environment {
     /// Of a working directory and variables that are not the process's own.
     pub fn of(directory: &Path, variables: &[(&str, &str)]) -> Environment {
         let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Environment { directory: directory.to_owned(), variables: Some(variables) }
+        Environment { directory: directory.to_owned(), variables: Some(variables), ..Environment::default() }
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {

@@ -44,7 +44,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Everything that is wrong with the file, each with its place.
-pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
     let name = path.display().to_string();
     let unreadable = |reason: String| ConfigError::from(Diagnostic::of_file(&name, reason));
     let size = std::fs::metadata(path).map_err(|e| unreadable(format!("cannot be read: {e}")))?.len();
@@ -52,7 +52,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
         return Err(unreadable(format!("has {size} bytes; at most {MAX_FILE_BYTES} are allowed")));
     }
     let bytes = std::fs::read(path).map_err(|e| unreadable(format!("cannot be read: {e}")))?;
-    parse(&bytes, &name, &Environment::of_process())
+    parse(&bytes, &name, environment)
 }
 
 /// Reads a file's content. `name` stands for the file in messages.

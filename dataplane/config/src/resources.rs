@@ -35,8 +35,8 @@ pub(crate) fn make(file: &File, environment: &Environment, report: &mut Report<'
         environment,
         own_ports: process::own_ports(&file.config),
         allowed: Allowed {
-            loopback: file.config.allow_loopback_backends.unwrap_or(true),
-            link_local: file.config.allow_link_local_backends.unwrap_or(false),
+            loopback: environment.allow_loopback.or(file.config.allow_loopback_backends).unwrap_or(true),
+            link_local: environment.allow_link_local.or(file.config.allow_link_local_backends).unwrap_or(false),
         },
         report,
         resources: Vec::new(),

@@ -299,11 +299,11 @@ fn files_that_are_no_text_are_refused() {
     assert_eq!(parse(b"a\n\xff", "f", &nowhere()).map(|_| ()).expect_err("bytes").to_string(), "f: is not UTF-8 (line 2)");
     let folder = tempfile::tempdir().expect("a folder");
     let missing = folder.path().join("none.yaml");
-    let error = load(&missing).map(|_| ()).expect_err("missing").to_string();
+    let error = load(&missing, &Environment::of_process()).map(|_| ()).expect_err("missing").to_string();
     assert_eq!(error, format!("{}: cannot be read: No such file or directory (os error 2)", missing.display()));
     let large = folder.path().join("large.yaml");
     fs::File::create(&large).and_then(|f| f.set_len(limits::MAX_FILE_BYTES + 1)).expect("written");
-    assert!(load(&large).map(|_| ()).expect_err("large").to_string().contains("at most 8388608 are allowed"));
+    assert!(load(&large, &Environment::of_process()).map(|_| ()).expect_err("large").to_string().contains("at most 8388608 are allowed"));
 }
 
 proptest! {

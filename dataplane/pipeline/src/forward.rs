@@ -35,6 +35,12 @@ pub(crate) async fn forward(
     endpoint: &mut Option<SocketAddr>,
 ) -> Result<Response<Body>, Error> {
     prepare(&mut head);
+    if let header::Entry::Vacant(host) = head.headers.entry(header::HOST)
+        && let Ok(authority) = HeaderValue::from_str(cluster.authority().as_str())
+    {
+        // HTTP/1.0 may leave it out, and what the backend gets is HTTP/1.1 (RFC 9112 §3.2).
+        host.insert(authority);
+    }
     let body = if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) };
     let mut request = Request::from_parts(head, body);
     let mut tries = 1;

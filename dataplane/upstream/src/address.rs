@@ -1,6 +1,6 @@
 //! Which addresses a backend may have.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::error::{Error, Kind};
 
@@ -51,7 +51,8 @@ impl AddressRules {
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        // fd00:ec2::254 is the metadata service of a cloud, on an address of its own.
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     }
 }
 
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn own_ports_are_refused_even_where_loopback_is_allowed() {
         let rules = AddressRules { own_ports: vec![15000], allow_loopback: true, allow_link_local: false };
-        for refused in ["127.0.0.1:15000", "[::1]:15000", "[::ffff:127.0.0.1]:15000", "0.0.0.0:15000", "169.254.169.254:80"] {
+        for refused in ["127.0.0.1:15000", "[::1]:15000", "[::ffff:127.0.0.1]:15000", "0.0.0.0:15000", "169.254.169.254:80", "[fd00:ec2::254]:80"] {
             assert!(rules.check(refused.parse().expect("address")).is_err(), "{refused}");
         }
         for allowed in ["127.0.0.1:8080", "10.0.0.1:15000", "[2001:db8::1]:80"] {
