@@ -175,7 +175,7 @@ def test_interrupted_once_it_drains_twice_it_ends(gateway, backend):
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 # A server over stdio that leaves an orphan behind: it answers nothing, and its child outlives it.
-LEAVES_ORPHAN = "sh -c 'sleep 0.3; exec sleep 0.1' & exit 0"
+LEAVES_ORPHAN = "sh -c 'sleep 1; exec sleep 0.1' </dev/null >/dev/null 2>&1 & exit 0"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The proxy under test, run from a configuration given as data or as YAML text."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -22,6 +23,8 @@ class Proxy(Process):
         self.admin, self.metrics_port, self.readiness = ports.free(), ports.free(), ports.free()
         self.config = folder / "agentgateway.yaml"
         source = []
+        self.is_contained = "--pid" in prefix
+        self._from_file = text is not None
         if text is not None:
             self.config.write_text(text)
             source = ["-f", self.config]
@@ -50,6 +53,10 @@ class Proxy(Process):
             return self.ready_status() == 200
 
         until(ready, timeout, "readiness")
+        if self._from_file:
+            # So that `reload` does not take the first configuration's line for its own.
+            with contextlib.suppress(AssertionError):
+                self.wait_for("configuration loaded", timeout=1)
         return self
 
     def ready_status(self) -> int:

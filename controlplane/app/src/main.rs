@@ -21,9 +21,6 @@ use crate::http::Page;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The work is bursts of translation beside many idle streams; more threads only cost memory.
 const THREADS: usize = 2;
 

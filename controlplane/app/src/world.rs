@@ -53,8 +53,8 @@ pub(crate) struct World<S> {
     metrics: Metrics,
     sink: S,
     unsynced: BTreeSet<ObjectKind>,
-    /// Kept until all kinds are complete: half a world would close what is open.
-    early: Vec<Change>,
+    /// Of each object the newest state, until all kinds are complete: half a world would close what is open.
+    early: BTreeMap<ObjectKey, Change>,
     unreadable: BTreeSet<ObjectKey>,
     rejecting: Rejecting,
     peers_rejecting: Rejecting,
@@ -78,7 +78,7 @@ impl<S: Sink> World<S> {
             metrics,
             sink,
             unsynced: ObjectKind::ALL.into_iter().collect(),
-            early: Vec::new(),
+            early: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             rejecting: Rejecting::new(),
             peers_rejecting: Rejecting::new(),
@@ -112,7 +112,7 @@ impl<S: Sink> World<S> {
     }
 
     fn take(&mut self, inputs: impl Iterator<Item = Input>) {
-        let mut changes = std::mem::take(&mut self.early);
+        let mut changes = Vec::new();
         let mut repeat = false;
         let mut rejections = false;
         for input in inputs {
@@ -128,11 +128,14 @@ impl<S: Sink> World<S> {
                 }
             }
         }
-        if !self.unsynced.is_empty() {
-            self.early = changes;
-            return;
-        }
         let first = !*self.ready.borrow();
+        if first {
+            self.early.extend(changes.into_iter().map(|change| (change.key.clone(), change)));
+            if !self.unsynced.is_empty() {
+                return;
+            }
+            changes = std::mem::take(&mut self.early).into_values().collect();
+        }
         if !changes.is_empty() || first {
             self.apply(changes);
         }

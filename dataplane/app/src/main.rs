@@ -29,6 +29,7 @@ use source::Source;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    process::use_small_pages();
     let cli = Cli::parse();
     match start(cli) {
         Ok(code) => code,

@@ -24,6 +24,13 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
+/// Turns huge pages off for this process. The allocator asks for them for each thread's heap, which then weighs megabytes
+/// before it holds anything: 22 MB instead of 10 MB resident after a thousand requests. Child processes inherit it.
+pub(crate) fn use_small_pages() {
+    // Kernels without huge pages have nothing to turn off.
+    let _unsupported = nix::sys::prctl::set_thp_disable(true);
+}
+
 /// Copies the running program to `path`, executable for all.
 pub(crate) fn copy_self(path: &Path) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;

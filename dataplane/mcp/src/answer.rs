@@ -41,12 +41,18 @@ enum Source {
 impl Answer {
     pub(crate) fn from_http(target: &Target, response: Response<Body>, limit: usize, is_events: bool) -> Self {
         let body = response.into_body();
-        let source = if is_events { Source::Events(Box::new(Events::new(body, limit))) } else { Source::Whole(Some(body)) };
+        let source =
+            if is_events { Source::Events(Box::new(Events::new(body, limit))) } else { Source::Whole(Some(body)) };
         Self { target: Arc::clone(&target.name), limit, source, ready: VecDeque::new() }
     }
 
     pub(crate) fn from_peer(target: &Target, ticket: Ticket) -> Self {
-        Self { target: Arc::clone(&target.name), limit: usize::MAX, source: Source::Peer(ticket), ready: VecDeque::new() }
+        Self {
+            target: Arc::clone(&target.name),
+            limit: usize::MAX,
+            source: Source::Peer(ticket),
+            ready: VecDeque::new(),
+        }
     }
 
     /// The next message; none when there are no more.
@@ -64,7 +70,8 @@ impl Answer {
                 // Servers of 2025-03-26 may answer with a batch.
                 if text.trim_start().starts_with('[') {
                     let items = jsonrpc::items(&text).map_err(|e| protocol(format!("answered badly: {e}")))?;
-                    self.ready = items.into_iter().map(|text| Message { text: text.to_owned(), ..Message::default() }).collect();
+                    self.ready =
+                        items.into_iter().map(|text| Message { text: text.to_owned(), ..Message::default() }).collect();
                     return Ok(self.ready.pop_front());
                 }
                 Ok(Some(Message { text, ..Message::default() }))
@@ -91,7 +98,9 @@ impl Answer {
             }
             match Envelope::parse(&message.text) {
                 Ok(envelope) if envelope.kind == jsonrpc::Kind::Response => {
-                    if envelope.id == Some(id) || (envelope.error.is_some() && matches!(envelope.id, None | Some("null"))) {
+                    if envelope.id == Some(id)
+                        || (envelope.error.is_some() && matches!(envelope.id, None | Some("null")))
+                    {
                         return Ok(message.text);
                     }
                 }

@@ -35,7 +35,13 @@ impl Authorizer {
         self.chains.is_empty()
     }
 
-    pub(crate) fn allows_tool(&self, backend: &McpBackend, target: &Target, name: &str, arguments: Option<&Value>) -> bool {
+    pub(crate) fn allows_tool(
+        &self,
+        backend: &McpBackend,
+        target: &Target,
+        name: &str,
+        arguments: Option<&Value>,
+    ) -> bool {
         if self.is_open() {
             return true;
         }
@@ -43,7 +49,13 @@ impl Authorizer {
         self.allows(&McpItem::Tool { target: &target.name, name, federated_name: &federated_name, arguments })
     }
 
-    pub(crate) fn allows_prompt(&self, backend: &McpBackend, target: &Target, name: &str, arguments: Option<&Value>) -> bool {
+    pub(crate) fn allows_prompt(
+        &self,
+        backend: &McpBackend,
+        target: &Target,
+        name: &str,
+        arguments: Option<&Value>,
+    ) -> bool {
         if self.is_open() {
             return true;
         }

@@ -54,8 +54,8 @@ pub struct McpFactory {
 }
 
 impl McpFactory {
-    /// With the key under which session ids are sealed, 32 bytes that the replicas of a proxy share; without one, ids end
-    /// with the process. Must be called inside of the background runtime, where idle sessions are looked after.
+    /// With the key under which session ids are sealed, 32 bytes that the replicas of a proxy share; without one, ids
+    /// end with the process. Must be called inside of the background runtime, where idle sessions are looked after.
     ///
     /// # Errors
     /// The system has no random bytes.

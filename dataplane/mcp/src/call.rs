@@ -23,7 +23,13 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(io: Io, backend: Arc<McpBackend>, session: Arc<Session>, forwarded: Forwarded, rules: Authorizer) -> Self {
+    pub(crate) fn new(
+        io: Io,
+        backend: Arc<McpBackend>,
+        session: Arc<Session>,
+        forwarded: Forwarded,
+        rules: Authorizer,
+    ) -> Self {
         let held = session.hold();
         Self { io, backend, session, forwarded, rules, _use: held }
     }
@@ -37,7 +43,8 @@ impl Call {
     }
 }
 
-/// Counts a request to a target. A target that begins or ceases to fail is logged; each single failure is in the access log.
+/// Counts a request to a target. A target that begins or ceases to fail is logged; each single failure is in the access
+/// log.
 pub(crate) fn observe<T>(target: &Target, method: Method, since: Instant, result: &Result<T, Fault>) {
     target.metrics.request(method, result.is_ok(), since.elapsed());
     match result {

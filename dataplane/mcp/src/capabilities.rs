@@ -1,5 +1,5 @@
-//! What a target can do, and what a federation of them can: the union of the targets' capabilities, as far as the gateway
-//! can carry them for several targets at once.
+//! What a target can do, and what a federation of them can: the union of the targets' capabilities, as far as the
+//! gateway can carry them for several targets at once.
 
 use serde_json::{Map, Value, json};
 
@@ -104,7 +104,8 @@ pub(crate) fn merge(version: Version, handshakes: &[(&str, Handshake)], incomple
             merge_into(&mut capabilities, &all);
         }
     }
-    // A target that starts late or comes back with other items makes lists change, whatever the targets say of themselves.
+    // A target that starts late or comes back with other items makes lists change, whatever the targets say of
+    // themselves.
     for name in ["tools", "prompts", "resources"] {
         if let Some(Value::Object(own)) = capabilities.get_mut(name) {
             own.insert("listChanged".into(), Value::Bool(true));
@@ -156,8 +157,10 @@ mod tests {
 
     #[test]
     fn union() {
-        let handshakes =
-            [("a", handshake(json!({"tools": {}, "tasks": {}}))), ("b", handshake(json!({"resources": {"subscribe": true}})))];
+        let handshakes = [
+            ("a", handshake(json!({"tools": {}, "tasks": {}}))),
+            ("b", handshake(json!({"resources": {"subscribe": true}}))),
+        ];
         let merged = merge(Version::V2025_06_18, &handshakes, false);
         assert_eq!(
             merged["capabilities"],

@@ -1,10 +1,12 @@
-//! Makes a session's link to a target: one handshake at a time, whoever needs it, and without regard to who stops waiting.
+//! Makes a session's link to a target: one handshake at a time, whoever needs it, and without regard to who stops
+//! waiting.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentgateway_upstream::Picked;
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
 use crate::answer::Answer;
@@ -13,11 +15,11 @@ use crate::capabilities::{Features, Handshake};
 use crate::dispatch::is_plain;
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc;
-use crate::limits::PROCESS_RESTART;
+use crate::limits::{NOTIFY, PROCESS_RESTART};
+use crate::link::Link;
 use crate::link::http::{self as http_link, Forwarded, HttpLink, is_type};
 use crate::link::sse::SseLink;
 use crate::link::stdio::{StdioLink, read_handshake};
-use crate::link::Link;
 use crate::lock;
 use crate::protocol::{Method, SESSION_ID};
 use crate::session::{Handshakes, INITIALIZE_ID, Session, Slot, SlotState};
@@ -37,6 +39,9 @@ pub(crate) async fn link_with(
     handshakes: Option<&Handshakes>,
 ) -> Result<Link, Fault> {
     let slot = call.session.slot(target);
+    if let Some(link) = usable(&lock(&slot.state), target) {
+        return Ok(link);
+    }
     let deadline = tokio::time::Instant::now() + patience;
     let mut waited = false;
     loop {
@@ -78,8 +83,10 @@ enum Look {
 
 fn look(slot: &Slot, waited: bool) -> Look {
     let mut state = lock(&slot.state);
+    if let Some(link) = usable(&state, &slot.target) {
+        return Look::Ready(link);
+    }
     match &*state {
-        SlotState::Ready(link) if link.is_alive() && !is_stranded(link, &slot.target) => return Look::Ready(link.clone()),
         SlotState::Connecting => return Look::Wait,
         SlotState::Failed(fault, at) => {
             // Who waited for this very handshake gets its result; a process that just failed is not started in a loop.
@@ -93,8 +100,15 @@ fn look(slot: &Slot, waited: bool) -> Look {
     Look::Connect
 }
 
-/// Whether the endpoint that holds the session is one that the target has no more. Waiting for it to refuse a connection could take
-/// long: the address of a pod that is gone answers nothing.
+fn usable(state: &SlotState, target: &Target) -> Option<Link> {
+    match state {
+        SlotState::Ready(link) if link.is_alive() && !is_stranded(link, target) => Some(link.clone()),
+        _ => None,
+    }
+}
+
+/// Whether the endpoint that holds the session is one that the target has no more. Waiting for it to refuse a
+/// connection could take long: the address of a pod that is gone answers nothing.
 fn is_stranded(link: &Link, target: &Target) -> bool {
     match (link, &target.transport) {
         (Link::Http(link), Transport::StreamableHttp(server)) => server.cluster.has_lost(link.picked.endpoint()),
@@ -150,6 +164,7 @@ impl Connecting {
             Ok((link, handshake)) => {
                 if self.session.is_initialized() {
                     self.say_initialized(&target, &link).await;
+                    drop(tokio::time::timeout(NOTIFY, self.repeat_wishes(&target, &link)).await);
                 }
                 if self.announces && self.session.is_answered() {
                     self.announce(handshake.features);
@@ -171,7 +186,8 @@ impl Connecting {
     async fn handshake(&self, target: &Arc<Target>) -> Result<(Link, Handshake), Fault> {
         match &target.transport {
             Transport::StreamableHttp(server) => {
-                let (link, handshake) = http_handshake(&self.io, target, server, &self.session, &self.forwarded).await?;
+                let (link, handshake) =
+                    http_handshake(&self.io, target, server, &self.session, &self.forwarded).await?;
                 Ok((Link::Http(Arc::new(link)), handshake))
             }
             Transport::Sse(_) => {
@@ -190,6 +206,18 @@ impl Connecting {
         let message = jsonrpc::notification(Method::Initialized.as_str());
         if let Err(fault) = crate::exchange::notify(&self.io, target, link, &self.forwarded, message).await {
             tracing::debug!(%fault, "notifications/initialized was not taken");
+        }
+    }
+
+    async fn repeat_wishes(&self, target: &Arc<Target>, link: &Link) {
+        for wish in self.session.wishes.of(&target.name) {
+            let id = self.session.next_id();
+            let message = jsonrpc::request(&id, wish.method.as_str(), &wish.params);
+            let asked = crate::exchange::ask(&self.io, target, link, &self.forwarded, &id, &message).await;
+            if !matches!(asked, Ok(true)) {
+                let method = wish.method.as_str();
+                tracing::info!(mcp_target = %target.name, method, "the target's new session was refused what the old one had");
+            }
         }
     }
 
@@ -231,7 +259,9 @@ async fn http_handshake(
         }
     }
     let response = response?;
-    let upstream_session = response.headers().get(SESSION_ID).cloned();
+    // A copy: the value that was parsed is a slice of the connection's read buffer, and would keep 8 KiB for as long as
+    // the session lives.
+    let upstream_session = response.headers().get(SESSION_ID).and_then(|v| HeaderValue::from_bytes(v.as_bytes()).ok());
     let is_events = is_type(response.headers().get(CONTENT_TYPE), "text/event-stream");
     let answer = Answer::from_http(target, response, io.shared.limits.message_bytes, is_events);
     let text = answer.response(INITIALIZE_ID, |_| ()).await?;

@@ -24,6 +24,7 @@ use crate::reply::{self, Relay};
 use crate::splice::Splice;
 use crate::target::{Target, Transport};
 use crate::view;
+use crate::wishes::Wishes;
 
 /// The answer to a request.
 pub(crate) enum Outcome {
@@ -45,14 +46,22 @@ struct Addressed {
 }
 
 /// Handles a request. `body` is the text of `envelope`.
-pub(crate) async fn request(call: &Rc<Call>, envelope: &Envelope<'_>, body: &Bytes, log: &mut Log, may_pass: bool) -> Outcome {
+pub(crate) async fn request(
+    call: &Rc<Call>,
+    envelope: &Envelope<'_>,
+    body: &Bytes,
+    log: &mut Log,
+    may_pass: bool,
+) -> Outcome {
     let method = Method::parse(envelope.method());
     let id = envelope.id.unwrap_or("null");
     log.method(envelope.method());
     let addressed = match method {
         Method::ToolsCall => tool(call, envelope, log),
         Method::PromptsGet => prompt(call, envelope, log),
-        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => resource(call, envelope, log),
+        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+            resource(call, envelope, log)
+        }
         Method::CompletionComplete => completion(call, envelope),
         _ if !call.federated() => Ok(Addressed { target: 0, edited: None }),
         _ => return federated(call, method, envelope, log).await,
@@ -79,6 +88,9 @@ pub(crate) async fn request(call: &Rc<Call>, envelope: &Envelope<'_>, body: &Byt
             return Outcome::Fault(fault);
         }
     };
+    if Wishes::concerns(method) {
+        note_wish(call, target, method, &message);
+    }
     let filters = lists::is_list(method) && !call.rules.is_open();
     match raw {
         Raw::Http(response) if may_pass && !call.federated() && !filters => Outcome::Passed(passed(response)),
@@ -90,6 +102,13 @@ pub(crate) async fn request(call: &Rc<Call>, envelope: &Envelope<'_>, body: &Byt
             id: id.into(),
             in_flight,
         })),
+    }
+}
+
+fn note_wish(call: &Call, target: &Target, method: Method, message: &Bytes) {
+    let envelope = std::str::from_utf8(message).ok().and_then(|text| Envelope::parse(text).ok());
+    if let Some(params) = envelope.and_then(|e| e.params) {
+        call.session.wishes.note(&target.name, method, params);
     }
 }
 
@@ -115,8 +134,8 @@ fn invalid(why: &str) -> String {
     jsonrpc::error_object(code::INVALID_PARAMS, why, None)
 }
 
-/// Reads `name` of the params and splits it into target and own name; `unknown` makes the answer for one that is not there or
-/// not allowed.
+/// Reads `name` of the params and splits it into target and own name; `unknown` makes the answer for one that is not
+/// there or not allowed.
 fn named(
     call: &Call,
     envelope: &Envelope<'_>,
@@ -126,7 +145,8 @@ fn named(
     unknown: impl Fn(&str) -> String,
 ) -> Result<Addressed, String> {
     let params = envelope.params.unwrap_or("{}");
-    let [raw, arguments] = members(params, ["name", "arguments"]).map_err(|e| invalid(&format!("Invalid params: {e}")))?;
+    let [raw, arguments] =
+        members(params, ["name", "arguments"]).map_err(|e| invalid(&format!("Invalid params: {e}")))?;
     let raw = raw.ok_or_else(|| invalid("Invalid params: \"name\" is missing"))?;
     let name = string(raw).map_err(|_| invalid("Invalid params: \"name\" must be a string"))?;
     log.item(field, &name);
@@ -190,8 +210,8 @@ fn addressed_uri(call: &Call, envelope: &Envelope<'_>, log: &mut Log, raw: &str)
     Ok(Addressed { target: index, edited })
 }
 
-/// Completions are asked for an argument of a prompt, or a part of a resource template; who may not see that may not have
-/// it completed.
+/// Completions are asked for an argument of a prompt, or a part of a resource template; who may not see that may not
+/// have it completed.
 fn completion(call: &Call, envelope: &Envelope<'_>) -> Result<Addressed, String> {
     let log = &mut Log::default();
     let reference = envelope
@@ -251,21 +271,28 @@ async fn set_level(call: &Rc<Call>, envelope: &Envelope<'_>) -> Result<String, S
         let how = How { method: Method::SetLevel, patience: limits.list_patience, relays: false };
         let raw = exchange::request(call, target, &message, how).await?;
         let outbox = &call.session.outbox;
-        let answer = raw.into_answer(target, limits.message_bytes).response(&id, |other| outbox.push(target.index, other));
+        let answer =
+            raw.into_answer(target, limits.message_bytes).response(&id, |other| outbox.push(target.index, other));
         let text = match tokio::time::timeout(limits.list_answer, answer).await {
             Ok(text) => text?,
             Err(_) => return Err(Fault::timeout(&target.name, "answer", limits.list_answer)),
         };
         match Envelope::parse(&text).ok().and_then(|e| e.error) {
             Some(error) => Err(Fault::new(&target.name, Kind::Rpc(error.into()), "refused the level")),
-            None => Ok(()),
+            None => {
+                call.session.wishes.note(&target.name, Method::SetLevel, envelope.params.unwrap_or("{}"));
+                Ok(())
+            }
         }
     });
     let results = join_all(asked).await;
     if results.iter().any(Result::is_ok) {
         return Ok("{}".to_owned());
     }
-    Err(results.into_iter().find_map(Result::err).map_or_else(|| invalid("no target logs"), |fault| fault.error_object()))
+    Err(results
+        .into_iter()
+        .find_map(Result::err)
+        .map_or_else(|| invalid("no target logs"), |fault| fault.error_object()))
 }
 
 /// Handles a notification or a response of the client: neither has an answer.

@@ -51,7 +51,13 @@ struct Admitted {
 }
 
 /// Answers any request.
-pub(crate) async fn handle<B>(io: Io, backend: Arc<McpBackend>, inbound: Inbound, body: B, log: &mut Log) -> Response<Body>
+pub(crate) async fn handle<B>(
+    io: Io,
+    backend: Arc<McpBackend>,
+    inbound: Inbound,
+    body: B,
+    log: &mut Log,
+) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -79,9 +85,8 @@ fn admit(io: Io, backend: Arc<McpBackend>, inbound: Inbound) -> Admitted {
     let Inbound { head, context, policies } = inbound;
     let headers = &head.headers;
     let passthrough = policies.iter().any(|chain| chain.passthrough());
-    let authorization = passthrough
-        .then(|| context.credentials.clone().or_else(|| headers.get(AUTHORIZATION).cloned()))
-        .flatten();
+    let authorization =
+        passthrough.then(|| context.credentials.clone().or_else(|| headers.get(AUTHORIZATION).cloned())).flatten();
     Admitted {
         io,
         backend,
@@ -101,7 +106,10 @@ fn refuse(status: StatusCode, message: &str) -> Checked {
 
 fn check_post(headers: &HeaderMap) -> Checked {
     if !is_type(headers.get(CONTENT_TYPE), "application/json") {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type: Content-Type must be application/json");
+        return refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Unsupported Media Type: Content-Type must be application/json",
+        );
     }
     if !(accepts(headers, "application/json") && accepts(headers, "text/event-stream")) {
         return refuse(
@@ -193,7 +201,12 @@ where
     let id = envelope.id;
     if method == McpMethod::Initialize && envelope.kind == Kind::Request {
         if admitted.session.is_some() {
-            return reply::refuse(StatusCode::BAD_REQUEST, id, code::INVALID_REQUEST, "Invalid Request: the session is initialized already");
+            return reply::refuse(
+                StatusCode::BAD_REQUEST,
+                id,
+                code::INVALID_REQUEST,
+                "Invalid Request: the session is initialized already",
+            );
         }
         let Admitted { io, backend, identity, forwarded, rules, .. } = admitted;
         return initialize::initialize(Opening { io, backend, forwarded, rules, identity }, &envelope, log).await;
@@ -216,13 +229,19 @@ where
 /// The call of a request that needs a session.
 async fn enter(admitted: Admitted, id: Option<&str>, log: &mut Log) -> Result<Rc<Call>, Box<Response<Body>>> {
     let Some(token) = &admitted.session else {
-        // Also what a client of the stateless protocol hears that asks what is spoken here: it goes on with `initialize`.
+        // Also what a client of the stateless protocol hears that asks what is spoken here: it goes on with
+        // `initialize`.
         log.error("no_session");
         return Err(Box::new(match admitted.rules.header(&PROTOCOL_VERSION) {
             Some(version) if !is_known(version) => {
                 reply::refuse(StatusCode::BAD_REQUEST, id, code::BAD_REQUEST, &unsupported(version))
             }
-            _ => reply::refuse(StatusCode::BAD_REQUEST, id, code::BAD_REQUEST, "Bad Request: Mcp-Session-Id header is required; begin with initialize"),
+            _ => reply::refuse(
+                StatusCode::BAD_REQUEST,
+                id,
+                code::BAD_REQUEST,
+                "Bad Request: Mcp-Session-Id header is required; begin with initialize",
+            ),
         }));
     };
     let session = find(&admitted, token.as_bytes(), id, log).await?;
@@ -236,7 +255,12 @@ async fn enter(admitted: Admitted, id: Option<&str>, log: &mut Log) -> Result<Rc
     Ok(Rc::new(Call::new(io, backend, session, forwarded, rules)))
 }
 
-async fn find(admitted: &Admitted, token: &[u8], id: Option<&str>, log: &mut Log) -> Result<Arc<Session>, Box<Response<Body>>> {
+async fn find(
+    admitted: &Admitted,
+    token: &[u8],
+    id: Option<&str>,
+    log: &mut Log,
+) -> Result<Arc<Session>, Box<Response<Body>>> {
     match resume::find(&admitted.io, &admitted.backend, token, admitted.identity).await {
         Ok(session) => {
             log.session(Sealer::log_hash(&session.id));

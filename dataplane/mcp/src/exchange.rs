@@ -1,5 +1,5 @@
-//! Sends messages to a target in a session, and mends what can be mended: a session that the target has forgotten is begun
-//! anew, an endpoint that is gone is replaced, and the request is sent once more where that is safe.
+//! Sends messages to a target in a session, and mends what can be mended: a session that the target has forgotten is
+//! begun anew, an endpoint that is gone is replaced, and the request is sent once more where that is safe.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,14 +58,14 @@ pub(crate) async fn request(call: &Call, target: &Arc<Target>, message: &Bytes, 
 
 async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: How) -> Result<Raw, Fault> {
     let link = connect::link(call, target, how.patience).await?;
-    let fault = match request_once(call, target, &link, message, how).await {
+    let fault = match request_once(&call.io, target, &link, &call.forwarded, message, how.relays).await {
         Ok(raw) => return Ok(raw),
         Err(fault) => fault,
     };
     match fault.kind {
         // The target has not looked at it.
         Kind::SessionGone => {
-            tracing::info!(mcp_target = %target.name, "the target's session is gone; it is begun anew");
+            tracing::debug!(mcp_target = %target.name, "the target's session is gone; it is begun anew");
             call.session.slot(target).discard(&link);
         }
         // Nothing was sent. The session lives at the endpoint that is gone; only another one is worth a try.
@@ -73,7 +73,7 @@ async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: 
             if !has_other_endpoint(call, target, &link).await {
                 return Err(fault);
             }
-            tracing::info!(mcp_target = %target.name, "the session's endpoint is gone; it is begun anew at another");
+            tracing::debug!(mcp_target = %target.name, "the session's endpoint is gone; it is begun anew at another");
             call.session.slot(target).discard(&link);
         }
         // A process or stream that ended: what it was asked may have been done.
@@ -88,7 +88,7 @@ async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: 
         _ => return Err(fault),
     }
     let link = connect::link(call, target, how.patience).await?;
-    request_once(call, target, &link, message, how).await
+    request_once(&call.io, target, &link, &call.forwarded, message, how.relays).await
 }
 
 async fn has_other_endpoint(call: &Call, target: &Target, link: &Link) -> bool {
@@ -99,17 +99,24 @@ async fn has_other_endpoint(call: &Call, target: &Target, link: &Link) -> bool {
     }
 }
 
-async fn request_once(call: &Call, target: &Arc<Target>, link: &Link, message: &Bytes, how: How) -> Result<Raw, Fault> {
+async fn request_once(
+    io: &Io,
+    target: &Arc<Target>,
+    link: &Link,
+    forwarded: &Forwarded,
+    message: &Bytes,
+    relays: bool,
+) -> Result<Raw, Fault> {
     match link {
         Link::Http(link) => {
-            let response = post(&call.io, target, link, &call.forwarded, message.clone()).await?;
+            let response = post(io, target, link, forwarded, message.clone()).await?;
             Ok(Raw::Http(response))
         }
         Link::Sse(link) => {
             let envelope = envelope(target, message)?;
-            Ok(Raw::Ticket(link.request(&call.io, target, &call.forwarded, &envelope, how.relays).await?))
+            Ok(Raw::Ticket(link.request(io, target, forwarded, &envelope, relays).await?))
         }
-        Link::Stdio(link) => Ok(Raw::Ticket(link.request(&envelope(target, message)?, how.relays)?)),
+        Link::Stdio(link) => Ok(Raw::Ticket(link.request(&envelope(target, message)?, relays)?)),
     }
 }
 
@@ -117,6 +124,21 @@ fn envelope<'a>(target: &Target, message: &'a Bytes) -> Result<Envelope<'a>, Fau
     let invalid = |why: String| Fault::new(&target.name, Kind::Protocol, format!("was not asked: {why}"));
     let text = std::str::from_utf8(message).map_err(|e| invalid(e.to_string()))?;
     Envelope::parse(text).map_err(|e| invalid(e.to_string()))
+}
+
+/// Asks for the gateway's own sake, over a link that is not the session's yet; says whether the target agreed.
+pub(crate) async fn ask(
+    io: &Io,
+    target: &Arc<Target>,
+    link: &Link,
+    forwarded: &Forwarded,
+    id: &str,
+    message: &Bytes,
+) -> Result<bool, Fault> {
+    let raw = request_once(io, target, link, forwarded, message, false).await?;
+    let answer = raw.into_answer(target, io.shared.limits.message_bytes);
+    let text = answer.response(id, |_| ()).await?;
+    Ok(Envelope::parse(&text).is_ok_and(|envelope| envelope.error.is_none()))
 }
 
 /// Sends a notification or a response over a link; nothing comes back.
@@ -146,7 +168,13 @@ pub(crate) fn server(target: &Target) -> Result<&HttpServer, Fault> {
     }
 }
 
-async fn post(io: &Io, target: &Target, link: &HttpLink, forwarded: &Forwarded, message: Bytes) -> Result<Response<Body>, Fault> {
+async fn post(
+    io: &Io,
+    target: &Target,
+    link: &HttpLink,
+    forwarded: &Forwarded,
+    message: Bytes,
+) -> Result<Response<Body>, Fault> {
     http_link::post(io.upstream(), target, server(target)?, link, forwarded, message, io.shared.limits.call).await
 }
 

@@ -59,7 +59,10 @@ pub(crate) async fn initialize(opening: Opening, envelope: &Envelope<'_>, log: &
     let failed = |message: &str| reply::refuse(StatusCode::SERVICE_UNAVAILABLE, Some(id), code::INTERNAL, message);
     if shared.table.len() >= shared.limits.sessions {
         log.error("too_many_sessions");
-        tracing::warn!(limit = shared.limits.sessions, "there are as many MCP sessions as allowed; a new one was refused");
+        tracing::warn!(
+            limit = shared.limits.sessions,
+            "there are as many MCP sessions as allowed; a new one was refused"
+        );
         return failed("the gateway has as many sessions as it may have; try again later");
     }
     let session_id = match token::random() {
@@ -105,8 +108,8 @@ struct Greeted {
     incomplete: bool,
 }
 
-/// Greets all targets. Returns when all have answered or failed; or when some have answered and the rest had its grace; or when none
-/// answered in the time that the slowest kind of target may take.
+/// Greets all targets. Returns when all have answered or failed; or when some have answered and the rest had its grace;
+/// or when none answered in the time that the slowest kind of target may take.
 async fn greet(call: &Rc<Call>) -> Greeted {
     let limits = &call.io.shared.limits;
     let handshakes = Handshakes::default();

@@ -1,8 +1,8 @@
 //! The JSON-RPC 2.0 envelope: one shallow parse that leaves params and results as the bytes they came in.
 //!
-//! Members of an envelope, and of params whose content a rule speaks of, are read strictly: a name that appears twice, or that
-//! differs from a known one in case alone, is refused. Servers disagree about which of the two counts, and a rule
-//! that looked at one while the server obeys the other would protect nothing.
+//! Members of an envelope, and of params whose content a rule speaks of, are read strictly: a name that appears twice,
+//! or that differs from a known one in case alone, is refused. Servers disagree about which of the two counts, and a
+//! rule that looked at one while the server obeys the other would protect nothing.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -80,10 +80,8 @@ impl<'a> Envelope<'a> {
                 return Err(invalid("member \"id\" is too long"));
             }
         }
-        let method: Option<Cow<'a, str>> = method
-            .map(string)
-            .transpose()
-            .map_err(|_| invalid("member \"method\" must be a string"))?;
+        let method: Option<Cow<'a, str>> =
+            method.map(string).transpose().map_err(|_| invalid("member \"method\" must be a string"))?;
         let kind = match (&method, id, result, error) {
             (Some(_), Some(_), None, None) => Kind::Request,
             (Some(_), None, None, None) => Kind::Notification,
@@ -187,7 +185,8 @@ impl<'de> de::Deserialize<'de> for Key<'de> {
     }
 }
 
-/// Equality as the most lenient decoder sees it: Go's encoding/json folds case, and with it U+017F to "s" and U+212A to "k".
+/// Equality as the most lenient decoder sees it: Go's encoding/json folds case, and with it U+017F to "s" and U+212A to
+/// "k".
 fn folds_to(name: &str, known: &str) -> bool {
     if name.is_ascii() {
         return name.eq_ignore_ascii_case(known);
@@ -252,6 +251,7 @@ pub(crate) fn error_object(code: i32, message: &str, data: Option<&serde_json::V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn parts_are_slices_of_the_text() {
@@ -298,6 +298,48 @@ mod tests {
         }
         let [name] = members(r#"{"nam":1,"names":2,"\u006eame":"a"}"#, ["name"]).unwrap();
         assert_eq!(name, Some("\"a\""));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_parser(
+            text in prop::collection::vec(prop::sample::select(vec![
+                "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u00", "1", "-", "null", "true", " ", "\n", "\u{17f}",
+                "\"jsonrpc\"", "\"2.0\"", "\"id\"", "\"method\"", "\"params\"", "\"result\"", "\"error\"",
+            ]), 0..40),
+        ) {
+            let text = text.concat();
+            if let Ok(envelope) = Envelope::parse(&text) {
+                for part in [envelope.id, envelope.params, envelope.result, envelope.error].into_iter().flatten() {
+                    prop_assert!(serde_json::from_str::<serde_json::Value>(part).is_ok());
+                    prop_assert!(text.as_bytes().as_ptr_range().contains(&part.as_ptr()));
+                }
+            }
+        }
+
+        #[test]
+        fn members_are_those_of_a_full_parse(
+            object in prop::collection::btree_map("[a-dA-D]{1,2}", "[a-z\"\\\\\u{e9}]{0,4}", 0..5),
+        ) {
+            let text = serde_json::to_string(&object).unwrap();
+            if let Ok([found]) = members(&text, ["ab"]) {
+                let found = found.map(|raw| string(raw).unwrap().into_owned());
+                prop_assert_eq!(found.as_ref(), object.get("ab"));
+            } else {
+                prop_assert!(object.keys().filter(|k| k.eq_ignore_ascii_case("ab")).any(|k| k != "ab"));
+            }
+        }
+    }
+
+    #[test]
+    fn deeply_nested_messages_cost_no_stack() {
+        let deep = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{}1{}}}"#,
+            "[".repeat(1_000_000),
+            "]".repeat(1_000_000)
+        );
+        assert!(Envelope::parse(&deep).is_ok());
+        assert!(serde_json::from_str::<serde_json::Value>(&deep).is_err(), "and is refused where it would be built");
     }
 
     #[test]

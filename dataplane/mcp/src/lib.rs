@@ -1,11 +1,11 @@
-//! MCP behind a route: one endpoint for one or several MCP servers, over streamable HTTP, HTTP+SSE or stdio (MCP 2024-11-05 to
-//! 2025-11-25).
+//! MCP behind a route: one endpoint for one or several MCP servers, over streamable HTTP, HTTP+SSE or stdio (MCP
+//! 2024-11-05 to 2025-11-25).
 //!
 //! A client's message is parsed as far as its envelope (`jsonrpc`), finds its session (`resume`, `table`), is sent to
-//! the target that it is for (`dispatch`, `exchange`), and the target's bytes go back (`reply`). With one target they go
-//! unread wherever no rule has to look at them; with several, names, URIs and ids are exchanged in place (`naming`,
-//! `view`), and lists are merged (`lists`). A session has one link per target (`connect`, `link`), made when it is needed
-//! and made anew when it is lost.
+//! the target that it is for (`dispatch`, `exchange`), and the target's bytes go back (`reply`). With one target they
+//! go unread wherever no rule has to look at them; with several, names, URIs and ids are exchanged in place (`naming`,
+//! `view`), and lists are merged (`lists`). A session has one link per target (`connect`, `link`), made when it is
+//! needed and made anew when it is lost.
 
 mod answer;
 mod authorize;
@@ -37,10 +37,11 @@ mod sse;
 mod stream;
 mod table;
 mod target;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 mod view;
+mod wishes;
 
 pub use backend::McpFactory;
 pub use limits::Limits;

@@ -62,6 +62,8 @@ pub(crate) const TOKEN_BYTES: usize = 8 << 10;
 /// Bytes of the client's name and capabilities that a session keeps; a longer one keeps the capabilities that this
 /// crate knows.
 pub(crate) const CLIENT_BYTES: usize = 2 << 10;
+/// How long a session is kept whose client has never said that it is ready: enough to fill the table is cheap to send.
+pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(60);
 /// Session ids that were ended by their clients and must not be resumed.
 pub(crate) const ENDED_SESSIONS: usize = 65_536;
 /// Pages read from one target for one list.
@@ -80,6 +82,10 @@ pub(crate) const BACKLOG_BYTES: usize = 256 << 10;
 pub(crate) const PROCESS_QUEUE: usize = 64;
 /// Requests of one session that one target has not answered yet.
 pub(crate) const IN_FLIGHT: usize = 1_024;
+/// Subscriptions and log levels of one session that a target's new session is asked for again.
+pub(crate) const WISHES: usize = 64;
+/// Bytes of the params of one of them.
+pub(crate) const WISH_BYTES: usize = 2 << 10;
 /// Bytes of one line of a child's stderr that reach the log.
 pub(crate) const STDERR_LINE: usize = 4 << 10;
 /// How long a child may take to end after its stdin is closed, and again after SIGTERM, before it is killed.

@@ -1,7 +1,7 @@
 //! Lists: of one target as the caller may see them, and of a federation as one.
 //!
-//! A federation's list is complete in one answer: all pages of all targets, in the targets' order. There is no cursor for
-//! the client, so none can outlive a target or a page.
+//! A federation's list is complete in one answer: all pages of all targets, in the targets' order. There is no cursor
+//! for the client, so none can outlive a target or a page.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -109,7 +109,11 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
         return Err(jsonrpc::error_object(code::METHOD_NOT_FOUND, "Method not found", None));
     };
     if params.and_then(|p| crate::view::member(p, ["cursor"])).is_some_and(|cursor| cursor != "null") {
-        return Err(jsonrpc::error_object(code::INVALID_PARAMS, "Invalid cursor: lists of this server have one page", None));
+        return Err(jsonrpc::error_object(
+            code::INVALID_PARAMS,
+            "Invalid cursor: lists of this server have one page",
+            None,
+        ));
     }
     let asked = call.backend.targets.iter().map(|target| async move {
         let listed = all_pages(call, target, method, member).await;
@@ -145,7 +149,12 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
 }
 
 /// All items of one target that the caller may see.
-async fn all_pages(call: &Call, target: &Arc<Target>, method: Method, member: &'static str) -> Result<Vec<String>, Fault> {
+async fn all_pages(
+    call: &Call,
+    target: &Arc<Target>,
+    method: Method,
+    member: &'static str,
+) -> Result<Vec<String>, Fault> {
     let limits = &call.io.shared.limits;
     let (patience, answer) = if target.is_suspect() {
         (limits.suspect_patience, limits.suspect_patience)
@@ -170,7 +179,8 @@ async fn read_pages(
     patience: std::time::Duration,
 ) -> Result<Vec<String>, Fault> {
     let limits = &call.io.shared.limits;
-    let protocol = |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered {} badly: {why}", method.as_str()));
+    let protocol =
+        |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered {} badly: {why}", method.as_str()));
     let mut items = Vec::new();
     let mut bytes = 0;
     let mut cursor: Option<String> = None;
@@ -181,11 +191,17 @@ async fn read_pages(
         let how = How { method, patience, relays: false };
         let raw = exchange::request(call, target, &message, how).await?;
         let outbox = &call.session.outbox;
-        let text =
-            raw.into_answer(target, limits.message_bytes).response(&id, |other| outbox.push(target.index, other)).await?;
+        let text = raw
+            .into_answer(target, limits.message_bytes)
+            .response(&id, |other| outbox.push(target.index, other))
+            .await?;
         let envelope = Envelope::parse(&text).map_err(|e| protocol(e.to_string()))?;
         if let Some(error) = envelope.error {
-            return Err(Fault::new(&target.name, Kind::Rpc(error.into()), format!("refused {}: {error}", method.as_str())));
+            return Err(Fault::new(
+                &target.name,
+                Kind::Rpc(error.into()),
+                format!("refused {}: {error}", method.as_str()),
+            ));
         }
         let [page, next] =
             members(envelope.result.unwrap_or("{}"), [member, "nextCursor"]).map_err(|e| protocol(e.to_string()))?;

@@ -107,8 +107,12 @@ impl Collector for McpCollector {
                 for (outcome, counter) in [("ok", &metrics.succeeded), ("error", &metrics.failed)] {
                     let count = counter.load(Ordering::Relaxed);
                     if count > 0 {
-                        let labels =
-                            [("backend", &*target.backend), ("target", &*target.target), ("method", method), ("outcome", outcome)];
+                        let labels = [
+                            ("backend", &*target.backend),
+                            ("target", &*target.target),
+                            ("method", method),
+                            ("outcome", outcome),
+                        ];
                         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
                     }
                 }
@@ -141,16 +145,29 @@ impl Collector for McpCollector {
         }
         let counters = [
             ("agentgateway_mcp_sessions_begun", "MCP sessions begun by clients", &metrics.sessions_begun),
-            ("agentgateway_mcp_sessions_resumed", "MCP sessions taken over from another process", &metrics.sessions_resumed),
+            (
+                "agentgateway_mcp_sessions_resumed",
+                "MCP sessions taken over from another process",
+                &metrics.sessions_resumed,
+            ),
             ("agentgateway_mcp_sessions_refused", "Requests with an unknown MCP session id", &metrics.sessions_refused),
-            ("agentgateway_mcp_sessions_expired", "MCP sessions dropped because nobody used them", &metrics.sessions_expired),
+            (
+                "agentgateway_mcp_sessions_expired",
+                "MCP sessions dropped because nobody used them",
+                &metrics.sessions_expired,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
         let open = ConstGauge::new(metrics.sessions.load(Ordering::Relaxed));
-        open.encode(encoder.encode_descriptor("agentgateway_mcp_sessions", "Open MCP sessions", None, MetricType::Gauge)?)
+        open.encode(encoder.encode_descriptor(
+            "agentgateway_mcp_sessions",
+            "Open MCP sessions",
+            None,
+            MetricType::Gauge,
+        )?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Names of a federation: `target_name` for tools and prompts, `target+uri` for resources.
 //!
-//! Both forms name their owner, so no table of items is needed to find it, any replica can, and no target can answer for
-//! another's item. A target's name in front of a URI is written so that the whole stays a URI (RFC 3986 §3.1): lower case
-//! letters, digits and "-" stand for themselves, any other byte is "." and two hexadecimal digits.
+//! Both forms name their owner, so no table of items is needed to find it, any replica can, and no target can answer
+//! for another's item. A target's name in front of a URI is written so that the whole stays a URI (RFC 3986 §3.1):
+//! lower case letters, digits and "-" stand for themselves, any other byte is "." and two hexadecimal digits.
 
 /// Names of the targets of one backend.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ fn scheme(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         if out.is_empty() && !byte.is_ascii_lowercase() {
-            // A scheme starts with a letter. Two dots follow each other nowhere else, so this is the form of no other name.
+            // A scheme starts with a letter. Two dots follow each other nowhere else, so this is the form of no other
+            // name.
             out.push_str(&format!("x..{byte:02x}"));
         } else if byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' {
             out.push(char::from(byte));

@@ -43,7 +43,12 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The session that `token` stands for.
-pub(crate) async fn find(io: &Io, backend: &McpBackend, token: &[u8], identity: Identity) -> Result<Arc<Session>, Unknown> {
+pub(crate) async fn find(
+    io: &Io,
+    backend: &McpBackend,
+    token: &[u8],
+    identity: Identity,
+) -> Result<Arc<Session>, Unknown> {
     let opened = io.shared.sealer.open(token).ok_or(Unknown::Forged)?;
     if opened.identity != identity.0 {
         return Err(Unknown::OtherCaller);
@@ -72,8 +77,8 @@ pub(crate) async fn find(io: &Io, backend: &McpBackend, token: &[u8], identity: 
     Ok(session)
 }
 
-/// The session as far as its id holds it. Links to servers over HTTP go on with the servers' own sessions; all else is begun anew
-/// when it is needed.
+/// The session as far as its id holds it. Links to servers over HTTP go on with the servers' own sessions; all else is
+/// begun anew when it is needed.
 async fn resume(io: &Io, backend: &McpBackend, id: [u8; 16], contents: Contents) -> Arc<Session> {
     let version = Version::parse(&contents.version).unwrap_or(Version::LATEST);
     let session = Arc::new(Session::new(id, Arc::clone(&backend.key), version, contents.client));

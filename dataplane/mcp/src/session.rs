@@ -13,12 +13,13 @@ use tokio::sync::Notify;
 use crate::capabilities::Handshake;
 use crate::fault::Fault;
 use crate::jsonrpc;
-use crate::limits::CLIENT_BYTES;
+use crate::limits::{CLIENT_BYTES, UNCONFIRMED};
 use crate::link::Link;
 use crate::lock;
 use crate::outbox::Outbox;
 use crate::protocol::Version;
 use crate::target::Target;
+use crate::wishes::Wishes;
 
 /// Id of the gateway's own `initialize` requests.
 pub(crate) const INITIALIZE_ID: &str = r#""agentgateway-initialize""#;
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) backend: Arc<str>,
     /// Messages that belong to no request.
     pub(crate) outbox: Outbox,
+    /// What a target that forgot the session is asked for again.
+    pub(crate) wishes: Wishes,
     version: AtomicU8,
     /// `{"capabilities":...,"clientInfo":...}` as the client sent it.
     client: Box<RawValue>,
@@ -87,6 +90,7 @@ impl Session {
             id,
             backend,
             outbox: Outbox::default(),
+            wishes: Wishes::default(),
             version: AtomicU8::new(version as u8),
             client,
             slots: Mutex::default(),
@@ -140,8 +144,8 @@ impl Session {
         self.answered.load(Ordering::Acquire)
     }
 
-    /// The slot of a target of the current configuration. When the configuration says something else about the target than
-    /// before, the old link is dropped.
+    /// The slot of a target of the current configuration. When the configuration says something else about the target
+    /// than before, the old link is dropped.
     pub(crate) fn slot(&self, target: &Arc<Target>) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
         let Some(slot) = slots.iter_mut().find(|s| s.target.name == target.name) else {
@@ -225,6 +229,7 @@ impl Session {
     }
 
     pub(crate) fn is_idle(&self, limit: Duration) -> bool {
+        let limit = if self.is_initialized() { limit } else { limit.min(UNCONFIRMED) };
         self.in_use.load(Ordering::Relaxed) == 0
             && seconds().saturating_sub(self.last_used.load(Ordering::Relaxed)) > limit.as_secs()
     }
@@ -291,7 +296,9 @@ pub(crate) fn client_of(params: &str) -> Result<Box<RawValue>, serde_json::Error
     for name in ["roots", "sampling", "elicitation"] {
         if let Some(Value::Object(own)) = all["capabilities"].get(name) {
             let flags = own.iter().filter(|(key, value)| key.len() <= 32 && (value.is_boolean() || value.is_object()));
-            let flags = flags.take(8).map(|(key, value)| (key.clone(), if value.is_boolean() { value.clone() } else { json!({}) }));
+            let flags = flags
+                .take(8)
+                .map(|(key, value)| (key.clone(), if value.is_boolean() { value.clone() } else { json!({}) }));
             capabilities.insert(name.into(), Value::Object(flags.collect()));
         }
     }

@@ -1,4 +1,5 @@
-//! Server-sent events (WHATWG HTML "Server-sent events"): a decoder for bytes that arrive in any pieces, and an encoder.
+//! Server-sent events (WHATWG HTML "Server-sent events"): a decoder for bytes that arrive in any pieces, and an
+//! encoder.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -180,7 +181,9 @@ mod tests {
 
     #[test]
     fn line_ends_comments_and_fields() {
-        let events = decode(&[b"\xEF\xBB\xBF: hello\r\ndata: a\rdata:b\n\nid: 7\nretry: 10\ndata\n\nevent: x\ndata:  y\r\n\r\n"]);
+        let events = decode(&[
+            b"\xEF\xBB\xBF: hello\r\ndata: a\rdata:b\n\nid: 7\nretry: 10\ndata\n\nevent: x\ndata:  y\r\n\r\n",
+        ]);
         assert_eq!(
             events,
             [

@@ -67,7 +67,9 @@ fn is_events(response: &Response<Body>) -> bool {
 
 fn refused(fault: &Fault) -> Response<Body> {
     let status = match &fault.kind {
-        Kind::Status(refused) if refused.status.is_client_error() && refused.status != StatusCode::NOT_FOUND => refused.status,
+        Kind::Status(refused) if refused.status.is_client_error() && refused.status != StatusCode::NOT_FOUND => {
+            refused.status
+        }
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::Unreachable | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
@@ -80,7 +82,10 @@ fn has_no_stream(fault: &Fault) -> bool {
     match &fault.kind {
         Kind::Status(refused) => matches!(
             refused.status,
-            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED | StatusCode::NOT_ACCEPTABLE
+            StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::NOT_FOUND
+                | StatusCode::NOT_IMPLEMENTED
+                | StatusCode::NOT_ACCEPTABLE
         ),
         _ => false,
     }
@@ -90,7 +95,12 @@ fn has_no_stream(fault: &Fault) -> bool {
 async fn resume(call: Rc<Call>, index: usize, own: &str) -> Response<Body> {
     let target = call.target(index).cloned();
     let (Some(target), Ok(id)) = (target, HeaderValue::from_str(own)) else {
-        return reply::refuse(StatusCode::BAD_REQUEST, None, code::INVALID_REQUEST, "Last-Event-ID is not of this session");
+        return reply::refuse(
+            StatusCode::BAD_REQUEST,
+            None,
+            code::INVALID_REQUEST,
+            "Last-Event-ID is not of this session",
+        );
     };
     let opened = match &target.transport {
         Transport::StreamableHttp(_) => exchange::open_stream(&call, &target, Some(id)).await,
@@ -143,7 +153,8 @@ fn merged(call: Rc<Call>) -> Response<Body> {
     let ending = own.map(Some).chain(stream::once(std::future::ready(None)));
     let started = stream::once(std::future::ready(Bytes::from_static(b": stream opened\n\n")));
     let both = stream::select(ending, all.map(Some));
-    let chunks = started.chain(both.take_while(|chunk| std::future::ready(chunk.is_some())).filter_map(std::future::ready));
+    let chunks =
+        started.chain(both.take_while(|chunk| std::future::ready(chunk.is_some())).filter_map(std::future::ready));
     let frames = chunks.map(|chunk| Ok::<_, BoxError>(Frame::data(chunk)));
     let mut response = Response::new(Body::stream(StreamBody::new(frames)));
     let headers = response.headers_mut();

@@ -1,9 +1,9 @@
-//! The session id: an encrypted and authenticated token that holds what another process with the same key needs to go on
-//! with the session.
+//! The session id: an encrypted and authenticated token that holds what another process with the same key needs to go
+//! on with the session.
 //!
-//! Form: base64url of a nonce (12 bytes), then AES-256-GCM over the session's identity (16 bytes), the caller's (16 bytes), the time of
-//! issue (8 bytes, seconds since the epoch, big endian) and the JSON of [`Contents`]. A process that knows the session
-//! reads no more than the first two.
+//! Form: base64url of a nonce (12 bytes), then AES-256-GCM over the session's identity (16 bytes), the caller's (16
+//! bytes), the time of issue (8 bytes, seconds since the epoch, big endian) and the JSON of [`Contents`]. A process
+//! that knows the session reads no more than the first two.
 
 use std::net::SocketAddr;
 
@@ -113,9 +113,15 @@ impl Sealer {
         Ok(Self { cipher: Aes256Gcm::new(&key.into()) })
     }
 
-    /// The session id of `id`, issued now to `identity`. One that would be too long for a header leaves the targets' part out:
-    /// a process that resumes it then begins a new session at each target.
-    pub(crate) fn seal(&self, id: &[u8; 16], identity: &[u8; 16], issued: u64, contents: &Contents) -> Result<String, NoRandom> {
+    /// The session id of `id`, issued now to `identity`. One that would be too long for a header leaves the targets'
+    /// part out: a process that resumes it then begins a new session at each target.
+    pub(crate) fn seal(
+        &self,
+        id: &[u8; 16],
+        identity: &[u8; 16],
+        issued: u64,
+        contents: &Contents,
+    ) -> Result<String, NoRandom> {
         let prefix = [&id[..], identity, &issued.to_be_bytes()].concat();
         let token = self.seal_any(&prefix, contents)?;
         if token.len() <= limits::TOKEN_BYTES {
@@ -128,10 +134,8 @@ impl Sealer {
         let nonce: [u8; NONCE] = random()?;
         // Serialising these types and encrypting in memory cannot fail; an empty token is refused when it is opened.
         let plain = [prefix, &serde_json::to_vec(contents).unwrap_or_default()].concat();
-        let sealed = self
-            .cipher
-            .encrypt(Nonce::from_slice(&nonce), Payload { msg: &plain, aad: CONTEXT })
-            .unwrap_or_default();
+        let sealed =
+            self.cipher.encrypt(Nonce::from_slice(&nonce), Payload { msg: &plain, aad: CONTEXT }).unwrap_or_default();
         let mut bytes = nonce.to_vec();
         bytes.extend_from_slice(&sealed);
         Ok(URL_SAFE_NO_PAD.encode(bytes))
@@ -144,8 +148,7 @@ impl Sealer {
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE)?;
-        let plain =
-            self.cipher.decrypt(Nonce::from_slice(nonce), Payload { msg: sealed, aad: CONTEXT }).ok()?;
+        let plain = self.cipher.decrypt(Nonce::from_slice(nonce), Payload { msg: sealed, aad: CONTEXT }).ok()?;
         Opened::read(plain)
     }
 

@@ -1,5 +1,5 @@
-//! What a client of a federation sees of a target's messages, and what a target gets to see of the client's: names, URIs, request
-//! ids and progress tokens are exchanged in place, all other bytes stay.
+//! What a client of a federation sees of a target's messages, and what a target gets to see of the client's: names,
+//! URIs, request ids and progress tokens are exchanged in place, all other bytes stay.
 
 use std::borrow::Cow;
 

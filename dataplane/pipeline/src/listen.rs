@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use socket2::{Domain, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::connection;
@@ -147,7 +147,11 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, source)) => place(&worker, &bind_key, port, stream, source),
+            Ok((stream, source)) => {
+                if let Ok(stream) = stream.into_std() {
+                    place(&worker, &bind_key, port, stream, source);
+                }
+            }
             Err(error) => {
                 // Most likely no file descriptor is left; trying at once would spin.
                 tracing::warn!(%error, "accept failed");
@@ -155,10 +159,14 @@ pub(crate) async fn accept(
             }
         }
     };
-    while let Some(Ok((stream, source))) = futures::FutureExt::now_or_never(listener.accept()) {
-        place(&worker, &bind_key, port, stream, source);
+    // Asks the kernel and not the runtime, which may not have heard yet of those who came last.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, source)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok() {
+                place(&worker, &bind_key, port, stream, source);
+            }
+        }
     }
-    drop(listener);
     if let Some(done) = done {
         // Nobody waits when the process is ending.
         let _ = done.send(());
@@ -166,7 +174,7 @@ pub(crate) async fn accept(
 }
 
 /// Serves a connection here, or hands it to a worker that has clearly fewer.
-fn place(worker: &Rc<Worker>, bind_key: &Arc<str>, port: u16, stream: TcpStream, source: SocketAddr) {
+fn place(worker: &Rc<Worker>, bind_key: &Arc<str>, port: u16, stream: std::net::TcpStream, source: SocketAddr) {
     worker.metrics.accepted.fetch_add(1, Ordering::Relaxed);
     let load = |id: usize| worker.peers.get(id).map_or(0, |p| p.connections.load(Ordering::Relaxed));
     let own = load(worker.id);
@@ -178,7 +186,6 @@ fn place(worker: &Rc<Worker>, bind_key: &Arc<str>, port: u16, stream: TcpStream,
     // difference is allowed, and an eighth where there are many, since a handover costs a wake-up.
     let least = (0..worker.peers.len()).min_by_key(|id| (load(*id), *id != worker.id)).unwrap_or(worker.id);
     let hand_over = least != worker.id && own > load(least) + load(least) / 8;
-    let Ok(stream) = stream.into_std() else { return };
     let accepted = Accepted { stream, source, bind_key: Arc::clone(bind_key), port };
     if hand_over && let Some(peer) = worker.peers.get(least) {
         match peer.handover.try_send(accepted) {

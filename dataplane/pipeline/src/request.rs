@@ -13,6 +13,7 @@ use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::connection::registry::{Busy, State};
+use crate::discard::discard;
 use crate::forward::forward;
 use crate::protocol::BackendRequest;
 use crate::snapshot::{Backend, BackendKind, Listener, Route, Snapshot, WeightedBackend};
@@ -37,6 +38,8 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
     let (head, body) = request.into_parts();
     let worker = Rc::clone(&origin.worker);
     let draining = worker.is_draining() && head.version != Version::HTTP_2;
+    // Who waits for a sign to send the body need not send one that nobody reads.
+    let discards = head.version != Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
     let mut record = Record {
         start: Instant::now(),
         busy: Busy::new(&origin.state),
@@ -47,7 +50,11 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         worker,
     };
-    let mut response = walk(&origin, head, body, &mut record).await;
+    let mut body = Some(body);
+    let mut response = walk(&origin, head, &mut body, &mut record).await;
+    if let Some(unread) = body.filter(|_| discards) {
+        discard(unread);
+    }
     if draining {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
@@ -68,7 +75,13 @@ fn line(origin: &Origin, head: &Parts) -> Line {
     }
 }
 
-async fn walk(origin: &Origin, mut head: Parts, body: Incoming, record: &mut Record) -> Response<Body> {
+/// Takes `body` when a backend gets it.
+async fn walk(
+    origin: &Origin,
+    mut head: Parts,
+    body: &mut Option<Incoming>,
+    record: &mut Record,
+) -> Response<Body> {
     let refuse = |record: &mut Record, status, reason: &str| {
         record.because(reason);
         reply::for_status(status)
@@ -116,9 +129,12 @@ async fn walk(origin: &Origin, mut head: Parts, body: Incoming, record: &mut Rec
                     return answered(answer, record, &passed, &context);
                 }
             }
-            match send(origin, backend, head, body, &context, &passed, record).await {
-                Ok(response) => response,
-                Err(error) => failed(&error, record),
+            match body.take() {
+                Some(body) => match send(origin, backend, head, body, &context, &passed, record).await {
+                    Ok(response) => response,
+                    Err(error) => failed(&error, record),
+                },
+                None => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, "the body is gone"),
             }
         }
         Err(reason) => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, reason),

@@ -1,5 +1,5 @@
-//! Streamable HTTP to a target (MCP 2025-11-25 "Transports"): requests over the worker's own connections, answers as JSON
-//! or as a stream of events.
+//! Streamable HTTP to a target (MCP 2025-11-25 "Transports"): requests over the worker's own connections, answers as
+//! JSON or as a stream of events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,7 @@ use crate::target::{HttpServer, Target};
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-const TRACE_HEADERS: [HeaderName; 2] =
-    [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
+const TRACE_HEADERS: [HeaderName; 2] = [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
 
 /// A session at a target.
 #[derive(Debug)]
@@ -133,7 +132,13 @@ pub(crate) async fn open_stream(
 }
 
 /// Tells the server that the session has ended; its answer does not matter.
-pub(crate) async fn end_session(upstream: &Upstream, target: &Target, server: &HttpServer, link: &HttpLink, forwarded: &Forwarded) {
+pub(crate) async fn end_session(
+    upstream: &Upstream,
+    target: &Target,
+    server: &HttpServer,
+    link: &HttpLink,
+    forwarded: &Forwarded,
+) {
     if link.session.is_none() {
         return;
     }
@@ -244,7 +249,8 @@ mod tests {
         assert_eq!(&read(body(), 5).await.unwrap()[..], b"12345");
         assert!(matches!(read(body(), 4).await, Err(ReadError::TooLarge(4))));
         let pieces = |n: usize| {
-            let frames = (0..n).map(|_| Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from_static(b"ab"))));
+            let frames =
+                (0..n).map(|_| Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from_static(b"ab"))));
             http_body_util::StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>()))
         };
         assert_eq!(&read(pieces(3), 6).await.unwrap()[..], b"ababab");

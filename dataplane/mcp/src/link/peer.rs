@@ -1,5 +1,5 @@
-//! The inbound side of a target that speaks over one full-duplex channel (a process, an SSE stream): finds for each message
-//! the request that it belongs to.
+//! The inbound side of a target that speaks over one full-duplex channel (a process, an SSE stream): finds for each
+//! message the request that it belongs to.
 //!
 //! Responses go by id and progress by its token. What else a target sends while a request of the session is open
 //! belongs, as far as anyone can tell, to the request that was sent last; lists that changed and resources that were
@@ -45,7 +45,8 @@ struct Waiting {
     sequence: u64,
 }
 
-/// A request that waits for its answer. Messages end with the response; an end without one means that the target is gone.
+/// A request that waits for its answer. Messages end with the response; an end without one means that the target is
+/// gone.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     peer: Arc<Peer>,
@@ -81,12 +82,7 @@ pub(crate) enum Inbound {
 
 impl Peer {
     pub(crate) fn new(target: &Arc<str>, index: usize, session: &Arc<Session>) -> Arc<Self> {
-        Arc::new(Self {
-            target: Arc::clone(target),
-            index,
-            session: Arc::downgrade(session),
-            state: Mutex::default(),
-        })
+        Arc::new(Self { target: Arc::clone(target), index, session: Arc::downgrade(session), state: Mutex::default() })
     }
 
     /// Announces a request, before it is sent.
@@ -141,10 +137,15 @@ impl Peer {
         }
         let belongs_to_session = matches!(
             method,
-            Method::ToolsListChanged | Method::PromptsListChanged | Method::ResourcesListChanged | Method::ResourcesUpdated
+            Method::ToolsListChanged
+                | Method::PromptsListChanged
+                | Method::ResourcesListChanged
+                | Method::ResourcesUpdated
         );
         let token = (method == Method::Progress).then(|| envelope.params.and_then(own_progress_token)).flatten();
-        let text = if belongs_to_session { text } else {
+        let text = if belongs_to_session {
+            text
+        } else {
             match self.relay(token.as_deref(), text) {
                 None => return Inbound::Done,
                 Some(text) => text,
@@ -224,9 +225,12 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","_meta":{"progressToken":"p"}}}"#,
         );
         let mut second = ticket(&peer, r#"{"jsonrpc":"2.0","id":"1","method":"tools/call"}"#);
-        let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p","progress":1}}"#;
+        let progress =
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p","progress":1}}"#;
         let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
-        for text in [progress, log, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, r#"{"jsonrpc":"2.0","id":"1","result":[]}"#] {
+        for text in
+            [progress, log, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, r#"{"jsonrpc":"2.0","id":"1","result":[]}"#]
+        {
             assert_eq!(peer.accept(text.into()), Inbound::Done);
         }
         assert_eq!(first.next().await.unwrap(), progress);

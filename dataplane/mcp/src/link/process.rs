@@ -1,5 +1,5 @@
-//! A child process that speaks MCP over its stdin and stdout: one task on the background runtime owns it from its start until
-//! it is reaped.
+//! A child process that speaks MCP over its stdin and stdout: one task on the background runtime owns it from its start
+//! until it is reaped.
 //!
 //! The process leads a group of its own. When its link is dropped, or the gateway stops, its stdin is closed, then
 //! the group gets SIGTERM, then SIGKILL. Of the gateway's environment it gets what programs need to run and nothing
@@ -22,10 +22,23 @@ use crate::target::Command;
 
 /// Variables that a child gets besides those of its configuration.
 const ENVIRONMENT: [&str; 13] = [
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "TZ", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "XDG_CACHE_HOME",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "XDG_CACHE_HOME",
 ];
 /// Starts of the names of further ones: locale, proxies, and what package runners need to find their registry.
-const ENVIRONMENT_PREFIXES: [&str; 8] = ["LC_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "npm_config_", "NPM_CONFIG_", "UV_", "PIP_"];
+const ENVIRONMENT_PREFIXES: [&str; 8] =
+    ["LC_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "npm_config_", "NPM_CONFIG_", "UV_", "PIP_"];
 /// Exact names of certificate settings of Node and OpenSSL.
 const CERTIFICATES: [&str; 4] = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"];
 
@@ -202,7 +215,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let used = end.map_or(piece.len(), |at| at + 1);
             self.reader.consume(used);
             if end.is_some() {
-                let text = String::from_utf8(line).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+                let text =
+                    String::from_utf8(line).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
                 return Ok(Some(Line { text, cut }));
             }
         }

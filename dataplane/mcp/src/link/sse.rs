@@ -85,7 +85,9 @@ impl SseLink {
         // From here on the link owns the reader, also when the handshake fails or is given up.
         let mut link = Self { peer, features: Features(0), picked, messages, reader };
         let handshake = {
-            let send = |message: String| link.post(io, target, forwarded, Bytes::from(message), io.shared.limits.http_handshake);
+            let send = |message: String| {
+                link.post(io, target, forwarded, Bytes::from(message), io.shared.limits.http_handshake)
+            };
             handshake(target, &link.peer, session, send).await?
         };
         link.features = handshake.features;
@@ -107,12 +109,25 @@ impl SseLink {
     }
 
     /// Sends any message.
-    pub(crate) async fn send(&self, io: &Io, target: &Target, forwarded: &Forwarded, message: &str) -> Result<(), Fault> {
+    pub(crate) async fn send(
+        &self,
+        io: &Io,
+        target: &Target,
+        forwarded: &Forwarded,
+        message: &str,
+    ) -> Result<(), Fault> {
         let message = Bytes::copy_from_slice(message.as_bytes());
         self.post(io, target, forwarded, message, io.shared.limits.call).await
     }
 
-    async fn post(&self, io: &Io, target: &Target, forwarded: &Forwarded, message: Bytes, patience: Duration) -> Result<(), Fault> {
+    async fn post(
+        &self,
+        io: &Io,
+        target: &Target,
+        forwarded: &Forwarded,
+        message: Bytes,
+        patience: Duration,
+    ) -> Result<(), Fault> {
         post(io, target, &self.picked, &self.messages, forwarded, message, patience).await
     }
 }

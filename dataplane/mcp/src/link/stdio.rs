@@ -119,7 +119,8 @@ where
 
 /// The handshake that a response to `initialize` holds.
 pub(crate) fn read_handshake(target: &Target, response: &str) -> Result<Handshake, Fault> {
-    let protocol = |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered initialize wrongly: {why}"));
+    let protocol =
+        |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered initialize wrongly: {why}"));
     let envelope = Envelope::parse(response).map_err(|e| protocol(e.to_string()))?;
     if let Some(error) = envelope.error {
         return Err(Fault::new(&target.name, Kind::Rpc(error.into()), format!("refused initialize: {error}")));

@@ -103,7 +103,11 @@ pub(super) fn compile(shared: &Shared, targets: &[To<'_>]) -> Result<McpBackend,
 }
 
 /// As [`compile`], when one of the addresses is no endpoint any more.
-pub(super) fn compile_without(shared: &Shared, targets: &[To<'_>], gone: Option<SocketAddr>) -> Result<McpBackend, String> {
+pub(super) fn compile_without(
+    shared: &Shared,
+    targets: &[To<'_>],
+    gone: Option<SocketAddr>,
+) -> Result<McpBackend, String> {
     thread_local! {
         // As in a gateway, one for all configurations: connections are kept by what it makes.
         static REGISTRY: Arc<EndpointRegistry> = Arc::default();
@@ -124,7 +128,11 @@ pub(super) fn compile_without(shared: &Shared, targets: &[To<'_>], gone: Option<
             To::Sse(name, address) => (name, http(&[*address], "/sse", v1::mcp_http::Protocol::Sse as i32)),
             To::Stdio(name, command, args) => {
                 let args = args.iter().map(ToString::to_string).collect();
-                let stdio = v1::McpStdio { command: (*command).into(), args, env: [("SET".to_owned(), "yes".to_owned())].into() };
+                let stdio = v1::McpStdio {
+                    command: (*command).into(),
+                    args,
+                    env: [("SET".to_owned(), "yes".to_owned())].into(),
+                };
                 (name, v1::mcp_target::Transport::Stdio(stdio))
             }
         };
@@ -274,7 +282,12 @@ fn chain(kind: v1::policy_spec::Kind) -> Arc<Chain> {
 }
 
 pub(super) fn names(items: &Value, member: &str) -> Vec<String> {
-    items.as_array().unwrap_or_else(|| panic!("{items}")).iter().map(|i| i[member].as_str().unwrap().to_owned()).collect()
+    items
+        .as_array()
+        .unwrap_or_else(|| panic!("{items}"))
+        .iter()
+        .map(|i| i[member].as_str().unwrap().to_owned())
+        .collect()
 }
 
 pub(super) fn text(response: &Value) -> &str {
@@ -316,7 +329,8 @@ impl Answer {
     }
 
     pub(super) async fn ends(mut self) {
-        while let Some(frame) = tokio::time::timeout(Duration::from_secs(10), self.body.frame()).await.expect("the end") {
+        while let Some(frame) = tokio::time::timeout(Duration::from_secs(10), self.body.frame()).await.expect("the end")
+        {
             drop(frame);
         }
     }

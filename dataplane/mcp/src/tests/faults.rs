@@ -24,6 +24,22 @@ fn a_target_that_forgot_its_session_is_greeted_again() {
 }
 
 #[test]
+fn what_the_client_asked_for_is_asked_for_again() {
+    run(async {
+        let (a, b) = (Server::start(&["x"]).await, Server::start(&["x"]).await);
+        let gateway = Gateway::new(&[To::server("a", &a), To::server("b", &b)]);
+        let mut client = gateway.open().await;
+        client.request("logging/setLevel", json!({"level": "warning"})).await;
+        client.request("resources/subscribe", json!({"uri": "b+test://r"})).await;
+        b.forget_sessions();
+        text(&client.call("b_x").await);
+        assert_eq!(b.got("logging/setLevel")[1].message["params"], json!({"level": "warning"}));
+        assert_eq!(b.got("resources/subscribe")[1].message["params"], json!({"uri": "test://r"}));
+        assert_eq!((a.got("logging/setLevel").len(), a.got("resources/subscribe").len()), (1, 0));
+    });
+}
+
+#[test]
 fn a_killed_target_fails_alone_and_recovers_at_once() {
     run(async {
         let (good, bad) = (Server::start(&["a"]).await, Server::start(&["b"]).await);

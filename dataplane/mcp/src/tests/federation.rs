@@ -66,10 +66,14 @@ fn prompts_resources_and_completions_find_their_target() {
         assert_eq!((a.got("resources/subscribe").len(), b.got("resources/subscribe").len()), (0, 1));
         for (reference, own) in [
             (json!({"type": "ref/prompt", "name": "b_p"}), json!({"type": "ref/prompt", "name": "p"})),
-            (json!({"type": "ref/resource", "uri": "b+test://{x}"}), json!({"type": "ref/resource", "uri": "test://{x}"})),
+            (
+                json!({"type": "ref/resource", "uri": "b+test://{x}"}),
+                json!({"type": "ref/resource", "uri": "test://{x}"}),
+            ),
         ] {
             let done = client.request("completion/complete", json!({"ref": reference, "argument": {}})).await;
-            let sent: Value = serde_json::from_str(done["result"]["completion"]["values"][0].as_str().unwrap()).unwrap();
+            let sent: Value =
+                serde_json::from_str(done["result"]["completion"]["values"][0].as_str().unwrap()).unwrap();
             assert_eq!(sent, own);
         }
         client.request("logging/setLevel", json!({"level": "info"})).await;
@@ -103,7 +107,10 @@ fn both_directions_reach_the_right_target() {
         client.post(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})).await;
         assert_eq!(b.got("notifications/cancelled").len(), 1, "the call is over");
         client.post(json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"})).await;
-        assert_eq!((a.got("notifications/roots/list_changed").len(), b.got("notifications/roots/list_changed").len()), (1, 1));
+        assert_eq!(
+            (a.got("notifications/roots/list_changed").len(), b.got("notifications/roots/list_changed").len()),
+            (1, 1)
+        );
     });
 }
 
@@ -115,7 +122,8 @@ fn one_stream_brings_what_all_targets_say() {
         let client = gateway.open().await;
         let mut stream = client.get(None).await;
         eventually_listening(&mut stream, &[&a, &b]).await;
-        b.say(&json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "test://r"}})).await;
+        b.say(&json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "test://r"}}))
+            .await;
         assert_eq!(stream.event().await.1["params"]["uri"], "b+test://r");
         a.say(&json!({"jsonrpc": "2.0", "id": 3, "method": "roots/list"})).await;
         assert_eq!(stream.event().await.1["id"], "0|3");

@@ -52,7 +52,9 @@ fn arguments_and_callers() {
     run(async {
         let server = Server::start(&["x"]).await;
         let gateway = Gateway::new(&[To::server("t", &server)]);
-        let mut client = gateway.client().rules(&[r#"jwt.sub == "ada" && (!has(mcp.tool.arguments.n) || mcp.tool.arguments.n < 5)"#]);
+        let mut client = gateway
+            .client()
+            .rules(&[r#"jwt.sub == "ada" && (!has(mcp.tool.arguments.n) || mcp.tool.arguments.n < 5)"#]);
         client.claims = Some(json!({"sub": "ada"}));
         client.initialize("2025-06-18").await;
         assert_eq!(client.tools().await, ["x"]);
@@ -69,10 +71,16 @@ fn a_name_that_servers_could_read_differently_is_refused() {
         let gateway = Gateway::new(&[To::server("t", &server)]);
         let mut client = gateway.client().rules(&[r#"mcp.tool.name == "good""#]);
         client.initialize("2025-06-18").await;
-        for params in [r#"{"name":"good","Name":"bad"}"#, r#"{"name":"good","name":"bad"}"#, r#"{"name":"good","n\u0061me":"bad"}"#] {
+        for params in [
+            r#"{"name":"good","Name":"bad"}"#,
+            r#"{"name":"good","name":"bad"}"#,
+            r#"{"name":"good","n\u0061me":"bad"}"#,
+        ] {
             let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
             assert!(error(&client.post(body).await.json().await).starts_with("Invalid params"));
-            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"good"}},"Params":{params}}}"#);
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"good"}},"Params":{params}}}"#
+            );
             assert_eq!(client.post(body).await.status, 400);
         }
         assert_eq!(server.got("tools/call").len(), 0);
@@ -88,7 +96,8 @@ fn credentials_go_on_only_where_a_policy_says_so() {
             let mut client = gateway.client();
             if passthrough {
                 let kind = v1::backend_authentication::Kind::Passthrough(v1::backend_authentication::Passthrough {});
-                client = client.policy(v1::policy_spec::Kind::BackendAuth(v1::BackendAuthentication { kind: Some(kind) }));
+                client =
+                    client.policy(v1::policy_spec::Kind::BackendAuth(v1::BackendAuthentication { kind: Some(kind) }));
             }
             client.headers.insert("authorization", "Bearer mine".parse().unwrap());
             client.initialize("2025-06-18").await;

@@ -89,7 +89,9 @@ impl Server {
                         let server = Rc::clone(&connected);
                         async move { Ok::<_, Infallible>(server.answer(request).await) }
                     });
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
                 server.connections.borrow_mut().push(connection.abort_handle());
             }
@@ -144,7 +146,11 @@ impl Server {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let message: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        self.got.borrow_mut().push(Got { verb: head.method.clone(), headers: head.headers.clone(), message: message.clone() });
+        self.got.borrow_mut().push(Got {
+            verb: head.method.clone(),
+            headers: head.headers.clone(),
+            message: message.clone(),
+        });
         if let Some(status) = self.refuses.get() {
             return Response::builder()
                 .status(status)
@@ -161,7 +167,10 @@ impl Server {
             let session = head.headers.get("mcp-session-id").map(|v| v.to_str().unwrap().to_owned());
             if !session.is_some_and(|s| self.sessions.borrow().contains(&s)) {
                 let (status, text) = if self.says_400.get() {
-                    (400, r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}"#)
+                    (
+                        400,
+                        r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}"#,
+                    )
                 } else {
                     (404, "unknown session")
                 };
@@ -229,7 +238,8 @@ impl Server {
             }
             let answer = answer.await.unwrap();
             let text = answer["result"]["text"].clone();
-            let done = json!({"jsonrpc": "2.0", "id": message["id"], "result": {"content": [{"type": "text", "text": text}]}});
+            let done =
+                json!({"jsonrpc": "2.0", "id": message["id"], "result": {"content": [{"type": "text", "text": text}]}});
             sender.send(Bytes::from(format!("data: {done}\n\n"))).await.unwrap();
         });
         events(receiver)
@@ -259,13 +269,17 @@ impl Server {
                 {"type": "resource", "resource": {"uri": "test://e", "text": "x"}},
             ], "echo": params["arguments"]}),
             "prompts/list" => json!({"prompts": [{"name": "p"}]}),
-            "prompts/get" => json!({"messages": [{"role": "user", "content": {"type": "resource", "resource": {"uri": "test://e", "text": params["name"]}}}]}),
+            "prompts/get" => {
+                json!({"messages": [{"role": "user", "content": {"type": "resource", "resource": {"uri": "test://e", "text": params["name"]}}}]})
+            }
             "resources/list" => json!({"resources": [{"uri": "test://r", "name": "r"}]}),
             "resources/templates/list" => json!({"resourceTemplates": [{"uriTemplate": "test://{x}", "name": "t"}]}),
             "resources/read" => json!({"contents": [{"uri": params["uri"], "text": "x"}]}),
             "completion/complete" => json!({"completion": {"values": [params["ref"].to_string()]}}),
             "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe" => json!({}),
-            _ => return json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}}),
+            _ => {
+                return json!({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "Method not found"}});
+            }
         };
         json!({"jsonrpc": "2.0", "id": message["id"], "result": result})
     }

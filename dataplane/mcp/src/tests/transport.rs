@@ -20,7 +20,11 @@ fn headers_and_statuses() {
         let too_large = "x".repeat(5 << 20);
         let with = |name: &'static str, value: &str| {
             let mut headers = client.post_headers();
-            if value.is_empty() { headers.remove(name) } else { headers.insert(name, value.parse().unwrap()) };
+            if value.is_empty() {
+                headers.remove(name)
+            } else {
+                headers.insert(name, value.parse().unwrap())
+            };
             headers
         };
         let post = |headers, body| status(&client, Method::POST, headers, body);

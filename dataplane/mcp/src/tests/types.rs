@@ -1,8 +1,8 @@
 //! What the gateway says itself, read by the types of the official Rust SDK.
 
 use rmcp::model::{
-    ErrorData, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    ReadResourceResult, CallToolResult,
+    CallToolResult, ErrorData, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, ReadResourceResult,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -32,7 +32,8 @@ fn messages_of_a_federation_are_valid() {
             read(&client.request("resources/templates/list", json!({})).await["result"]);
         assert_eq!(list.resource_templates.len(), 2);
         let _: CallToolResult = read(&client.call("a_x").await["result"]);
-        let _: ReadResourceResult = read(&client.request("resources/read", json!({"uri": "a+test://r"})).await["result"]);
+        let _: ReadResourceResult =
+            read(&client.request("resources/read", json!({"uri": "a+test://r"})).await["result"]);
         let error: ErrorData = read(&client.call("nobody").await["error"]);
         assert_eq!(error.code.0, -32602);
     });
