@@ -82,6 +82,17 @@ impl FileWatch {
     /// than before, and stays so for a moment, has changed.
     pub(crate) async fn changed(&mut self) {
         loop {
+            // Looked at first: whoever waits here may give up while a change settles, and come again.
+            let mut now = stamps(&self.files);
+            while now != self.read {
+                tokio::time::sleep(SETTLE).await;
+                let later = stamps(&self.files);
+                if later == now {
+                    self.read = now;
+                    return;
+                }
+                now = later;
+            }
             tokio::select! {
                 notice = self.changes.recv() => if notice.is_none() {
                     // Without a watcher nothing changes any more; SIGHUP still reloads.
@@ -90,20 +101,48 @@ impl FileWatch {
                 },
                 _ = self.hangup.recv() => return,
             }
-            let mut now = stamps(&self.files);
-            if now == self.read {
-                continue;
-            }
-            loop {
-                tokio::time::sleep(SETTLE).await;
-                let later = stamps(&self.files);
-                if later == now {
-                    break;
-                }
-                now = later;
-            }
-            self.read = now;
-            return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const QUIET: Duration = Duration::from_millis(500);
+
+    #[tokio::test]
+    async fn only_the_file_itself_counts_also_when_it_is_replaced() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("config.yaml");
+        std::fs::write(&path, "a").expect("writes");
+        let mut watch = FileWatch::new(&path).expect("watches");
+
+        std::fs::write(dir.path().join("proxy.log"), "x").expect("writes");
+        assert!(tokio::time::timeout(QUIET, watch.changed()).await.is_err(), "another file of the folder");
+
+        std::fs::write(&path, "longer").expect("writes");
+        tokio::time::timeout(PATIENCE, watch.changed()).await.expect("written in place");
+
+        std::fs::write(dir.path().join("new"), "bbbbbb").expect("writes");
+        std::fs::rename(dir.path().join("new"), &path).expect("renames");
+        tokio::time::timeout(PATIENCE, watch.changed()).await.expect("replaced by a rename");
+    }
+
+    #[tokio::test]
+    async fn a_config_map_changes_by_its_link() {
+        let dir = tempfile::tempdir().expect("dir");
+        let at = |name: &str| dir.path().join(name);
+        for (version, text) in [("..1", "one"), ("..2", "two")] {
+            std::fs::create_dir(at(version)).expect("creates");
+            std::fs::write(at(version).join("config.yaml"), text).expect("writes");
+        }
+        std::os::unix::fs::symlink("..1", at("..data")).expect("links");
+        std::os::unix::fs::symlink("..data/config.yaml", at("config.yaml")).expect("links");
+        let mut watch = FileWatch::new(&at("config.yaml")).expect("watches");
+        std::os::unix::fs::symlink("..2", at("..data_tmp")).expect("links");
+        std::fs::rename(at("..data_tmp"), at("..data")).expect("renames");
+        tokio::time::timeout(PATIENCE, watch.changed()).await.expect("the link leads elsewhere");
     }
 }
