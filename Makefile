@@ -103,7 +103,7 @@ bench: ## Committed figures: release profile, bench/results; the control plane's
 bench-smoke: setup-build ## Cost per request against a bare proxy, memory, spread of connections; fails when a limit is passed
 	@tests/setup/debian.sh bench
 	$(CARGO) build --profile $(PROFILE) -p agentgateway -p bare-proxy
-	bench/http.py --binary $(AGENTGATEWAY_BIN) --bare $(abspath $(PROGRAMS))/bare-proxy $(BENCH_FLAGS)
+	bench/proxy.py --binary $(AGENTGATEWAY_BIN) --bare $(abspath $(PROGRAMS))/bare-proxy $(BENCH_FLAGS)
 
 ##@ Test cluster
 

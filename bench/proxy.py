@@ -238,7 +238,7 @@ def main():
             result = {
                 "date": time.strftime("%Y-%m-%d"),
                 "machine": f"{os.cpu_count()} CPUs, {platform.system()} {platform.release()}",
-                "command": f"bench/http.py, {arguments.profile} profile",
+                "command": f"bench/proxy.py, {arguments.profile} profile",
                 "load_average_before": os.getloadavg()[2],
                 "rounds": arguments.rounds,
                 "seconds": arguments.seconds,
