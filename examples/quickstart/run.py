@@ -139,7 +139,7 @@ def start(stack, programs, modules):
     stack.wait_for("the control plane has read the folder", token.exists)
     stack.start(
         "proxy", programs / "agentgateway", XDS_ADDRESS="http://127.0.0.1:9978", XDS_TOKEN=str(token), NAMESPACE="default",
-        GATEWAY="quickstart", ALLOW_LOOPBACK_BACKENDS="true", READINESS_ADDR="127.0.0.1:15021", METRICS_ADDR="127.0.0.1:15020",
+        GATEWAY="quickstart", READINESS_ADDR="127.0.0.1:15021", METRICS_ADDR="127.0.0.1:15020",
     )  # fmt: skip
     stack.wait_for("the MCP server listens", lambda: taken(MCP_SERVER))
     stack.wait_for(f"an MCP session through the proxy works: http://localhost:{GATEWAY}/mcp", lambda: post_initialize(GATEWAY) == 200)

@@ -5,6 +5,7 @@ import http.client
 import os
 import re
 import signal
+import threading
 import time
 
 import h2.events
@@ -174,8 +175,9 @@ def test_interrupted_once_it_drains_twice_it_ends(gateway, backend):
 # PID 1: in a container the proxy is the init of its process namespace.
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-# A server over stdio that leaves an orphan behind: it answers nothing, and its child outlives it.
-LEAVES_ORPHAN = "sh -c 'sleep 1; exec sleep 0.1' </dev/null >/dev/null 2>&1 & exit 0"
+# A server over stdio that leaves an orphan behind: it answers nothing, and its child outlives it, in a session of its own,
+# since what is left of the server's own group is ended with it.
+LEAVES_ORPHAN = "setsid sh -c 'sleep 2; exec sleep 0.1' </dev/null >/dev/null 2>&1 & sleep 0.5; exit 0"
 
 
 @pytest.fixture
@@ -208,8 +210,10 @@ def test_as_pid_1_orphans_are_reaped(contained):
         b'"capabilities":{},"clientInfo":{"name":"t","version":"1"}}}'
     )
     accept = [("accept", "application/json, text/event-stream"), ("content-type", "application/json")]
-    contained.get("/mcp", method="POST", headers=accept, body=initialize)
-    until(lambda: len(contained.children()) > before, timeout=3, what="the orphan")
+    asking = threading.Thread(target=contained.get, args=("/mcp", "POST", accept, initialize))
+    asking.start()
+    until(lambda: len(contained.children()) > before, what="the orphan")
+    asking.join()
     until(lambda: len(contained.children()) <= before, what="all of them to be gone")
     assert "Z" not in states_below(contained)
 

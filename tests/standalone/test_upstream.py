@@ -62,6 +62,14 @@ def test_connection_refused_is_503(gateway, ports):
     assert "127.0.0.1" not in response.text, "clients learn nothing of the network behind"
 
 
+def test_a_connection_outlives_a_backend_that_refuses(gateway, ports):
+    proxy = gateway(to(f"127.0.0.1:{ports.free()}"))
+    with Client(proxy.port) as client:
+        for _ in range(20):
+            assert client.request(method="POST", body=b"x" * 1000).status == 503
+    assert proxy.metric("agentgateway_downstream_accepted_total") == 1
+
+
 def test_reset_is_502_and_not_repeated(gateway, backend):
     """The backend may have done what it was asked before it broke off."""
     host = backend()

@@ -101,13 +101,24 @@ pub(crate) struct Process {
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "SECONDS")]
     pub(crate) drain_timeout: Option<u64>,
 
-    /// Allow backends on this machine's loopback addresses. Allowed with a file, else not.
+    /// Allow backends on this machine's loopback addresses. By default with a file or a control plane on loopback.
     #[arg(long, env = "ALLOW_LOOPBACK_BACKENDS", value_name = "BOOL")]
     pub(crate) allow_loopback_backends: Option<bool>,
 
     /// Allow backends on link-local addresses.
     #[arg(long, env = "ALLOW_LINK_LOCAL_BACKENDS", value_name = "BOOL")]
     pub(crate) allow_link_local_backends: Option<bool>,
+}
+
+impl Xds {
+    /// Whether the control plane is on this machine.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        let address = self.xds_address.as_deref().and_then(|a| a.parse::<http::Uri>().ok());
+        address.as_ref().and_then(http::Uri::host).is_some_and(|host| {
+            let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+            host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        })
+    }
 }
 
 impl Process {

@@ -86,7 +86,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let watch = cli.file.as_deref().map(FileWatch::new).transpose()?;
     let environment = cli.process.environment();
     let loaded = cli.file.as_deref().map(|path| agentgateway_config::load(path, &environment)).transpose()?;
-    let settings = Settings::new(&cli.process, loaded.as_ref().map(|l| &l.process))?;
+    let on_this_machine = cli.file.is_some() || cli.xds.is_on_loopback();
+    let settings = Settings::new(&cli.process, loaded.as_ref().map(|l| &l.process), on_this_machine)?;
     logging::init(&settings.log_level, settings.log_format)?;
     process::raise_file_limit();
     let (source, first): (Source, Option<Vec<Resource>>) = match (cli.file, loaded, watch) {

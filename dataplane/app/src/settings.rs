@@ -34,8 +34,13 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// `file` is the file's `config`; None when the configuration comes from a control plane.
-    pub(crate) fn new(process: &Process, file: Option<&ProcessConfig>) -> anyhow::Result<Settings> {
+    /// `file` is the file's `config`; None when the configuration comes from a control plane. `on_this_machine`: it comes
+    /// from this machine, by a file or from a control plane on loopback, so backends on loopback are its author's own.
+    pub(crate) fn new(
+        process: &Process,
+        file: Option<&ProcessConfig>,
+        on_this_machine: bool,
+    ) -> anyhow::Result<Settings> {
         let default = ProcessConfig::default();
         let config = file.unwrap_or(&default);
         let address = |flag: Option<SocketAddr>, text: &Option<String>, field: &str, fallback| match (flag, text) {
@@ -72,7 +77,7 @@ impl Settings {
             allow_loopback: process
                 .allow_loopback_backends
                 .or(config.allow_loopback_backends)
-                .unwrap_or(file.is_some()),
+                .unwrap_or(on_this_machine),
             allow_link_local: process
                 .allow_link_local_backends
                 .or(config.allow_link_local_backends)

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use agentgateway_pipeline::discard::{discard, is_held_back};
 use agentgateway_policy::{Chain, RequestContext};
 use agentgateway_upstream::Body;
 use bytes::Bytes;
@@ -59,7 +60,7 @@ pub(crate) async fn handle<B>(
     log: &mut Log,
 ) -> Response<Body>
 where
-    B: http_body::Body<Data = Bytes>,
+    B: http_body::Body<Data = Bytes> + Unpin + 'static,
     B::Error: std::fmt::Display,
 {
     let method = inbound.head.method.clone();
@@ -67,10 +68,13 @@ where
         Method::POST => check_post(&inbound.head.headers),
         Method::GET => check_get(&inbound.head.headers),
         Method::DELETE => Ok(()),
-        _ => return reply::method_not_allowed("GET, POST, DELETE"),
+        _ => Err(Box::new(reply::method_not_allowed("GET, POST, DELETE"))),
     };
     if let Err(response) = checked {
         log.error("bad_headers");
+        if !is_held_back(&inbound.head.headers) {
+            discard(body);
+        }
         return *response;
     }
     let admitted = admit(io, backend, inbound);

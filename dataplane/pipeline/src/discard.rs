@@ -5,12 +5,22 @@
 
 use std::pin::Pin;
 
-use hyper::body::{Body as _, Incoming};
+use bytes::Bytes;
+use http::{HeaderMap, header};
 
 use crate::limits::{MAX_DISCARDED_BYTES, MAX_DISCARD_TIME};
 
-/// Reads and forgets, up to a bound, on this thread and beside the answer.
-pub(crate) fn discard(mut body: Incoming) {
+/// Whether the client waits for a sign to send the body: who is refused before need not send what nobody reads.
+pub fn is_held_back(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::EXPECT)
+}
+
+/// Reads the body of a request and forgets it, up to a bound, on this thread and beside the answer. Not for one that
+/// [`is_held_back`].
+pub fn discard<B>(mut body: B)
+where
+    B: http_body::Body<Data = Bytes> + Unpin + 'static,
+{
     if body.is_end_stream() {
         return;
     }
@@ -18,7 +28,7 @@ pub(crate) fn discard(mut body: Incoming) {
         let read = async {
             let mut left = MAX_DISCARDED_BYTES;
             while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+                let length = frame.data_ref().map_or(0, Bytes::len);
                 let Some(rest) = left.checked_sub(length) else { return };
                 left = rest;
             }

@@ -12,6 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::Error;
+use crate::discard::{discard, is_held_back};
 use crate::limits::MAX_CONNECT_TRIES;
 use crate::worker::Worker;
 
@@ -59,7 +60,13 @@ pub(crate) async fn forward(
                     worker.metrics.retries.fetch_add(1, Ordering::Relaxed);
                     request = *unsent;
                 }
-                _ => return Err(failed.error.into()),
+                unsent => {
+                    let body = unsent.filter(|u| !is_held_back(u.headers())).map(|u| u.into_body());
+                    if let Some(Body::Incoming(body)) = body {
+                        discard(body);
+                    }
+                    return Err(failed.error.into());
+                }
             },
         }
     }

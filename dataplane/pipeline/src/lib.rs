@@ -5,7 +5,7 @@
 //! load one snapshot per request. What is spoken behind a route other than plain HTTP plugs in by [`protocol`].
 
 mod connection;
-mod discard;
+pub mod discard;
 mod error;
 mod forward;
 pub mod limits;

@@ -13,7 +13,7 @@ use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::connection::registry::{Busy, State};
-use crate::discard::discard;
+use crate::discard::{discard, is_held_back};
 use crate::forward::forward;
 use crate::protocol::BackendRequest;
 use crate::snapshot::{Backend, BackendKind, Listener, Route, Snapshot, WeightedBackend};
@@ -38,8 +38,6 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
     let (head, body) = request.into_parts();
     let worker = Rc::clone(&origin.worker);
     let draining = worker.is_draining() && head.version != Version::HTTP_2;
-    // Who waits for a sign to send the body need not send one that nobody reads.
-    let discards = head.version != Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
     let mut record = Record {
         start: Instant::now(),
         busy: Busy::new(&origin.state),
@@ -50,6 +48,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         worker,
     };
+    let discards = !is_held_back(&head.headers);
     let mut body = Some(body);
     let mut response = walk(&origin, head, &mut body, &mut record).await;
     if let Some(unread) = body.filter(|_| discards) {
