@@ -8,16 +8,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
     config.btree_map(["."]);
     config.bytes(["."]);
-    tonic_prost_build::configure()
-        .file_descriptor_set_path(out.join("descriptors.bin"))
-        .compile_with_config(
-            config,
-            &[
-                "proto/agentgateway/resource/v1/resource.proto",
-                "proto/envoy/service/discovery/v3/discovery.proto",
-            ],
-            &["proto"],
-        )?;
+    tonic_prost_build::configure().file_descriptor_set_path(out.join("descriptors.bin")).compile_with_config(
+        config,
+        &["proto/agentgateway/resource/v1/resource.proto", "proto/envoy/service/discovery/v3/discovery.proto"],
+        &["proto"],
+    )?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())
 }

@@ -191,7 +191,8 @@ pub(crate) fn status(
 ) -> BackendStatus {
     let accepted = match (unreadable, state.and_then(|s| s.refused.as_ref()), state.and_then(|s| s.remark.as_ref())) {
         (Some(reason), ..) => {
-            let message = format!("the object does not fit the types of this release and is not used in this form: {reason}");
+            let message =
+                format!("the object does not fit the types of this release and is not used in this form: {reason}");
             Verdict::no("Accepted", "Invalid", message)
         }
         (None, Some(reason), _) => Verdict::no("Accepted", "Invalid", reason),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use agentgateway_proto::snapshot::{Edit, Snapshot};
 
+use crate::Name;
 use crate::backend::BackendState;
 use crate::gateway::{GatewayVerdict, Plan};
 use crate::object::ObjectKey;
@@ -11,7 +12,6 @@ use crate::output::{Status, Workload};
 use crate::policy::PolicyState;
 use crate::route::RouteState;
 use crate::unit::{BackendUnit, Items};
-use crate::Name;
 
 /// What was made of the objects so far.
 #[derive(Debug, Default)]

@@ -231,7 +231,11 @@ fn read_as<T: DeserializeOwned>(manifest: Value, kind: ObjectKind, wrap: fn(Arc<
             let meta = manifest.get("metadata").and_then(|m| ObjectMeta::deserialize(m).ok()).unwrap_or_else(|| {
                 // Metadata that does not fit costs all of it but the name, which the object needs to be told about.
                 let text = |field: &str| manifest.pointer(field).and_then(Value::as_str).map(str::to_owned);
-                ObjectMeta { name: text("/metadata/name"), namespace: text("/metadata/namespace"), ..ObjectMeta::default() }
+                ObjectMeta {
+                    name: text("/metadata/name"),
+                    namespace: text("/metadata/namespace"),
+                    ..ObjectMeta::default()
+                }
             });
             Object::Unreadable(Arc::new(Unreadable { kind, meta, reason: error.to_string(), raw: manifest }))
         }
@@ -256,7 +260,9 @@ mod tests {
 
     #[test]
     fn kinds_of_others_are_left_alone() {
-        for (version, kind) in [("v1", "Pod"), ("example.com/v1", "Backend"), ("gateway.networking.k8s.io/v1", "Service")] {
+        for (version, kind) in
+            [("v1", "Pod"), ("example.com/v1", "Backend"), ("gateway.networking.k8s.io/v1", "Service")]
+        {
             let manifest = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}});
             assert!(Object::read(manifest).is_none(), "{kind}");
         }

@@ -66,7 +66,8 @@ pub(crate) fn translate(route: &HttpRoute, view: &View<'_>) -> RouteState {
     let mut served: BTreeMap<Name, BTreeMap<String, Vec<String>>> = BTreeMap::new();
     for (reference, gateway) in parents {
         let Some(plan) = view.plan(&gateway) else { continue };
-        let attached = attach::attach(reference, route.spec.hostnames.as_deref().unwrap_or_default(), &name, &gateway, plan, view);
+        let attached =
+            attach::attach(reference, route.spec.hostnames.as_deref().unwrap_or_default(), &name, &gateway, plan, view);
         let mut verdicts = on_rules.clone();
         let share = state.shares.entry(gateway.clone()).or_default();
         match attached {
@@ -132,12 +133,7 @@ fn rule_names(route: &HttpRoute) -> BTreeSet<String> {
 }
 
 /// One resource for each match of each rule on each listener.
-fn resources(
-    route: &HttpRoute,
-    name: &Name,
-    rules: &[Rule],
-    listeners: &BTreeMap<String, Vec<String>>,
-) -> Items {
+fn resources(route: &HttpRoute, name: &Name, rules: &[Rule], listeners: &BTreeMap<String, Vec<String>>) -> Items {
     let source = name.to_ref(ObjectKind::HttpRoute.kind());
     let created = route.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     let mut made = Vec::new();
@@ -204,10 +200,11 @@ pub(crate) fn status(
 ) -> HttpRouteStatus {
     let held = route.status.clone().unwrap_or_default().parents;
     let at = Moment { now, generation: route.metadata.generation };
-    let conditions = |entries: &[HttpRouteStatusParents], reference: &HttpRouteStatusParentsParentRef| -> Vec<Condition> {
-        let entry = entries.iter().find(|e| e.controller_name == controller && e.parent_ref == *reference);
-        entry.map(|e| e.conditions.clone()).unwrap_or_default()
-    };
+    let conditions =
+        |entries: &[HttpRouteStatusParents], reference: &HttpRouteStatusParentsParentRef| -> Vec<Condition> {
+            let entry = entries.iter().find(|e| e.controller_name == controller && e.parent_ref == *reference);
+            entry.map(|e| e.conditions.clone()).unwrap_or_default()
+        };
     let entry = |parent: &Parent| {
         let parent_ref = as_status(&parent.reference);
         let mut verdicts = parent.verdicts.clone();

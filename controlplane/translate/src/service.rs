@@ -75,7 +75,8 @@ pub(crate) fn unit(name: &Name, port: u16, view: &View<'_>) -> Result<BackendUni
 fn usable(name: &Name, service: &Service, port: u16) -> Result<Speaks, Problem> {
     let spec = service.spec.as_ref();
     if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
-        let message = format!("Service {name} is an ExternalName, which may lead anywhere and is refused; use a Backend");
+        let message =
+            format!("Service {name} is an ExternalName, which may lead anywhere and is refused; use a Backend");
         return Err(("InvalidBackend", message));
     }
     let found = find_port(service, port);
@@ -140,7 +141,10 @@ pub(crate) fn translate_port(name: &Name, port: u16, view: &View<'_>) -> Backend
         inline_policies: Vec::new(),
     };
     let endpoints = endpoints(name, service, service_port, &backend_key, view).map(Resource::Endpoint);
-    BackendState { items: items(std::iter::once(Resource::Backend(backend)).chain(endpoints)), ..BackendState::default() }
+    BackendState {
+        items: items(std::iter::once(Resource::Backend(backend)).chain(endpoints)),
+        ..BackendState::default()
+    }
 }
 
 fn endpoints(
@@ -174,12 +178,15 @@ fn of_slice(slice: &EndpointSlice, port_name: &str, backend_key: &str, view: &Vi
         .filter_map(|p| p.port.and_then(|port| u16::try_from(port).ok()))
         .filter(|port| !OWN_PORTS.contains(port))
         .collect();
-    let ready = slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
+    let ready =
+        slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
     let allowed = view.settings.allowed;
     let mut made = Vec::new();
     for endpoint in ready {
         // Kubernetes: further addresses are of no defined meaning.
-        let Some(address) = endpoint.addresses.first().and_then(|a| a.parse::<std::net::IpAddr>().ok()) else { continue };
+        let Some(address) = endpoint.addresses.first().and_then(|a| a.parse::<std::net::IpAddr>().ok()) else {
+            continue;
+        };
         if refuse_address(address, allowed).is_some() {
             continue;
         }

@@ -55,7 +55,13 @@ pub(crate) fn pending(world: &World, made: &Made) -> Vec<StatusUpdate> {
 }
 
 /// What the object holds, and what it should hold; `None` when there is nothing for us to say.
-fn compute(key: &ObjectKey, settings: &Settings, world: &World, made: &Made, now: &Time) -> Option<(Option<Status>, Status)> {
+fn compute(
+    key: &ObjectKey,
+    settings: &Settings,
+    world: &World,
+    made: &Made,
+    now: &Time,
+) -> Option<(Option<Status>, Status)> {
     let name = &key.name;
     let unreadable = world.unreadable.get(key);
     let reason = unreadable.map(|u| u.reason.as_str());
@@ -84,14 +90,16 @@ fn compute(key: &ObjectKey, settings: &Settings, world: &World, made: &Made, now
             Some((object.status.clone().map(Status::Gateway), Status::Gateway(wanted)))
         }
         ObjectKind::HttpRoute => {
-            let object = world.routes.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_route(u))))?;
+            let object =
+                world.routes.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_route(u))))?;
             let given = given.and_then(|g| if let Status::HttpRoute(s) = g { Some(s) } else { None });
             let parents = made.routes.get(name).map(|state| state.parents.as_slice()).unwrap_or_default();
             let wanted = route::status(&object, parents, controller, rejected, given, now);
             Some((object.status.clone().map(Status::HttpRoute), Status::HttpRoute(wanted)))
         }
         ObjectKind::Backend => {
-            let object = world.backends.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_backend(u))))?;
+            let object =
+                world.backends.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_backend(u))))?;
             let given = given.and_then(|g| if let Status::Backend(s) = g { Some(s) } else { None });
             let state = made.backends.get(&BackendUnit::Object(name.clone()));
             let rejected: Vec<String> = made.gateways.keys().flat_map(rejected).collect();
@@ -99,7 +107,8 @@ fn compute(key: &ObjectKey, settings: &Settings, world: &World, made: &Made, now
             Some((object.status.clone().map(Status::Backend), Status::Backend(wanted)))
         }
         ObjectKind::TrafficPolicy => {
-            let object = world.policies.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_policy(u))))?;
+            let object =
+                world.policies.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_policy(u))))?;
             let given = given.and_then(|g| if let Status::TrafficPolicy(s) = g { Some(s) } else { None });
             let ancestors = made.policies.get(name).map(|state| state.ancestors.clone()).unwrap_or_default();
             let wanted = policy::status(&object, &ancestors, controller, rejected, given, now);
@@ -131,7 +140,8 @@ fn same_gateway(a: &GatewayStatus, b: &GatewayStatus) -> bool {
     let listeners = ours.len() == theirs.len()
         && ours.iter().all(|one| {
             theirs.iter().any(|other| {
-                let kinds = one.supported_kinds.as_deref().unwrap_or_default() == other.supported_kinds.as_deref().unwrap_or_default();
+                let kinds = one.supported_kinds.as_deref().unwrap_or_default()
+                    == other.supported_kinds.as_deref().unwrap_or_default();
                 let names = one.name == other.name && one.attached_routes == other.attached_routes;
                 names && kinds && same(&one.conditions, &other.conditions)
             })
@@ -196,4 +206,3 @@ fn raw_status<T: serde::de::DeserializeOwned>(object: &Unreadable) -> Option<T> 
     let status: &Value = object.raw.get("status")?;
     serde_json::from_value(status.clone()).ok()
 }
-

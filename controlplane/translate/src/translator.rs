@@ -157,9 +157,8 @@ impl Translator {
     }
 
     fn backend_objects(&mut self, dirty: &mut Dirty) {
-        let (objects, others) = std::mem::take(&mut dirty.backends)
-            .into_iter()
-            .partition(|unit| matches!(unit, BackendUnit::Object(_)));
+        let (objects, others) =
+            std::mem::take(&mut dirty.backends).into_iter().partition(|unit| matches!(unit, BackendUnit::Object(_)));
         dirty.backends = others;
         for unit in objects {
             let BackendUnit::Object(name) = &unit else { continue };
@@ -321,7 +320,8 @@ impl Translator {
             }
         }
         for key in dirty.statuses {
-            let update = statuses::update(&key, touched.contains(&key), &self.settings, &self.world, &mut self.made, now);
+            let update =
+                statuses::update(&key, touched.contains(&key), &self.settings, &self.world, &mut self.made, now);
             output.statuses.extend(update);
         }
         output

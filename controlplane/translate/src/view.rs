@@ -100,9 +100,10 @@ impl<'a> View<'a> {
         let of_namespace = self.world.grants.range(Name::new(to.namespace.clone(), "")..);
         let mut grants = of_namespace.take_while(|(name, _)| name.namespace == to.namespace).map(|(_, grant)| grant);
         grants.any(|grant| {
-            let from_matches = grant.spec.from.iter().any(|f| {
-                f.group == agentgateway_crds::GATEWAY_GROUP && f.kind == "HTTPRoute" && f.namespace == from
-            });
+            let from_matches =
+                grant.spec.from.iter().any(|f| {
+                    f.group == agentgateway_crds::GATEWAY_GROUP && f.kind == "HTTPRoute" && f.namespace == from
+                });
             let named = |name: &Option<String>| name.as_deref().is_none_or(|n| n.is_empty() || n == to.name);
             let to_matches = grant.spec.to.iter().any(|t| t.group == to_group && t.kind == to_kind && named(&t.name));
             from_matches && to_matches

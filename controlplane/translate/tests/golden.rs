@@ -88,4 +88,3 @@ fn first_difference(expected: &str, printed: &str) -> String {
         None => "one is longer than the other".to_owned(),
     }
 }
-

@@ -156,7 +156,10 @@ fn http_target(
 }
 
 fn one_host(host: &HostPort) -> Result<v1::HostPort, Error> {
-    Ok(v1::HostPort { host: check::host(Path::of("host"), &host.host)?, port: check::port(Path::of("port"), host.port)? })
+    Ok(v1::HostPort {
+        host: check::host(Path::of("host"), &host.host)?,
+        port: check::port(Path::of("port"), host.port)?,
+    })
 }
 
 fn backend(key: String, source: &ObjectRef, kind: v1::backend::Kind) -> v1::Backend {

@@ -63,7 +63,10 @@ pub(crate) fn absolute_path(path: Path, text: &str) -> Result<String, Error> {
         return Err(Error::invalid(path, format!("{text:?} must start with /")));
     }
     if text.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#' || b == b'?') {
-        return Err(Error::invalid(path, format!("{text:?} holds characters that no path may hold: ?, #, spaces or controls")));
+        return Err(Error::invalid(
+            path,
+            format!("{text:?} holds characters that no path may hold: ?, #, spaces or controls"),
+        ));
     }
     Ok(text.to_owned())
 }

@@ -26,9 +26,7 @@ pub fn route_match(matched: &RouteMatch) -> Result<v1::RouteMatch, Error> {
 
 fn path_match(path: &PathMatch) -> Result<v1::route_match::Path, Error> {
     match (&path.exact, &path.path_prefix, &path.regex) {
-        (Some(exact), None, None) => {
-            check::absolute_path(Path::of("exact"), exact).map(v1::route_match::Path::Exact)
-        }
+        (Some(exact), None, None) => check::absolute_path(Path::of("exact"), exact).map(v1::route_match::Path::Exact),
         (None, Some(prefix), None) => {
             check::absolute_path(Path::of("pathPrefix"), prefix).map(v1::route_match::Path::Prefix)
         }
@@ -48,9 +46,7 @@ fn each(
         let name = name(m).within(at)?;
         let value = match (&m.exact, &m.regex) {
             (Some(exact), None) => v1::keyed_match::Value::Exact(exact.clone()),
-            (None, Some(regex)) => {
-                v1::keyed_match::Value::Regex(check::regex(Path::of("regex"), regex).within(at)?)
-            }
+            (None, Some(regex)) => v1::keyed_match::Value::Regex(check::regex(Path::of("regex"), regex).within(at)?),
             _ => return Err(Error::NotOne { path: at(), members: "exact and regex" }),
         };
         // Gateway API: of several conditions on one name the first counts, the others are ignored.

@@ -4,8 +4,8 @@ use agentgateway_proto::v1::{self, policy_spec::Kind};
 use agentgateway_types::Path;
 use agentgateway_types::file::RoutePolicies;
 use agentgateway_types::policy::{
-    Authorization, BackendAuth, Cors, HeaderModifier, JwtAuth, JwtMode, KeySet, PathModifier, Rbac, RbacAction, Rule,
-    RequestRedirect, TokenBucket, UrlRewrite,
+    Authorization, BackendAuth, Cors, HeaderModifier, JwtAuth, JwtMode, KeySet, PathModifier, Rbac, RbacAction,
+    RequestRedirect, Rule, TokenBucket, UrlRewrite,
 };
 
 use crate::check;
@@ -93,10 +93,7 @@ fn allowed_origin(origin: &str) -> bool {
 }
 
 /// Authentication by JSON Web Tokens; `keys` as for [`route_policies`].
-pub fn jwt(
-    policy: &JwtAuth,
-    keys: &mut dyn FnMut(&KeySet) -> Result<String, String>,
-) -> Result<v1::PolicySpec, Error> {
+pub fn jwt(policy: &JwtAuth, keys: &mut dyn FnMut(&KeySet) -> Result<String, String>) -> Result<v1::PolicySpec, Error> {
     let mut provider = |at: Path, issuer: &str, audiences: &[String], set: &KeySet| {
         if set.file.is_some() == set.inline.is_some() {
             return Err(Error::NotOne { path: at.key("jwks"), members: "file and inline" });
@@ -264,12 +261,8 @@ fn hostname(hostname: Option<&str>) -> Result<String, Error> {
 fn path_modifier(path: Option<&PathModifier>) -> Result<Option<v1::PathModifier>, Error> {
     let Some(path) = path else { return Ok(None) };
     let kind = match (&path.full, &path.prefix) {
-        (Some(full), None) => {
-            v1::path_modifier::Kind::ReplaceFull(new_path(Path::of("path.full"), full)?)
-        }
-        (None, Some(prefix)) => {
-            v1::path_modifier::Kind::ReplacePrefix(new_path(Path::of("path.prefix"), prefix)?)
-        }
+        (Some(full), None) => v1::path_modifier::Kind::ReplaceFull(new_path(Path::of("path.full"), full)?),
+        (None, Some(prefix)) => v1::path_modifier::Kind::ReplacePrefix(new_path(Path::of("path.prefix"), prefix)?),
         _ => return Err(Error::NotOne { path: Path::of("path"), members: "full and prefix" }),
     };
     Ok(Some(v1::PathModifier { kind: Some(kind) }))

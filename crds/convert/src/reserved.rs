@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn loopback_and_link_local_are_refused_unless_allowed() {
-        let loopback = ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0"];
+        let loopback =
+            ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "0.0.0.0"];
         let link_local = ["169.254.169.254", "fe80::1", "::ffff:169.254.1.1", "fd00:ec2::254"];
         for host in loopback {
             assert!(refuse(host, 80, Allowed::default()).is_some(), "{host}");

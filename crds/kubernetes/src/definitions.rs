@@ -14,7 +14,8 @@ pub struct Definition {
     pub yaml: String,
 }
 
-const HEADER: &str = "# Generated from the types in crds/; change those, then run `cargo run -p agentgateway-crds --bin gen-crds`.\n";
+const HEADER: &str =
+    "# Generated from the types in crds/; change those, then run `cargo run -p agentgateway-crds --bin gen-crds`.\n";
 
 /// All definitions, or why one cannot be written as YAML.
 pub fn all() -> Result<Vec<Definition>, String> {

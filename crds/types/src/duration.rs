@@ -111,7 +111,9 @@ mod tests {
 
     #[test]
     fn reads_what_gateway_api_writes() {
-        for (text, milliseconds) in [("1s", 1000), ("500ms", 500), ("1h30m", 5_400_000), ("0s", 0), ("1h1m1s1ms", 3_661_001)] {
+        for (text, milliseconds) in
+            [("1s", 1000), ("500ms", 500), ("1h30m", 5_400_000), ("0s", 0), ("1h1m1s1ms", 3_661_001)]
+        {
             assert_eq!(text.parse::<Duration>().expect(text).milliseconds(), milliseconds);
         }
     }

@@ -123,9 +123,7 @@ fn answer(admin: &Admin, port: Port, request: &Request<Incoming>) -> Response<Fu
         (Port::Metrics, "/metrics") => {
             let mut text = String::new();
             match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
-                Ok(()) => {
-                    reply(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
-                }
+                Ok(()) => reply(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text),
                 Err(_) => reply(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "metrics cannot be encoded\n".into()),
             }
         }

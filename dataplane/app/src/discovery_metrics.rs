@@ -23,8 +23,16 @@ impl Collector for DiscoveryCollector {
         let status = &self.0;
         let age = status.age().map_or(-1.0, |a| a.as_secs_f64());
         let gauges = [
-            ("agentgateway_xds_connected", "Whether the control plane is connected (1) or not (0)", f64::from(u8::from(status.connected()))),
-            ("agentgateway_xds_config_age_seconds", "Time since the control plane confirmed the configuration in use; -1 without one", age),
+            (
+                "agentgateway_xds_connected",
+                "Whether the control plane is connected (1) or not (0)",
+                f64::from(u8::from(status.connected())),
+            ),
+            (
+                "agentgateway_xds_config_age_seconds",
+                "Time since the control plane confirmed the configuration in use; -1 without one",
+                age,
+            ),
         ];
         for (name, help, value) in gauges {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;

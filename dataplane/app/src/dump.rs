@@ -48,8 +48,7 @@ fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Ve
             (printed, listener(l, of_listener))
         })
         .collect();
-    let address =
-        if bind.address.contains(':') { format!("[{}]", bind.address) } else { bind.address.clone() };
+    let address = if bind.address.contains(':') { format!("[{}]", bind.address) } else { bind.address.clone() };
     json!({
         "key": key::print_bind(bind),
         "address": format!("{address}:{}", bind.port),

@@ -45,11 +45,7 @@ struct Proxy {
 }
 
 /// Runs until a signal ends it. `first` is the configuration to start with, where it is known.
-pub(crate) async fn run(
-    settings: Settings,
-    mut source: Source,
-    first: Option<Vec<Resource>>,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(settings: Settings, mut source: Source, first: Option<Vec<Resource>>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut proxy = Proxy::start(settings, &source).await?;

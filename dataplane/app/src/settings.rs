@@ -78,10 +78,7 @@ impl Settings {
                 .allow_loopback_backends
                 .or(config.allow_loopback_backends)
                 .unwrap_or(on_this_machine),
-            allow_link_local: process
-                .allow_link_local_backends
-                .or(config.allow_link_local_backends)
-                .unwrap_or(false),
+            allow_link_local: process.allow_link_local_backends.or(config.allow_link_local_backends).unwrap_or(false),
         })
     }
 

@@ -166,9 +166,7 @@ pub(crate) fn explain(message: &str) -> String {
     if let Some(field) = message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`')) {
         return format!("{field} must be set");
     }
-    if let Some((variant, known)) = message
-        .strip_prefix("unknown variant `")
-        .and_then(|m| m.split_once("`, expected "))
+    if let Some((variant, known)) = message.strip_prefix("unknown variant `").and_then(|m| m.split_once("`, expected "))
     {
         let known = known.trim_start_matches("one of ").replace('`', "");
         return format!("{variant:?} is not one of {}", known.replace(" or ", ", "));

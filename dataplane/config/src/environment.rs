@@ -59,7 +59,9 @@ impl Environment {
             };
             let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
             if !starts_well || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                return Err("\"$\" must be followed by the name of an environment variable; write $$ for a dollar sign".into());
+                return Err(
+                    "\"$\" must be followed by the name of an environment variable; write $$ for a dollar sign".into(),
+                );
             }
             expanded.push_str(&self.variable(name)?);
             rest = after;

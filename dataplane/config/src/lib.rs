@@ -86,7 +86,12 @@ pub fn parse(bytes: &[u8], name: &str, environment: &Environment) -> Result<Load
     if report.has_errors() {
         return Err(report.into_error());
     }
-    Ok(Loaded { resources: made.resources, process: read.value.config, warnings: report.into_warnings(), files: made.files })
+    Ok(Loaded {
+        resources: made.resources,
+        process: read.value.config,
+        warnings: report.into_warnings(),
+        files: made.files,
+    })
 }
 
 #[cfg(test)]

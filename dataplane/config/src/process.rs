@@ -41,9 +41,8 @@ fn addresses(config: &ProcessConfig) -> [(&'static str, &Option<String>); 3] {
 pub(crate) fn bind_address(address: Option<&str>) -> Result<String, String> {
     match address {
         None => Ok("0.0.0.0".to_owned()),
-        Some(text) => text
-            .parse::<IpAddr>()
-            .map(|a| a.to_string())
-            .map_err(|_| format!("{text:?} is not an IP address")),
+        Some(text) => {
+            text.parse::<IpAddr>().map(|a| a.to_string()).map_err(|_| format!("{text:?} is not an IP address"))
+        }
     }
 }

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use agentgateway_convert::reserved::{self, Allowed};
 use agentgateway_convert::{backend, matches};
+use agentgateway_proto::key;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::snapshot::Snapshot;
 use agentgateway_proto::v1::{self, ObjectRef};
-use agentgateway_proto::key;
 use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
 use agentgateway_types::file::{self, File};
@@ -175,8 +175,7 @@ impl Maker<'_, '_> {
         let (name, rule) = self.names.route(route, at, self.report);
         let source = object("Route", &name);
         let policies = route.policies.as_ref();
-        let inline_policies =
-            policies.map(|p| self.policies(p, &at.clone().key("policies"))).unwrap_or_default();
+        let inline_policies = policies.map(|p| self.policies(p, &at.clone().key("policies"))).unwrap_or_default();
         let redirects = policies.is_some_and(|p| p.request_redirect.is_some());
         if route.backends.is_empty() && !redirects {
             self.report.warning(at, format!("{name} has no backends: requests get 500"));
@@ -195,7 +194,9 @@ impl Maker<'_, '_> {
             let host = self.hostname(Some(host), &at);
             match hostname::intersection(listener_host, &host) {
                 Some(host) => hostnames.push(host),
-                None => self.report.warning(&at, format!("the listener serves {listener_host:?} only, so this never matches")),
+                None => self
+                    .report
+                    .warning(&at, format!("the listener serves {listener_host:?} only, so this never matches")),
             }
         }
         if hostnames.is_empty() && !route.hostnames.is_empty() {

@@ -45,7 +45,9 @@ pub(crate) fn unknown_field(path: &Path) -> String {
         return "unknown field; no field is allowed here".to_owned();
     }
     match known.iter().map(|k| (distance(name, k), *k)).min() {
-        Some((edits, nearest)) if edits <= 2.min(nearest.len() / 2) => format!("unknown field; did you mean {nearest:?}?"),
+        Some((edits, nearest)) if edits <= 2.min(nearest.len() / 2) => {
+            format!("unknown field; did you mean {nearest:?}?")
+        }
         _ => format!("unknown field; known are {}", known.join(", ")),
     }
 }
@@ -86,7 +88,8 @@ fn resolve(mut schema: &'static Value) -> &'static Value {
 
 /// Levenshtein's distance, without regard to case.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_ascii_lowercase().chars().collect(), b.to_ascii_lowercase().chars().collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.to_ascii_lowercase().chars().collect(), b.to_ascii_lowercase().chars().collect());
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut before = i;
@@ -110,7 +113,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, expected) in [("", "", 0), ("a", "", 1), ("port", "prot", 2), ("Port", "port", 0), ("kitten", "sitting", 3)] {
+        for (a, b, expected) in
+            [("", "", 0), ("a", "", 1), ("port", "prot", 2), ("Port", "port", 0), ("kitten", "sitting", 3)]
+        {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }
@@ -123,7 +128,10 @@ mod tests {
         assert_eq!(at(Path::of("bindz")), "unknown field; did you mean \"binds\"?");
         let policies = Path::of("binds").index(0).key("listeners").index(0).key("routes").index(0).key("policies");
         assert_eq!(at(policies.clone().key("JWTAuth")), "unknown field; did you mean \"jwtAuth\"?");
-        assert_eq!(at(policies.key("backendAuth").key("passthrough").key("x")), "unknown field; no field is allowed here");
+        assert_eq!(
+            at(policies.key("backendAuth").key("passthrough").key("x")),
+            "unknown field; no field is allowed here"
+        );
     }
 
     #[test]

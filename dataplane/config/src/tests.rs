@@ -121,12 +121,18 @@ fn the_jwt_example_loads_with_its_key_file() {
     let file = folder.path().join("manifests/jwt/pub-key");
     fs::create_dir_all(file.parent().expect("a parent")).expect("made");
     let environment = Environment::of(folder.path(), &[]);
-    for key in [include_str!("../testdata/rsa.pub.pem"), "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"}"] {
+    for key in [
+        include_str!("../testdata/rsa.pub.pem"),
+        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"}",
+    ] {
         fs::write(&file, key).expect("written");
         let loaded = parse(JWT.as_bytes(), "f", &environment).expect("loads");
         assert_eq!(loaded.files, std::slice::from_ref(&file));
-        let kinds: Vec<_> = routes(&loaded)[0].inline_policies.iter().map(|p| p.kind.as_ref().expect("a kind")).collect();
-        let [v1::policy_spec::Kind::Jwt(jwt), v1::policy_spec::Kind::BackendAuth(_)] = kinds[..] else { panic!("{kinds:?}") };
+        let kinds: Vec<_> =
+            routes(&loaded)[0].inline_policies.iter().map(|p| p.kind.as_ref().expect("a kind")).collect();
+        let [v1::policy_spec::Kind::Jwt(jwt), v1::policy_spec::Kind::BackendAuth(_)] = kinds[..] else {
+            panic!("{kinds:?}")
+        };
         assert!(jwt.providers[0].jwks.starts_with("{\"keys\":["));
         assert_eq!(jwt.mode(), v1::jwt_authentication::Mode::Strict);
     }
@@ -217,7 +223,10 @@ fn what_is_probably_not_meant_is_a_warning() {
     for (text, warning) in [
         ("{}", "f:1:1: no binds: the proxy listens nowhere"),
         ("binds:\n- port: 1\n", "f:2:3: binds[0]: a bind without listeners: requests get 404"),
-        ("binds:\n- port: 1\n  listeners: [{}]\n", "f:3:15: binds[0].listeners[0]: a listener without routes: requests get 404"),
+        (
+            "binds:\n- port: 1\n  listeners: [{}]\n",
+            "f:3:15: binds[0].listeners[0]: a listener without routes: requests get 404",
+        ),
         (
             "binds:\n- port: 1\n  listeners:\n  - routes: [{backends: [{host: 'a:1', weight: 0}]}]\n",
             "f:4:14: binds[0].listeners[0].routes[0]: all backends of route0 have the weight 0: requests get 500",
@@ -277,10 +286,12 @@ fn environment_references_are_replaced_in_the_environment_of_commands_alone() {
         "binds:\n- port: 1\n  listeners:\n  - routes:\n    - backends:\n      - mcp: {targets: [{name: a, stdio: {cmd: $TOKEN, env: {A: 'x${TOKEN}'}}}]}\n",
     );
     let stdio = loaded.resources.iter().find_map(|r| match r {
-        Resource::Backend(v1::Backend { kind: Some(v1::backend::Kind::Mcp(mcp)), .. }) => match &mcp.targets[0].transport {
-            Some(v1::mcp_target::Transport::Stdio(stdio)) => Some(stdio.clone()),
-            _ => None,
-        },
+        Resource::Backend(v1::Backend { kind: Some(v1::backend::Kind::Mcp(mcp)), .. }) => {
+            match &mcp.targets[0].transport {
+                Some(v1::mcp_target::Transport::Stdio(stdio)) => Some(stdio.clone()),
+                _ => None,
+            }
+        }
         _ => None,
     });
     let stdio = stdio.expect("a command");
@@ -296,14 +307,23 @@ fn equal_files_have_equal_generations() {
 
 #[test]
 fn files_that_are_no_text_are_refused() {
-    assert_eq!(parse(b"a\n\xff", "f", &nowhere()).map(|_| ()).expect_err("bytes").to_string(), "f: is not UTF-8 (line 2)");
+    assert_eq!(
+        parse(b"a\n\xff", "f", &nowhere()).map(|_| ()).expect_err("bytes").to_string(),
+        "f: is not UTF-8 (line 2)"
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let missing = folder.path().join("none.yaml");
     let error = load(&missing, &Environment::of_process()).map(|_| ()).expect_err("missing").to_string();
     assert_eq!(error, format!("{}: cannot be read: No such file or directory (os error 2)", missing.display()));
     let large = folder.path().join("large.yaml");
     fs::File::create(&large).and_then(|f| f.set_len(limits::MAX_FILE_BYTES + 1)).expect("written");
-    assert!(load(&large, &Environment::of_process()).map(|_| ()).expect_err("large").to_string().contains("at most 8388608 are allowed"));
+    assert!(
+        load(&large, &Environment::of_process())
+            .map(|_| ())
+            .expect_err("large")
+            .to_string()
+            .contains("at most 8388608 are allowed")
+    );
 }
 
 proptest! {

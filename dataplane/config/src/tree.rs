@@ -105,10 +105,8 @@ pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
     let mut parser = Parser::new_from_str(text);
     let mut builder = Builder::default();
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|e| Malformed {
-            position: (*e.marker()).into(),
-            message: format!("not YAML: {}", e.info()),
-        })?;
+        let (event, span) = event
+            .map_err(|e| Malformed { position: (*e.marker()).into(), message: format!("not YAML: {}", e.info()) })?;
         builder.event(event, span.start.into())?;
     }
     match builder.root {
@@ -207,7 +205,10 @@ impl Builder {
                 None => {
                     let Value::Scalar { text, .. } = node.value else { return fail("a key must be plain text".into()) };
                     if text == "<<" {
-                        return fail("merge keys (<<) are not part of YAML 1.2; repeat the fields, or alias a whole value".into());
+                        return fail(
+                            "merge keys (<<) are not part of YAML 1.2; repeat the fields, or alias a whole value"
+                                .into(),
+                        );
                     }
                     if let Some(first) = seen.insert(text.clone(), position) {
                         return fail(format!("{text:?} is already set in line {}", first.line));
@@ -276,7 +277,10 @@ mod tests {
             ("[a]: 1\n", "1:1: a key must be plain text"),
             ("a: !!binary x\n", "1:4: the tag tag:yaml.org,2002:binary has no meaning here"),
             ("a: &x [*x]\n", "1:8: an alias of something that contains it"),
-            ("x: &x {a: 1}\ny:\n  <<: *x\n", "3:3: merge keys (<<) are not part of YAML 1.2; repeat the fields, or alias a whole value"),
+            (
+                "x: &x {a: 1}\ny:\n  <<: *x\n",
+                "3:3: merge keys (<<) are not part of YAML 1.2; repeat the fields, or alias a whole value",
+            ),
         ] {
             assert_eq!(message(text), expected, "{text}");
         }

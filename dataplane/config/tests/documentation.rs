@@ -77,11 +77,17 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("backendAuth", "backend-auth.md", "BackendAuth"),
     ] {
         let text = fs::read_to_string(policies.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
-        assert!(overview.contains(&format!("({page})")) && overview.contains(&format!("`{field}`")), "{field} in the overview");
+        assert!(
+            overview.contains(&format!("({page})")) && overview.contains(&format!("`{field}`")),
+            "{field} in the overview"
+        );
         let examples: String = complete_blocks(&text).into_iter().map(|(_, block)| block).collect();
         assert!(examples.contains(&format!("{field}:")), "{page} has no example of {field}");
         for name in properties(&schema, definition) {
-            assert!(text.contains(&format!("`{name}`")) || text.contains(&format!("`{name}.")), "{page} does not name {name}");
+            assert!(
+                text.contains(&format!("`{name}`")) || text.contains(&format!("`{name}.")),
+                "{page} does not name {name}"
+            );
         }
     }
     let documented = 11;
@@ -92,9 +98,20 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
 fn the_page_of_the_file_names_every_field() {
     let schema = schema();
     let text = fs::read_to_string(docs().join("configuration.md")).expect("the page");
-    for definition in
-        ["Bind", "Listener", "Route", "RouteMatch", "PathMatch", "RouteBackend", "McpTarget", "Stdio", "McpAddress", "ProcessConfig", "Logging", "Drain"]
-    {
+    for definition in [
+        "Bind",
+        "Listener",
+        "Route",
+        "RouteMatch",
+        "PathMatch",
+        "RouteBackend",
+        "McpTarget",
+        "Stdio",
+        "McpAddress",
+        "ProcessConfig",
+        "Logging",
+        "Drain",
+    ] {
         for name in properties(&schema, definition) {
             assert!(text.contains(&format!("`{name}`")), "{definition}.{name}");
         }

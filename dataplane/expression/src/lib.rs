@@ -72,7 +72,9 @@ impl Expression {
                 .name("cel-compile".into())
                 .stack_size(limits::PARSE_STACK_BYTES)
                 .spawn_scoped(scope, compile)
-                .map_or(Err(ExpressionError::NoThread), |thread| thread.join().unwrap_or(Err(ExpressionError::NoThread)))
+                .map_or(Err(ExpressionError::NoThread), |thread| {
+                    thread.join().unwrap_or(Err(ExpressionError::NoThread))
+                })
         })
     }
 

@@ -264,9 +264,11 @@ impl Lowering<'_> {
     /// A list of string literals becomes a set: looked up in constant time and not built at every evaluation.
     fn string_set(&mut self, list: IdedExpr) -> IdedExpr {
         let strings = match &list.expr {
-            Expr::List(elements) => {
-                elements.elements.iter().map(|e| string_literal(e).map(Box::from)).collect::<Option<HashSet<Box<str>>>>()
-            }
+            Expr::List(elements) => elements
+                .elements
+                .iter()
+                .map(|e| string_literal(e).map(Box::from))
+                .collect::<Option<HashSet<Box<str>>>>(),
             _ => None,
         };
         match strings {
@@ -297,7 +299,8 @@ impl Lowering<'_> {
         }
         let fixed_length = matches!(c.iter_range.expr, Expr::List(_));
         if !fixed_length && self.input_loop_depth > 0 {
-            let what = "a loop over the input inside another; the inner one may only go over a list in the expression".into();
+            let what =
+                "a loop over the input inside another; the inner one may only go over a list in the expression".into();
             return Err(ExpressionError::TooComplex { what, place });
         }
         for name in std::iter::once(&c.iter_var).chain(&c.iter_var2) {

@@ -93,7 +93,10 @@ fn attributes_have_the_values_of_the_request() {
 
 #[test]
 fn what_is_absent_is_an_error_and_not_false() {
-    assert_eq!(http("request.headers['x-none'] == 'a'"), Err(EvalError::Failed("the request has no header x-none".into())));
+    assert_eq!(
+        http("request.headers['x-none'] == 'a'"),
+        Err(EvalError::Failed("the request has no header x-none".into()))
+    );
     assert!(http("jwt.aud == 'a'").is_err());
     assert!(http("jwt.aud != 'a'").is_err());
     assert_eq!(http("jwt.aud == 'a' || jwt.sub == 'alice'"), Ok(true));
@@ -129,16 +132,28 @@ fn unknown_names_are_refused_with_their_place() {
         ),
         ("has(mcp.tool.nam)", "\"mcp.tool\" has no field \"nam\" (column 4); it has name, target, arguments"),
         ("mcp.tol.name == 'a'", "\"mcp\" has no field \"tol\" (column 4); it has method, tool, prompt, resource"),
-        ("mcp.tool == 'a'", "\"mcp.tool\" at column 4 is not a value by itself: use one of its fields, name, target, arguments"),
-        ("size(request) > 0", "\"request\" at column 6 is not a value by itself: use one of its fields, method, path, uri, host, scheme, headers, query"),
-        ("request['me' + 'thod'] == 'a'", "\"request\" at column 1 is not a value by itself: use one of its fields, method, path, uri, host, scheme, headers, query"),
+        (
+            "mcp.tool == 'a'",
+            "\"mcp.tool\" at column 4 is not a value by itself: use one of its fields, name, target, arguments",
+        ),
+        (
+            "size(request) > 0",
+            "\"request\" at column 6 is not a value by itself: use one of its fields, method, path, uri, host, scheme, headers, query",
+        ),
+        (
+            "request['me' + 'thod'] == 'a'",
+            "\"request\" at column 1 is not a value by itself: use one of its fields, method, path, uri, host, scheme, headers, query",
+        ),
         ("jwt.sub.beginsWith('a')", "unknown function \"beginsWith\" with 1 argument(s) at column 19"),
         ("foo(1)", "unknown function \"foo\" with 1 argument(s) at column 4"),
         ("jwt.sub.startsWith()", "unknown function \"startsWith\" with 0 argument(s) at column 19"),
         ("jwt.sub.matches(jwt.pattern)", "the pattern of matches() at column 16 must be written as a string"),
         ("jwt.sub.matches('(a')", "the pattern of matches() at column 17 is not a regular expression: unclosed group"),
         ("[1].exists(mcp, mcp == 1)", "the loop variable \"mcp\" at column 11 hides the variable of that name"),
-        ("jwt.a.all(x, jwt.b.all(y, x == y))", "the expression is too complex: a loop over the input inside another; the inner one may only go over a list in the expression (column 23)"),
+        (
+            "jwt.a.all(x, jwt.b.all(y, x == y))",
+            "the expression is too complex: a loop over the input inside another; the inner one may only go over a list in the expression (column 23)",
+        ),
         ("Foo{a: 1}", "making a message at column 4 is not supported in rules"),
         ("jwt.sub ==", "syntax error at column 11: mismatched input the end"),
         ("true\n  && 'a", "syntax error at line 2, column 6: token recognition error at: ''a'"),
@@ -160,7 +175,9 @@ fn size_and_depth_are_bounded() {
 #[test]
 fn an_expression_says_whether_it_speaks_of_items() {
     let uses = |rule| Expression::compile(rule).expect(rule).uses_mcp();
-    assert!(uses("mcp.tool.name == 'a'") && uses("has(mcp.prompt)") && uses("request.path == '/' || mcp.method == 'x'"));
+    assert!(
+        uses("mcp.tool.name == 'a'") && uses("has(mcp.prompt)") && uses("request.path == '/' || mcp.method == 'x'")
+    );
     assert!(!uses("request.path == '/'"));
 }
 
@@ -184,7 +201,9 @@ fn other_uses_of_the_name_see_the_own_one() {
 #[test]
 fn the_name_may_be_written_with_an_index() {
     let item = tool("own", "github_own");
-    for rule in ["mcp.tool['name'] == 'github_own'", "mcp['tool'].name == 'github_own'", "'github_own' == mcp.tool.name"] {
+    for rule in
+        ["mcp.tool['name'] == 'github_own'", "mcp['tool'].name == 'github_own'", "'github_own' == mcp.tool.name"]
+    {
         assert_eq!(on(rule, &item), Outcome::True, "{rule}");
     }
 }
@@ -193,7 +212,13 @@ fn the_name_may_be_written_with_an_index() {
 fn rules_on_another_kind_of_item_say_so() {
     let (tool, prompt) = (tool("a", "g_a"), prompt("a", "g_a"));
     let resource = McpItem::Resource { target: "github", uri: "file:///a", name: "a" };
-    for rule in ["mcp.tool.name == 'a'", "mcp.tool.name != 'a'", "!(mcp.tool.name in ['b'])", "has(mcp.tool.name)", "mcp.tool.target == 'github'"] {
+    for rule in [
+        "mcp.tool.name == 'a'",
+        "mcp.tool.name != 'a'",
+        "!(mcp.tool.name in ['b'])",
+        "has(mcp.tool.name)",
+        "mcp.tool.target == 'github'",
+    ] {
         assert_eq!(on(rule, &prompt), Outcome::OtherKind, "{rule}");
         assert_eq!(on(rule, &resource), Outcome::OtherKind, "{rule}");
     }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
-use crate::limits::{MAX_DISCARDED_BYTES, MAX_DISCARD_TIME};
+use crate::limits::{MAX_DISCARD_TIME, MAX_DISCARDED_BYTES};
 
 /// Whether the client waits for a sign to send the body: who is refused before need not send what nobody reads.
 pub fn is_held_back(headers: &HeaderMap) -> bool {

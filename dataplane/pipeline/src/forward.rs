@@ -81,8 +81,7 @@ fn prepare(head: &mut Parts) {
             head.headers.insert(header::HOST, host);
         }
         let mut parts = http::uri::Parts::default();
-        parts.path_and_query =
-            head.uri.path_and_query().cloned().or(Some(http::uri::PathAndQuery::from_static("/")));
+        parts.path_and_query = head.uri.path_and_query().cloned().or(Some(http::uri::PathAndQuery::from_static("/")));
         if let Ok(origin_form) = http::Uri::from_parts(parts) {
             head.uri = origin_form;
         }
@@ -173,7 +172,8 @@ mod tests {
 
     #[test]
     fn split_cookies_are_joined() {
-        let parts = head(Request::get("http://h/").version(Version::HTTP_2).header("cookie", "a=1").header("cookie", "b=2"));
+        let parts =
+            head(Request::get("http://h/").version(Version::HTTP_2).header("cookie", "a=1").header("cookie", "b=2"));
         assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
         assert_eq!(parts.version, Version::HTTP_11);
     }

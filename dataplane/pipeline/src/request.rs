@@ -75,12 +75,7 @@ fn line(origin: &Origin, head: &Parts) -> Line {
 }
 
 /// Takes `body` when a backend gets it.
-async fn walk(
-    origin: &Origin,
-    mut head: Parts,
-    body: &mut Option<Incoming>,
-    record: &mut Record,
-) -> Response<Body> {
+async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Incoming>, record: &mut Record) -> Response<Body> {
     let refuse = |record: &mut Record, status, reason: &str| {
         record.because(reason);
         reply::for_status(status)
@@ -109,8 +104,7 @@ async fn walk(
     if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed).await {
         return answered(answer, record, &passed, &context);
     }
-    let route = early_route
-        .unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
+    let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
     let Some(route) = route else {
         let mut response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
         back(&mut response, &passed, &context);

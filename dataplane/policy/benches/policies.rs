@@ -11,7 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+};
 use serde_json::{Value, json};
 
 /// Requests that are prepared at once: few enough to stay in the cache, as a request on its connection does.
@@ -30,7 +32,12 @@ fn main() {
         &chain(vec![rules(&["request.path.startsWith('/admin')", "request.method in ['GET', 'HEAD']"])]),
         |_| head(),
     );
-    measure("rule with a regular expression", 500_000, &chain(vec![rules(&["request.path.matches('^/v[0-9]+/')"])]), |_| head());
+    measure(
+        "rule with a regular expression",
+        500_000,
+        &chain(vec![rules(&["request.path.matches('^/v[0-9]+/')"])]),
+        |_| head(),
+    );
     measure("rate limit", 2_000_000, &chain(vec![limit()]), |_| head());
     measure("header modifier, two headers", 1_000_000, &chain(vec![modifier()]), |_| head());
     for (name, sign, key) in [rsa(), ecdsa()] {

@@ -81,7 +81,10 @@ mod tests {
             Authorization::compile(&spec, "test").map(|_| ()).expect_err("must not compile")
         };
         assert!(compile("requst.path == 'a'").contains("unknown variable \"requst\""));
-        assert_eq!(compile("mcp.tool.name == 'a'"), "rule \"mcp.tool.name == 'a'\": mcp is known in rules on MCP items only");
+        assert_eq!(
+            compile("mcp.tool.name == 'a'"),
+            "rule \"mcp.tool.name == 'a'\": mcp is known in rules on MCP items only"
+        );
         assert!(Authorization::compile(&v1::Authorization::default(), "test").is_err());
     }
 }

@@ -159,11 +159,7 @@ impl Chain {
     }
 }
 
-fn compile<'a>(
-    policy: &Attached<'a>,
-    limits: &mut HashMap<&'a str, usize>,
-    state: &State,
-) -> Result<Compiled, String> {
+fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, state: &State) -> Result<Compiled, String> {
     let Some(kind) = &policy.spec.kind else {
         return Err("it is of a kind that this proxy does not know".into());
     };

@@ -84,8 +84,12 @@ mod tests {
             ("http://b.example:1/x", "a.example", "b.example"),
             ("/", "", ""),
         ] {
-            let (head, ()) =
-                http::Request::builder().uri(uri).header(header::HOST, header).body(()).expect("a request").into_parts();
+            let (head, ()) = http::Request::builder()
+                .uri(uri)
+                .header(header::HOST, header)
+                .body(())
+                .expect("a request")
+                .into_parts();
             assert_eq!(host(&head), expected, "{uri} {header}");
         }
     }

@@ -5,9 +5,9 @@
 
 use agentgateway_proto::v1;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
-    ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request};
 
@@ -67,7 +67,9 @@ impl Origin {
         let host = host.to_ascii_lowercase();
         let host = match host.strip_prefix('*') {
             Some("") => Host::Any,
-            Some(suffix) if suffix.starts_with('.') && suffix.len() > 1 && !suffix.contains('*') => Host::Below(suffix.into()),
+            Some(suffix) if suffix.starts_with('.') && suffix.len() > 1 && !suffix.contains('*') => {
+                Host::Below(suffix.into())
+            }
             None if !host.contains('*') => Host::Exact(host.into()),
             _ => return Err(wrong()),
         };
@@ -192,7 +194,9 @@ impl Cors {
             }
         }
         let varies = |value: &HeaderValue| {
-            value.to_str().is_ok_and(|v| v.split(',').any(|v| v.trim() == "*" || v.trim().eq_ignore_ascii_case("origin")))
+            value
+                .to_str()
+                .is_ok_and(|v| v.split(',').any(|v| v.trim() == "*" || v.trim().eq_ignore_ascii_case("origin")))
         };
         if !self.answers_all_alike() && !headers.get_all(VARY).iter().any(varies) {
             headers.append(VARY, HeaderValue::from_static("Origin"));
@@ -292,8 +296,14 @@ mod tests {
     #[test]
     fn options_without_the_preflight_header_is_a_request_like_any_other() {
         let policy = Cors::compile(&spec(&["*"])).expect("compiles");
-        assert!(policy.on_request(&request("OPTIONS", "/", &[("origin", "https://a.example")]), &mut context()).is_ok());
-        assert!(policy.on_request(&request("OPTIONS", "/", &[("access-control-request-method", "PUT")]), &mut context()).is_ok());
+        assert!(
+            policy.on_request(&request("OPTIONS", "/", &[("origin", "https://a.example")]), &mut context()).is_ok()
+        );
+        assert!(
+            policy
+                .on_request(&request("OPTIONS", "/", &[("access-control-request-method", "PUT")]), &mut context())
+                .is_ok()
+        );
     }
 
     #[test]
@@ -341,7 +351,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_origin() {
-        for bad in ["a.example", "https://", "https://a.*.example", "https://a/b", "https://*a.example", "https://*.*.a"] {
+        for bad in
+            ["a.example", "https://", "https://a.*.example", "https://a/b", "https://*a.example", "https://*.*.a"]
+        {
             assert!(Cors::compile(&spec(&[bad])).is_err(), "{bad}");
         }
     }

@@ -62,7 +62,8 @@ mod tests {
             add: vec![header("x-add", "b")],
             remove: vec!["X-Gone".into()],
         };
-        let mut head = request("GET", "/", &[("x-set", "1"), ("x-set", "2"), ("x-add", "a"), ("x-gone", "1"), ("x-gone", "2")]);
+        let mut head =
+            request("GET", "/", &[("x-set", "1"), ("x-set", "2"), ("x-add", "a"), ("x-gone", "1"), ("x-gone", "2")]);
         HeaderModifier::compile(&spec).expect("compiles").apply(&mut head.headers);
         let all = |name: &str| head.headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!((all("x-set"), all("x-add"), all("x-gone")), (vec!["new"], vec!["a", "b"], vec![]));

@@ -123,7 +123,8 @@ fn refuse(failure: Failure) -> Reply {
     let (challenge, reason) = match failure {
         Failure::Absent => (HeaderValue::from_static("Bearer"), "there is no bearer token"),
         Failure::Invalid(reason) => {
-            let challenge = HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{reason}\""));
+            let challenge =
+                HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{reason}\""));
             (challenge.unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\"")), reason)
         }
     };

@@ -14,11 +14,15 @@ pub(crate) enum PathModifier {
 impl PathModifier {
     pub(crate) fn compile(spec: &v1::PathModifier) -> Result<PathModifier, String> {
         let (kind, path) = match &spec.kind {
-            Some(Kind::ReplaceFull(path)) => (PathModifier::Full(if path.is_empty() { "/" } else { path }.into()), path),
+            Some(Kind::ReplaceFull(path)) => {
+                (PathModifier::Full(if path.is_empty() { "/" } else { path }.into()), path)
+            }
             Some(Kind::ReplacePrefix(path)) => (PathModifier::Prefix(path.trim_end_matches('/').into()), path),
             None => return Err("it names no replacement of the path that this proxy knows".into()),
         };
-        if !path.is_empty() && (!path.starts_with('/') || path.contains(['?', '#']) || path.parse::<PathAndQuery>().is_err()) {
+        if !path.is_empty()
+            && (!path.starts_with('/') || path.contains(['?', '#']) || path.parse::<PathAndQuery>().is_err())
+        {
             return Err(format!("{path:?} is not a path"));
         }
         Ok(kind)

@@ -94,7 +94,12 @@ pub(crate) struct RateLimit {
 
 impl RateLimit {
     /// The bucket is the one that `state` keeps under `key`.
-    pub(crate) fn compile(spec: &v1::LocalRateLimit, key: &str, origin: &str, state: &State) -> Result<RateLimit, String> {
+    pub(crate) fn compile(
+        spec: &v1::LocalRateLimit,
+        key: &str,
+        origin: &str,
+        state: &State,
+    ) -> Result<RateLimit, String> {
         if spec.max_tokens == 0 || spec.tokens_per_fill == 0 || spec.fill_interval_milliseconds == 0 {
             return Err("maxTokens, tokensPerFill and fillInterval must be more than 0".into());
         }
@@ -112,8 +117,11 @@ impl RateLimit {
         if self.bucket.take(now) {
             return Ok(());
         }
-        let mut reply =
-            Reply::new(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded", Reason::RateLimited(Arc::clone(&self.origin)));
+        let mut reply = Reply::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate limit exceeded",
+            Reason::RateLimited(Arc::clone(&self.origin)),
+        );
         let headers = reply.response.headers_mut();
         // Rounded up: whoever comes back after that many seconds finds the bucket filled.
         let seconds = HeaderValue::from(self.bucket.next_fill(now).as_millis().div_ceil(1000).max(1) as u64);

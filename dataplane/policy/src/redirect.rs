@@ -30,10 +30,9 @@ impl RequestRedirect {
         }
         let status = match spec.status_code {
             0 => StatusCode::FOUND,
-            code @ (301 | 302 | 303 | 307 | 308) => u16::try_from(code)
-                .ok()
-                .and_then(|c| StatusCode::from_u16(c).ok())
-                .unwrap_or(StatusCode::FOUND),
+            code @ (301 | 302 | 303 | 307 | 308) => {
+                u16::try_from(code).ok().and_then(|c| StatusCode::from_u16(c).ok()).unwrap_or(StatusCode::FOUND)
+            }
             code => return Err(format!("status code {code} is not one of a redirect")),
         };
         let text = |s: &str| (!s.is_empty()).then(|| Box::from(s));

@@ -29,7 +29,9 @@ impl UrlRewrite {
 
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
     pub(crate) fn on_request(&self, head: &mut Parts, context: &RequestContext) -> Result<(), Reply> {
-        let fail = |why| Reply::new(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be rewritten", Reason::NotRewritten(why));
+        let fail = |why| {
+            Reply::new(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be rewritten", Reason::NotRewritten(why))
+        };
         if let Some((value, _)) = &self.host {
             head.headers.insert(header::HOST, value.clone());
         }

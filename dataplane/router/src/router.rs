@@ -62,7 +62,14 @@ impl<T: Clone> Router<T> {
     }
 
     /// The route of a request. `host` is lower case and without port; `path` begins with '/'.
-    pub fn find(&self, host: &str, path: &str, query: Option<&str>, method: &Method, headers: &HeaderMap) -> Option<&T> {
+    pub fn find(
+        &self,
+        host: &str,
+        path: &str,
+        query: Option<&str>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<&T> {
         self.hosts.matching(host).find_map(|table| table.find(path, query, method, headers))
     }
 }

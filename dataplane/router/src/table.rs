@@ -11,7 +11,6 @@ use crate::matcher::{CompileError, PathMatch, RouteMatch, anchored};
 use crate::path;
 use crate::router::Precedence;
 
-
 /// One route: its conditions and what is found when they hold.
 #[derive(Clone, Debug)]
 struct Entry<T> {
@@ -49,7 +48,12 @@ pub(crate) struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table { exact: Map::default(), prefixes: Map::default(), depths: imbl::OrdMap::new(), regexes: imbl::Vector::new() }
+        Table {
+            exact: Map::default(),
+            prefixes: Map::default(),
+            depths: imbl::OrdMap::new(),
+            regexes: imbl::Vector::new(),
+        }
     }
 }
 
@@ -58,7 +62,12 @@ impl<T: Clone> Table<T> {
         self.exact.is_empty() && self.prefixes.is_empty() && self.regexes.is_empty()
     }
 
-    pub(crate) fn insert(&mut self, matched: Arc<RouteMatch>, precedence: Precedence, target: T) -> Result<(), CompileError> {
+    pub(crate) fn insert(
+        &mut self,
+        matched: Arc<RouteMatch>,
+        precedence: Precedence,
+        target: T,
+    ) -> Result<(), CompileError> {
         matched.path.check()?;
         let entry = Entry { precedence, matched: Arc::clone(&matched), target };
         match &matched.path {
@@ -88,7 +97,8 @@ impl<T: Clone> Table<T> {
             return Ok(());
         }
         let regex = anchored(pattern)?;
-        let before = self.regexes.iter().take_while(|r| (r.pattern.len(), &*r.pattern) > (pattern.len(), pattern)).count();
+        let before =
+            self.regexes.iter().take_while(|r| (r.pattern.len(), &*r.pattern) > (pattern.len(), pattern)).count();
         self.regexes.insert(before, RegexEntry { pattern: pattern.into(), regex, entries: Arc::new([entry]) });
         Ok(())
     }
@@ -137,7 +147,8 @@ impl<T: Clone> Table<T> {
     }
 
     pub(crate) fn find(&self, path: &str, query: Option<&str>, method: &Method, headers: &HeaderMap) -> Option<&T> {
-        let first = |entries: &Arc<[Entry<T>]>| entries.iter().position(|e| e.matched.others_hold(method, headers, query));
+        let first =
+            |entries: &Arc<[Entry<T>]>| entries.iter().position(|e| e.matched.others_hold(method, headers, query));
         if !self.exact.is_empty()
             && let Some(bucket) = self.exact.get(path)
             && let Some(at) = first(bucket)

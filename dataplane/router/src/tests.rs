@@ -38,10 +38,11 @@ fn host_rank(pattern: &str, host: &str) -> Option<usize> {
 fn path_rank(path: &PathMatch, value: &str) -> Option<(u8, usize, String)> {
     match path {
         PathMatch::Exact(e) => (e == value).then_some((2, 0, String::new())),
-        PathMatch::Regex(r) => regex::Regex::new(&format!("^(?:{r})$"))
-            .expect("pattern")
-            .is_match(value)
-            .then_some((1, r.len(), r.clone())),
+        PathMatch::Regex(r) => regex::Regex::new(&format!("^(?:{r})$")).expect("pattern").is_match(value).then_some((
+            1,
+            r.len(),
+            r.clone(),
+        )),
         PathMatch::Prefix(p) => {
             let p = p.trim_end_matches('/');
             let rest = value.strip_prefix(p)?;
@@ -229,7 +230,13 @@ fn bad_matches_say_what_is_wrong() {
     let mut router = Router::default();
     let mut bad = prefix("/");
     bad.path = PathMatch::Regex("(".into());
-    assert!(router.insert("", Arc::new(bad.clone()), plain(0), 0).expect_err("bad").to_string().contains("regular expression"));
+    assert!(
+        router
+            .insert("", Arc::new(bad.clone()), plain(0), 0)
+            .expect_err("bad")
+            .to_string()
+            .contains("regular expression")
+    );
     bad.path = PathMatch::Prefix("x".into());
     assert!(router.insert("", Arc::new(bad), plain(0), 0).expect_err("bad").to_string().contains("begin with '/'"));
 }

@@ -115,7 +115,8 @@ impl WorkerLog {
         }
         let lines = std::mem::replace(&mut *buffer, String::with_capacity(BUFFER_BYTES));
         if let Err(unsent) = self.log.sender.try_send(lines) {
-            let (std::sync::mpsc::TrySendError::Full(lines) | std::sync::mpsc::TrySendError::Disconnected(lines)) = unsent;
+            let (std::sync::mpsc::TrySendError::Full(lines) | std::sync::mpsc::TrySendError::Disconnected(lines)) =
+                unsent;
             let lost = lines.bytes().filter(|b| *b == b'\n').count();
             self.log.metrics.access_log_dropped.fetch_add(lost as u64, Ordering::Relaxed);
         }
@@ -223,7 +224,9 @@ mod tests {
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.contains(r#"path="/a\nstatus=200 \"x\"""#), "{line}");
         assert!(line.contains(r#"mcp.tool="a=b""#), "{line}");
-        assert!(line.contains(r#"route="""#) && line.contains(r#"reason="no route""#) && line.contains("duration_ms=1.500"));
+        assert!(
+            line.contains(r#"route="""#) && line.contains(r#"reason="no route""#) && line.contains("duration_ms=1.500")
+        );
     }
 
     #[test]

@@ -126,16 +126,20 @@ impl Collector for HttpCollector {
         )?;
         for listener in m.listeners.iter().filter_map(|l| l.upgrade()) {
             let (sum, count, buckets) = listener.duration.read();
-            family.encode_family(&listener.labels)?.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
-                sum, count, &buckets, None,
-            )?;
+            family
+                .encode_family(&listener.labels)?
+                .encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)?;
         }
         let counters = [
             ("agentgateway_downstream_accepted", "Connections accepted from clients", &m.accepted),
             ("agentgateway_downstream_handed_over", "Connections given to a less loaded worker", &m.handed_over),
             ("agentgateway_downstream_refused", "Connections refused because too many were open", &m.refused),
             ("agentgateway_retries", "Requests sent again to another endpoint", &m.retries),
-            ("agentgateway_access_log_dropped", "Access log lines dropped because the reader was slow", &m.access_log_dropped),
+            (
+                "agentgateway_access_log_dropped",
+                "Access log lines dropped because the reader was slow",
+                &m.access_log_dropped,
+            ),
             ("agentgateway_worker_stalls", "Times a worker did not reach its tasks in time", &m.worker_stalls),
         ];
         for (name, help, value) in counters {

@@ -20,9 +20,8 @@ impl AddressRules {
     /// Before connecting.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Error> {
         let ip = address.ip().to_canonical();
-        let refused = |why: &str| {
-            Err(Error::new(Kind::AddressRefused, format!("backend address {address} is refused: {why}")))
-        };
+        let refused =
+            |why: &str| Err(Error::new(Kind::AddressRefused, format!("backend address {address} is refused: {why}")));
         let local = ip.is_loopback() || ip.is_unspecified();
         if local && self.own_ports.contains(&address.port()) {
             return refused("it is a port of the gateway itself");
@@ -63,7 +62,14 @@ mod tests {
     #[test]
     fn own_ports_are_refused_even_where_loopback_is_allowed() {
         let rules = AddressRules { own_ports: vec![15000], allow_loopback: true, allow_link_local: false };
-        for refused in ["127.0.0.1:15000", "[::1]:15000", "[::ffff:127.0.0.1]:15000", "0.0.0.0:15000", "169.254.169.254:80", "[fd00:ec2::254]:80"] {
+        for refused in [
+            "127.0.0.1:15000",
+            "[::1]:15000",
+            "[::ffff:127.0.0.1]:15000",
+            "0.0.0.0:15000",
+            "169.254.169.254:80",
+            "[fd00:ec2::254]:80",
+        ] {
             assert!(rules.check(refused.parse().expect("address")).is_err(), "{refused}");
         }
         for allowed in ["127.0.0.1:8080", "10.0.0.1:15000", "[2001:db8::1]:80"] {

@@ -92,9 +92,9 @@ impl Cluster {
                     return Err(Error::new(Kind::NoEndpoints, format!("backend {} names no host", self.authority)));
                 };
                 let endpoints = Box::pin(self.addresses(at, name, resolver)).await?;
-                balance(&endpoints).cloned().ok_or_else(|| {
-                    Error::new(Kind::Resolve, format!("host {} has no address", name.host.name))
-                })
+                balance(&endpoints)
+                    .cloned()
+                    .ok_or_else(|| Error::new(Kind::Resolve, format!("host {} has no address", name.host.name)))
             }
         }
     }
@@ -221,8 +221,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_refused_is_passed_over() {
         let registry = EndpointRegistry::default();
-        let all: Vec<_> =
-            (1..4).map(|p| registry.get(([10, 0, 0, 1], p).into(), Protocol::Http1)).collect();
+        let all: Vec<_> = (1..4).map(|p| registry.get(([10, 0, 0, 1], p).into(), Protocol::Http1)).collect();
         all[0].avoid_for(std::time::Duration::from_secs(60));
         all[1].avoid_for(std::time::Duration::from_secs(60));
         for _ in 0..100 {

@@ -56,9 +56,8 @@ impl Resolver {
             let failed = |why: String| Error::new(Kind::Resolve, format!("host {name} cannot be resolved: {why}"));
             let Some(resolver) = resolver else { return Err(failed("no DNS server is configured".into())) };
             let query = name.clone();
-            let lookup = background.spawn(async move {
-                tokio::time::timeout(RESOLVE_TIMEOUT, resolver.lookup_ip(query)).await
-            });
+            let lookup =
+                background.spawn(async move { tokio::time::timeout(RESOLVE_TIMEOUT, resolver.lookup_ip(query)).await });
             let answer = match lookup.await {
                 Ok(Ok(Ok(answer))) => answer,
                 Ok(Ok(Err(error))) => return Err(failed(error.to_string())),

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::client::conn::TrySendError;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 
 use crate::address::AddressRules;
 use crate::body::{Body, UpstreamBody};
@@ -174,12 +174,8 @@ fn absolute_uri(request: &mut Request<Body>) -> Result<(), Error> {
     let invalid = || Error::new(Kind::RequestBody, "the request has no valid Host");
     let authority = host.as_ref().and_then(|h| h.to_str().ok()).ok_or_else(invalid)?;
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
-    *request.uri_mut() = http::Uri::builder()
-        .scheme("http")
-        .authority(authority)
-        .path_and_query(path)
-        .build()
-        .map_err(|_| invalid())?;
+    *request.uri_mut() =
+        http::Uri::builder().scheme("http").authority(authority).path_and_query(path).build().map_err(|_| invalid())?;
     Ok(())
 }
 

@@ -91,7 +91,11 @@ pub(crate) fn plan(gateway: &Gateway, source: &ObjectRef, refused: bool) -> Plan
     Plan { listeners: planned.map(|(listener, conflict)| plan_one(listener, conflict, source)).collect(), refused }
 }
 
-fn plan_one(listener: &GatewayListeners, conflict: Option<(&'static str, String)>, source: &ObjectRef) -> PlannedListener {
+fn plan_one(
+    listener: &GatewayListeners,
+    conflict: Option<(&'static str, String)>,
+    source: &ObjectRef,
+) -> PlannedListener {
     let allowed = listener.allowed_routes.as_ref();
     let namespaces = match allowed.and_then(|a| a.namespaces.as_ref()) {
         None => Namespaces::Same,

@@ -35,7 +35,8 @@ pub(crate) fn status(
     let key = ObjectKey { kind: ObjectKind::Gateway, name: Name::of(gateway) };
     let rejected = state.rejections.get(&key).map(Vec::as_slice).unwrap_or_default();
     let addresses = addresses(service);
-    let verdicts = [accepted(state, unreadable), programmed(state, &addresses, super::wanted_address(gateway), rejected)];
+    let verdicts =
+        [accepted(state, unreadable), programmed(state, &addresses, super::wanted_address(gateway), rejected)];
     let listeners = state.plan.listeners.iter().map(|listener| {
         let held = held.listeners.iter().flatten().find(|l| l.name == listener.name);
         let given = given.and_then(|g| g.listeners.as_ref()).into_iter().flatten().find(|l| l.name == listener.name);
@@ -44,13 +45,7 @@ pub(crate) fn status(
     let conditions = |status: &GatewayStatus| status.conditions.clone().unwrap_or_default();
     GatewayStatus {
         listeners: Some(listeners.collect()),
-        conditions: Some(merge(
-            &conditions(&held),
-            &given.map(conditions).unwrap_or_default(),
-            &verdicts,
-            &OURS,
-            at,
-        )),
+        conditions: Some(merge(&conditions(&held), &given.map(conditions).unwrap_or_default(), &verdicts, &OURS, at)),
         addresses: (!addresses.is_empty()).then_some(addresses),
         attached_listener_sets: held.attached_listener_sets,
     }
@@ -60,7 +55,8 @@ pub(crate) fn status(
 pub(crate) fn class_status(class: &GatewayClass, given: Option<&GatewayClassStatus>, now: &Time) -> GatewayClassStatus {
     let verdict = match &class.spec.parameters_ref {
         Some(parameters) => {
-            let message = format!("spec.parametersRef: no kind of parameters is supported, {} is none", parameters.kind);
+            let message =
+                format!("spec.parametersRef: no kind of parameters is supported, {} is none", parameters.kind);
             Verdict::no("Accepted", "InvalidParameters", message)
         }
         None => Verdict::yes("Accepted", "Accepted", "Gateways of this class are served"),
@@ -75,7 +71,8 @@ pub(crate) fn class_status(class: &GatewayClass, given: Option<&GatewayClassStat
 
 fn accepted(state: &GatewayState, unreadable: Option<&str>) -> Verdict {
     if let Some(reason) = unreadable {
-        let message = format!("the object does not fit the types of this release and is not used in this form: {reason}");
+        let message =
+            format!("the object does not fit the types of this release and is not used in this form: {reason}");
         return Verdict::no("Accepted", "Invalid", message);
     }
     if let Some((reason, message)) = &state.verdict.refused {
@@ -138,7 +135,8 @@ fn listener_status(
         group: Some(agentgateway_crds::GATEWAY_GROUP.to_owned()),
         kind: ROUTE_KIND.to_owned(),
     };
-    let conditions = |l: Option<&GatewayStatusListeners>| -> Vec<Condition> { l.map(|l| l.conditions.clone()).unwrap_or_default() };
+    let conditions =
+        |l: Option<&GatewayStatusListeners>| -> Vec<Condition> { l.map(|l| l.conditions.clone()).unwrap_or_default() };
     let attached = state.attached.get(&listener.name).copied().unwrap_or_default();
     GatewayStatusListeners {
         name: listener.name.clone(),

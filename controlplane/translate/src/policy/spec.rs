@@ -28,7 +28,9 @@ pub(super) fn specs(policy: &TrafficPolicy, scope: Scope) -> Vec<Field> {
     }
     if let Some(limit) = &policy.spec.rate_limit {
         let made = match &limit.local {
-            Some(local) => convert::local_rate_limit(&local.token_bucket).map_err(|e| wrong("spec.rateLimit.local.tokenBucket", e)),
+            Some(local) => {
+                convert::local_rate_limit(&local.token_bucket).map_err(|e| wrong("spec.rateLimit.local.tokenBucket", e))
+            }
             None => Err("spec.rateLimit.local: must be set".to_owned()),
         };
         fields.push(field(&name, "rateLimit", made));

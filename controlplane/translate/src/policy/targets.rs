@@ -27,7 +27,12 @@ pub(super) enum Resolved {
 }
 
 /// Finds all targets of a policy; each once, also when several references and selectors find it.
-pub(super) fn resolve(policy: &Name, refs: &[TargetRef], selectors: &[TargetSelector], view: &View<'_>) -> Vec<Resolved> {
+pub(super) fn resolve(
+    policy: &Name,
+    refs: &[TargetRef],
+    selectors: &[TargetSelector],
+    view: &View<'_>,
+) -> Vec<Resolved> {
     let mut seen: BTreeSet<(ObjectKind, Name, Option<String>)> = BTreeSet::new();
     let mut resolved = Vec::new();
     for reference in refs {

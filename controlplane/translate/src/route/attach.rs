@@ -62,7 +62,8 @@ pub(super) fn attach<'a>(
     };
     let attachments: Vec<_> = allowed.into_iter().filter_map(attach).collect();
     if attachments.is_empty() {
-        let message = format!("no listener of Gateway {gateway} has a host name in common with {}", hostnames.join(", "));
+        let message =
+            format!("no listener of Gateway {gateway} has a host name in common with {}", hostnames.join(", "));
         return Err(("NoMatchingListenerHostname", message));
     }
     Ok(attachments)

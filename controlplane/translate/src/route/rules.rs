@@ -114,8 +114,12 @@ fn as_user_match(matched: &HttpRouteRulesMatches) -> RouteMatch {
         let value = Some(path.value.clone().unwrap_or_else(|| "/".to_owned()));
         match path.r#type {
             Some(HttpRouteRulesMatchesPathType::Exact) => PathMatch { exact: value, ..PathMatch::default() },
-            Some(HttpRouteRulesMatchesPathType::RegularExpression) => PathMatch { regex: value, ..PathMatch::default() },
-            Some(HttpRouteRulesMatchesPathType::PathPrefix) | None => PathMatch { path_prefix: value, ..PathMatch::default() },
+            Some(HttpRouteRulesMatchesPathType::RegularExpression) => {
+                PathMatch { regex: value, ..PathMatch::default() }
+            }
+            Some(HttpRouteRulesMatchesPathType::PathPrefix) | None => {
+                PathMatch { path_prefix: value, ..PathMatch::default() }
+            }
         }
     });
     let keyed = |name: &String, value: &String, regex: bool| KeyedMatch {
@@ -127,12 +131,18 @@ fn as_user_match(matched: &HttpRouteRulesMatches) -> RouteMatch {
     let query = matched.query_params.iter().flatten();
     RouteMatch {
         path,
-        method: matched.method.as_ref().and_then(|m| serde_json::to_value(m).ok()).and_then(|m| m.as_str().map(str::to_owned)),
+        method: matched
+            .method
+            .as_ref()
+            .and_then(|m| serde_json::to_value(m).ok())
+            .and_then(|m| m.as_str().map(str::to_owned)),
         headers: headers
             .map(|h| keyed(&h.name, &h.value, h.r#type == Some(HttpRouteRulesMatchesHeadersType::RegularExpression)))
             .collect(),
         query: query
-            .map(|q| keyed(&q.name, &q.value, q.r#type == Some(HttpRouteRulesMatchesQueryParamsType::RegularExpression)))
+            .map(|q| {
+                keyed(&q.name, &q.value, q.r#type == Some(HttpRouteRulesMatchesQueryParamsType::RegularExpression))
+            })
             .collect(),
     }
 }

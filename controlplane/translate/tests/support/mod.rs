@@ -70,7 +70,8 @@ impl Case {
                     reason: text(&r["reason"]),
                 };
                 let gateway = Name::new(text(&manifest["namespace"]), text(&manifest["gateway"]));
-                case.rejections.push((gateway, manifest["rejections"].as_array().expect("a list").iter().map(one).collect()));
+                case.rejections
+                    .push((gateway, manifest["rejections"].as_array().expect("a list").iter().map(one).collect()));
                 continue;
             }
             let object = Object::read(manifest.clone()).unwrap_or_else(|| panic!("{}: {manifest}", case.name));
@@ -106,10 +107,15 @@ pub(crate) fn final_state(translator: &Translator, outputs: &[Output]) -> Value 
     for output in outputs {
         statuses.extend(output.statuses.iter().map(|update| (update.key.to_string(), print_status(&update.status))));
         for (gateway, workload) in &output.workloads {
-            workloads.insert(gateway.to_string(), workload.as_ref().map(|w| json!({
-                "name": w.name, "class": w.class, "uid": w.uid, "ports": w.ports, "address": w.address,
-                "labels": w.labels, "annotations": w.annotations,
-            })));
+            workloads.insert(
+                gateway.to_string(),
+                workload.as_ref().map(|w| {
+                    json!({
+                        "name": w.name, "class": w.class, "uid": w.uid, "ports": w.ports, "address": w.address,
+                        "labels": w.labels, "annotations": w.annotations,
+                    })
+                }),
+            );
         }
         snapshots.extend(output.snapshots.clone());
     }

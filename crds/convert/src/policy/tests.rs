@@ -23,7 +23,8 @@ fn errors_name_the_field_from_the_route() {
 fn a_jwt_policy_has_one_issuer_or_providers() {
     let set = KeySet { file: None, inline: Some("{}".into()) };
     let provider = JwtProvider { issuer: "i".into(), audiences: vec![], jwks: set.clone() };
-    let both = JwtAuth { issuer: Some("i".into()), jwks: Some(set), providers: vec![provider.clone()], ..JwtAuth::default() };
+    let both =
+        JwtAuth { issuer: Some("i".into()), jwks: Some(set), providers: vec![provider.clone()], ..JwtAuth::default() };
     assert!(jwt(&both, &mut keys).is_err());
     assert!(jwt(&JwtAuth::default(), &mut keys).is_err());
     let several = JwtAuth { providers: vec![provider.clone(), provider], ..JwtAuth::default() };
@@ -53,7 +54,9 @@ fn a_rule_has_one_member() {
 
 #[test]
 fn origins_are_checked() {
-    for good in ["*", "https://example.com", "https://*.example.com", "http://localhost:3000", "http://[::1]:80", "app://x"] {
+    for good in
+        ["*", "https://example.com", "https://*.example.com", "http://localhost:3000", "http://[::1]:80", "app://x"]
+    {
         assert!(allowed_origin(good), "{good}");
     }
     for bad in ["", "example.com", "https://", "https://a/b", "https://a.*.com", "https://a:0"] {

@@ -49,16 +49,31 @@ fn refuses_what_signs_and_what_it_does_not_know() {
     let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     for (text, message) in [
         (private.to_owned(), "holds a private key; put only the public key there (openssl pkey -pubout)"),
-        (private.replace("PRIVATE", "EC PRIVATE"), "holds a private key; put only the public key there (openssl pkey -pubout)"),
+        (
+            private.replace("PRIVATE", "EC PRIVATE"),
+            "holds a private key; put only the public key there (openssl pkey -pubout)",
+        ),
         (format!("{RSA}{private}"), "holds a private key; put only the public key there (openssl pkey -pubout)"),
         (json!({"kty": "EC", "d": "AA"}).to_string(), "holds a private key; put only the public key there"),
-        (json!({"keys": [{"kty": "RSA", "p": "AA"}]}).to_string(), "holds a private key; put only the public key there"),
-        (json!({"kty": "oct", "k": "AA"}).to_string(), "holds a symmetric key; tokens are verified with public keys only"),
-        (RSA.replace("PUBLIC KEY", "CERTIFICATE"), "holds a certificate; put its public key there (openssl x509 -pubkey -noout)"),
+        (
+            json!({"keys": [{"kty": "RSA", "p": "AA"}]}).to_string(),
+            "holds a private key; put only the public key there",
+        ),
+        (
+            json!({"kty": "oct", "k": "AA"}).to_string(),
+            "holds a symmetric key; tokens are verified with public keys only",
+        ),
+        (
+            RSA.replace("PUBLIC KEY", "CERTIFICATE"),
+            "holds a certificate; put its public key there (openssl x509 -pubkey -noout)",
+        ),
         (RSA.replace("PUBLIC KEY", "THING"), "the PEM block \"THING\" is not a public key"),
         (p521.to_owned(), "a public key is on a curve that is not supported; P-256 and P-384 are"),
         ("-----BEGIN PUBLIC KEY-----\nAAAA".into(), "the PEM block \"PUBLIC KEY\" does not end"),
-        ("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----".into(), "the PEM block \"PUBLIC KEY\" is not base64"),
+        (
+            "-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----".into(),
+            "the PEM block \"PUBLIC KEY\" is not base64",
+        ),
         ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----".into(), "a public key is malformed"),
         ("{}".into(), "a key has no \"kty\": neither a JWK nor a JWK set"),
         ("{\"keys\": {}}".into(), "\"keys\" is not a list"),

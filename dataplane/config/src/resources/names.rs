@@ -46,7 +46,9 @@ impl Names {
         if let Some(first) = rules.named.insert(rule.clone(), at.clone()) {
             let line = report.line(&first);
             let message = if rule.is_empty() {
-                format!("a route {name:?} is already defined in line {line}; routes that share a name need each a ruleName")
+                format!(
+                    "a route {name:?} is already defined in line {line}; routes that share a name need each a ruleName"
+                )
             } else {
                 format!("a route {name:?} with the rule {rule:?} is already defined in line {line}")
             };

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use agentgateway_convert::policy;
 use agentgateway_expression::Expression;
 use agentgateway_policy::{Attached, Chain, State};
+use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1::{self, policy_spec::Kind};
-use agentgateway_proto::key;
 use agentgateway_types::Path;
 use agentgateway_types::file::{ListenerPolicies, RoutePolicies};
 use agentgateway_types::policy::{Authorization, KeySet};
@@ -108,7 +108,11 @@ fn keys(set: &KeySet, environment: &Environment, read: &mut Vec<PathBuf>) -> Res
                 return Err(format!("{} is not a file", path.display()));
             }
             if metadata.len() > MAX_KEY_FILE_BYTES {
-                return Err(format!("{} has {} bytes; at most {MAX_KEY_FILE_BYTES} are allowed", path.display(), metadata.len()));
+                return Err(format!(
+                    "{} has {} bytes; at most {MAX_KEY_FILE_BYTES} are allowed",
+                    path.display(),
+                    metadata.len()
+                ));
             }
             let text = std::fs::read_to_string(&path).map_err(unreadable)?;
             read.push(path.clone());

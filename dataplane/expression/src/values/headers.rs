@@ -60,9 +60,7 @@ impl Indexer for Headers<'_> {
         Self: 'v,
     {
         let name = key("request.headers", index)?;
-        value(self.map, name)
-            .map(CowVal::owned)
-            .ok_or_else(|| ExecutionError::NoSuchKey(Arc::new(name.to_owned())))
+        value(self.map, name).map(CowVal::owned).ok_or_else(|| ExecutionError::NoSuchKey(Arc::new(name.to_owned())))
     }
 
     fn steal<'v>(self: Box<Self>, index: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>

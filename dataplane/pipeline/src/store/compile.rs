@@ -21,9 +21,10 @@ impl Store {
             rejected.push(Rejected { kind, key: key.to_owned(), reason });
         };
         // Backends with targets on other backends come second.
-        let (over, plain): (Vec<_>, Vec<_>) = dirty.backends.iter().partition(|k| {
-            self.index.backend(k).is_some_and(|b| matches!(b.kind, Some(v1::backend::Kind::Mcp(_))))
-        });
+        let (over, plain): (Vec<_>, Vec<_>) = dirty
+            .backends
+            .iter()
+            .partition(|k| self.index.backend(k).is_some_and(|b| matches!(b.kind, Some(v1::backend::Kind::Mcp(_)))));
         for key in plain.into_iter().chain(over) {
             if let Err(reason) = self.compile_backend(key) {
                 reject(Kind::Backend, key, reason);
@@ -82,14 +83,10 @@ impl Store {
             return Ok(());
         };
         let source = format!("backend {}", key::print_backend(backend));
-        let inline = backend
-            .inline_policies
-            .iter()
-            .enumerate()
-            .map(|(i, spec)| (spec, source.clone(), format!("{key}#{i}")));
+        let inline =
+            backend.inline_policies.iter().enumerate().map(|(i, spec)| (spec, source.clone(), format!("{key}#{i}")));
         let mut errors = Vec::new();
-        let policies =
-            self.chain(inline, self.index.policies_of_backend(key), &mut |_, _, reason| errors.push(reason));
+        let policies = self.chain(inline, self.index.policies_of_backend(key), &mut |_, _, reason| errors.push(reason));
         let kind = self.backend_kind(backend);
         let problem = match &kind {
             BackendKind::Broken(reason) => Some(reason.to_string()),
@@ -160,11 +157,7 @@ impl Store {
     }
 
     /// Takes the route out of where it stands, and places it anew when it is still there.
-    fn compile_route(
-        &mut self,
-        key: &Arc<str>,
-        reject: &mut dyn FnMut(Kind, &str, String),
-    ) -> Result<(), String> {
+    fn compile_route(&mut self, key: &Arc<str>, reject: &mut dyn FnMut(Kind, &str, String)) -> Result<(), String> {
         let Some(route) = self.index.route(key) else {
             self.unplace(key);
             return Ok(());
@@ -177,16 +170,14 @@ impl Store {
         // Compiled before the old one is taken away: a route that does not compile leaves the last good one in place.
         let matched = Arc::new(route_match(route.r#match.as_ref())?);
         let printed: Arc<str> = key::print_route(route, &listener.name).into();
-        let source = route.source.as_ref().map_or_else(String::new, |s| {
-            format!("{} {}/{} rule {}", s.kind, s.namespace, s.name, route.rule_index)
-        });
+        let source = route
+            .source
+            .as_ref()
+            .map_or_else(String::new, |s| format!("{} {}/{} rule {}", s.kind, s.namespace, s.name, route.rule_index));
         // Matches of one rule share what its filters keep, so the match is no part of the key.
         let rule_key = format!("{}/{}", key::backend(&route.source.clone().unwrap_or_default()), route.rule_index);
-        let inline = route
-            .inline_policies
-            .iter()
-            .enumerate()
-            .map(|(i, spec)| (spec, source.clone(), format!("{rule_key}#{i}")));
+        let inline =
+            route.inline_policies.iter().enumerate().map(|(i, spec)| (spec, source.clone(), format!("{rule_key}#{i}")));
         let policies = self.chain(inline, self.index.policies_of_route(route), reject);
         let mut backends = Vec::with_capacity(route.backends.len());
         for (at, backend) in route.backends.iter().enumerate() {

@@ -76,7 +76,10 @@ fn route(name: &str, listener: &str, prefix: &str) -> v1::Route {
 fn service() -> Resource {
     Resource::Backend(v1::Backend {
         key: "Service/ns/s/80".into(),
-        kind: Some(v1::backend::Kind::Service(v1::ServiceBackend { authority: "s.ns:80".into(), ..Default::default() })),
+        kind: Some(v1::backend::Kind::Service(v1::ServiceBackend {
+            authority: "s.ns:80".into(),
+            ..Default::default()
+        })),
         ..Default::default()
     })
 }
@@ -134,7 +137,10 @@ fn a_route_that_does_not_compile_leaves_the_last_good_one() {
 fn listeners_swap_host_names_and_keep_their_routes() {
     let mut store = store();
     let routes = [Resource::Route(route("a", "one", "/")), Resource::Route(route("b", "two", "/"))];
-    store.apply(routes.into_iter().chain([listener("one", "a.com"), listener("two", "b.com"), bind()]).collect(), vec![]);
+    store.apply(
+        routes.into_iter().chain([listener("one", "a.com"), listener("two", "b.com"), bind()]).collect(),
+        vec![],
+    );
     assert_eq!(find(&store, "a.com", "/").as_deref(), Some("ns/a.0.0.one"));
     store.apply(vec![listener("one", "b.com"), listener("two", "a.com")], vec![]);
     assert_eq!(find(&store, "a.com", "/").as_deref(), Some("ns/b.0.0.two"));
@@ -168,7 +174,8 @@ fn policies_reach_their_targets_and_leave_them() {
         let mut store = store();
         store.apply(base(), vec![]);
         let empty = |store: &Store| {
-            let listener = store.snapshot().binds.get("tcp/0.0.0.0/80/ns/gw").and_then(|b| b.listeners.get("").cloned());
+            let listener =
+                store.snapshot().binds.get("tcp/0.0.0.0/80/ns/gw").and_then(|b| b.listeners.get("").cloned());
             let listener = listener.expect("listener");
             let route = listener.router.find("h", "/a", None, &Method::GET, &HeaderMap::new()).expect("route").clone();
             let backend = store.snapshot().backends.get("Service/ns/s/80").expect("backend").clone();

@@ -25,7 +25,11 @@ fn jwt() -> v1::JwtAuthentication {
 }
 
 fn limit(max_tokens: u64) -> v1::PolicySpec {
-    spec(Kind::LocalRateLimit(v1::LocalRateLimit { max_tokens, tokens_per_fill: 1, fill_interval_milliseconds: 3_600_000 }))
+    spec(Kind::LocalRateLimit(v1::LocalRateLimit {
+        max_tokens,
+        tokens_per_fill: 1,
+        fill_interval_milliseconds: 3_600_000,
+    }))
 }
 
 fn cors() -> v1::PolicySpec {
@@ -79,7 +83,10 @@ async fn header_filters_see_what_comes_before_and_rules_do_not_see_them() {
 
 #[tokio::test]
 async fn what_does_not_compile_denies_and_is_listed() {
-    let bad_jwt = v1::JwtAuthentication { providers: vec![v1::JwtProvider { issuer: "i".into(), ..Default::default() }], mode: 0 };
+    let bad_jwt = v1::JwtAuthentication {
+        providers: vec![v1::JwtProvider { issuer: "i".into(), ..Default::default() }],
+        mode: 0,
+    };
     for (kind, name, protects) in [
         (Kind::Authorization(rules("nonsense")), "authorization", true),
         (Kind::Jwt(bad_jwt), "jwtAuth", true),

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
-    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
-    RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
+    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,7 +28,10 @@ struct Key {
 enum Material {
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
     /// ECDSA and EdDSA, with the algorithm's one name.
-    Curve { algorithm: &'static str, key: UnparsedPublicKey<Vec<u8>> },
+    Curve {
+        algorithm: &'static str,
+        key: UnparsedPublicKey<Vec<u8>>,
+    },
 }
 
 impl std::fmt::Debug for Material {
@@ -117,7 +120,9 @@ impl Key {
         let part = |name: &str, value: &Option<String>| {
             let text = value.as_deref().ok_or_else(|| format!("a key lacks {name:?}"))?;
             // Some issuers pad, which RFC 7515 §2 forbids.
-            URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| format!("{name:?} of a key is not base64url"))
+            URL_SAFE_NO_PAD
+                .decode(text.trim_end_matches('='))
+                .map_err(|_| format!("{name:?} of a key is not base64url"))
         };
         let exact = |name: &str, value: &Option<String>, length: usize| {
             let bytes = part(name, value)?;
@@ -129,7 +134,11 @@ impl Key {
                 let number = |bytes: Vec<u8>| bytes.into_iter().skip_while(|b| *b == 0).collect::<Vec<u8>>();
                 let n = number(part("n", &jwk.n)?);
                 if !(256..=MAX_RSA_BYTES).contains(&n.len()) {
-                    return Err(format!("an RSA key has {} bits; 2048 to {} are supported", n.len() * 8, MAX_RSA_BYTES * 8));
+                    return Err(format!(
+                        "an RSA key has {} bits; 2048 to {} are supported",
+                        n.len() * 8,
+                        MAX_RSA_BYTES * 8
+                    ));
                 }
                 Material::Rsa(RsaPublicKeyComponents { n, e: number(part("e", &jwk.e)?) })
             }
@@ -147,7 +156,9 @@ impl Key {
         };
         let key = Key { id: jwk.kid.map(Into::into), algorithm: jwk.alg.map(Into::into), material };
         match &key.algorithm {
-            Some(algorithm) if !key.verifies(algorithm) => Err(format!("a key is for {algorithm}, which its type cannot do")),
+            Some(algorithm) if !key.verifies(algorithm) => {
+                Err(format!("a key is for {algorithm}, which its type cannot do"))
+            }
             _ => Ok(key),
         }
     }

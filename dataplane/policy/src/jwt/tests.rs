@@ -3,8 +3,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
-    RSA_PKCS1_SHA256, RSA_PSS_SHA384, RsaEncoding, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA384, RsaEncoding, RsaKeyPair,
 };
 use serde_json::json;
 
@@ -183,9 +183,15 @@ fn checks_what_the_token_claims() {
     }
     let mut eternal = claims();
     eternal.as_object_mut().expect("an object").remove("exp");
-    assert_eq!(verify(&policy, &signer.sign(&json!({"alg": "EdDSA"}), &eternal)), Err("the token has no time of expiry"));
+    assert_eq!(
+        verify(&policy, &signer.sign(&json!({"alg": "EdDSA"}), &eternal)),
+        Err("the token has no time of expiry")
+    );
     let any = v1::JwtAuthentication {
-        providers: vec![v1::JwtProvider { audiences: vec![], ..spec(&[signer.jwk()], Mode::Strict).providers.remove(0) }],
+        providers: vec![v1::JwtProvider {
+            audiences: vec![],
+            ..spec(&[signer.jwk()], Mode::Strict).providers.remove(0)
+        }],
         ..Default::default()
     };
     assert_eq!(verify(&JwtAuthentication::compile(&any).expect("compiles"), &token("aud", json!("x"))), Ok(()));
@@ -235,7 +241,10 @@ fn on_request(mode: Mode, authorization: &[&str]) -> (u16, Option<String>, bool)
     let answer = policy.on_request(&mut head, &mut context).err();
     if let Some(reply) = &answer {
         let challenge = reply.response.headers()["www-authenticate"].to_str().expect("text");
-        assert_eq!(challenge.contains("invalid_token"), reply.reason != Reason::Unauthenticated("there is no bearer token"));
+        assert_eq!(
+            challenge.contains("invalid_token"),
+            reply.reason != Reason::Unauthenticated("there is no bearer token")
+        );
     }
     let subject = context.claims.as_ref().map(|c| c["sub"].as_str().expect("text").to_owned());
     assert_eq!(context.claims.is_some(), context.credentials.is_some());
@@ -300,18 +309,45 @@ fn refuses_sets_without_usable_public_keys() {
     for (keys, message) in [
         (json!([]), "keys of issuer \"i\": not a JWK set"),
         (json!({"keys": []}), "keys of issuer \"i\": no key can verify signatures: the set is empty"),
-        (json!({"keys": [with(ec.clone(), "d", json!("AA"))]}), "keys of issuer \"i\": the set holds a private or symmetric key"),
-        (json!({"keys": [{"kty": "oct", "k": "AA"}]}), "keys of issuer \"i\": the set holds a private or symmetric key"),
-        (json!({"keys": [with(ec.clone(), "use", json!("enc"))]}), "keys of issuer \"i\": no key can verify signatures: a key is not for"),
-        (json!({"keys": [with(ec.clone(), "alg", json!("RS256"))]}), "keys of issuer \"i\": no key can verify signatures: a key is for RS256"),
-        (json!({"keys": [with(ec, "x", json!("AAAA"))]}), "keys of issuer \"i\": no key can verify signatures: \"x\" of a key has a wrong length"),
-        (json!({"keys": [{"kty": "EC", "crv": "P-521"}]}), "keys of issuer \"i\": no key can verify signatures: a key of type EC on the curve P-521"),
-        (json!({"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}), "keys of issuer \"i\": no key can verify signatures: an RSA key has 24 bits"),
+        (
+            json!({"keys": [with(ec.clone(), "d", json!("AA"))]}),
+            "keys of issuer \"i\": the set holds a private or symmetric key",
+        ),
+        (
+            json!({"keys": [{"kty": "oct", "k": "AA"}]}),
+            "keys of issuer \"i\": the set holds a private or symmetric key",
+        ),
+        (
+            json!({"keys": [with(ec.clone(), "use", json!("enc"))]}),
+            "keys of issuer \"i\": no key can verify signatures: a key is not for",
+        ),
+        (
+            json!({"keys": [with(ec.clone(), "alg", json!("RS256"))]}),
+            "keys of issuer \"i\": no key can verify signatures: a key is for RS256",
+        ),
+        (
+            json!({"keys": [with(ec, "x", json!("AAAA"))]}),
+            "keys of issuer \"i\": no key can verify signatures: \"x\" of a key has a wrong length",
+        ),
+        (
+            json!({"keys": [{"kty": "EC", "crv": "P-521"}]}),
+            "keys of issuer \"i\": no key can verify signatures: a key of type EC on the curve P-521",
+        ),
+        (
+            json!({"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}),
+            "keys of issuer \"i\": no key can verify signatures: an RSA key has 24 bits",
+        ),
     ] {
         let found = compile(keys);
         assert!(found.starts_with(message), "{found}");
     }
-    assert!(JwtAuthentication::compile(&v1::JwtAuthentication { mode: 9, ..spec(&[Signer::ed25519().jwk()], Mode::Strict) }).is_err());
+    assert!(
+        JwtAuthentication::compile(&v1::JwtAuthentication {
+            mode: 9,
+            ..spec(&[Signer::ed25519().jwk()], Mode::Strict)
+        })
+        .is_err()
+    );
     assert!(JwtAuthentication::compile(&v1::JwtAuthentication::default()).is_err());
 }
 

@@ -31,7 +31,8 @@ impl Token<'_> {
         let (signed, signature) = text.rsplit_once('.').ok_or("the token is not a JWT")?;
         let (header, claims) = signed.split_once('.').ok_or("the token is not a JWT")?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| "a part of the token is not base64url");
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| "the token's header is not what a JWT has")?;
+        let header: Header =
+            serde_json::from_slice(&decode(header)?).map_err(|_| "the token's header is not what a JWT has")?;
         // RFC 7515 §4.1.11: an extension that is critical and not understood makes the token invalid.
         if header.crit.is_some() {
             return Err("the token uses an extension that is not supported");
