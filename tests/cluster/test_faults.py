@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from testcluster import CONTROLPLANE, NAMESPACE, wait_for
-from load import Load  # of this folder
+from load import Load
 
 HERE = Path(__file__).parent
 SECONDS = float(os.environ.get("AGENTGATEWAY_FAULT_SECONDS", "20"))
