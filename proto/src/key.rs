@@ -3,11 +3,16 @@
 //! A key is the parts of the identity joined by '/'. No part of a Kubernetes identity can contain '/', so different
 //! identities have different keys. The printed form leaves parts out and may collide; it is for people only.
 
+use crate::v1::bind::Transport;
 use crate::v1::{Backend, Bind, Listener, ObjectRef, Route};
 
 /// Key of a [`Bind`]: transport, address, port and the gateway that owns it.
-pub fn bind(gateway: &ObjectRef, address: &str, port: u32) -> String {
-    format!("tcp/{address}/{port}/{}/{}", gateway.namespace, gateway.name)
+pub fn bind(gateway: &ObjectRef, transport: Transport, address: &str, port: u32) -> String {
+    let transport = match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    };
+    format!("{transport}/{address}/{port}/{}/{}", gateway.namespace, gateway.name)
 }
 
 /// Key of a [`Listener`]: the object that declares it (a Gateway or a ListenerSet) and its name there.
@@ -18,6 +23,11 @@ pub fn listener(owner: &ObjectRef, name: &str) -> String {
 /// Key of a [`Route`]: route object, rule, match and listener.
 pub fn route(source: &ObjectRef, rule: u32, matched: u32, listener_key: &str) -> String {
     format!("{}/{}/{}/{rule}/{matched}/{listener_key}", source.kind, source.namespace, source.name)
+}
+
+/// Key of a [`TcpRoute`](crate::v1::TcpRoute) or [`UdpRoute`](crate::v1::UdpRoute): route object, rule and listener.
+pub fn stream_route(source: &ObjectRef, rule: u32, listener_key: &str) -> String {
+    format!("{}/{}/{}/{rule}/{listener_key}", source.kind, source.namespace, source.name)
 }
 
 /// Key of a [`Backend`]: the object it was made from.
@@ -53,6 +63,11 @@ pub fn print_listener(listener: &Listener) -> String {
 /// "<route namespace>/<route>.<rule>.<match>.<listener>".
 pub fn print_route(route: &Route, listener_name: &str) -> String {
     format!("{}.{}.{}.{listener_name}", print_object(route.source.as_ref()), route.rule_index, route.match_index)
+}
+
+/// "<route namespace>/<route>.<rule>.<listener>".
+pub fn print_stream_route(source: Option<&ObjectRef>, rule: u32, listener_name: &str) -> String {
+    format!("{}.{rule}.{listener_name}", print_object(source))
 }
 
 /// "<namespace>/<name>", and "/<section>" where the key has one.

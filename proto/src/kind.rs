@@ -9,8 +9,12 @@ pub enum Kind {
     Backend,
     /// A policy attached to a target.
     Policy,
-    /// One match of one rule on one listener.
+    /// One match of one HTTP or gRPC rule on one listener.
     Route,
+    /// One TCP or TLS rule on one listener.
+    TcpRoute,
+    /// One UDP rule on one listener.
+    UdpRoute,
     /// A host name and protocol on a bind.
     Listener,
     /// A socket.
@@ -22,8 +26,17 @@ pub enum Kind {
 impl Kind {
     /// All kinds in make-before-break order: what is referred to comes before what refers to it, the mark comes last.
     /// Removals go the other way round.
-    pub const PUSH_ORDER: [Kind; 7] =
-        [Kind::Endpoint, Kind::Backend, Kind::Policy, Kind::Route, Kind::Listener, Kind::Bind, Kind::Generation];
+    pub const PUSH_ORDER: [Kind; 9] = [
+        Kind::Endpoint,
+        Kind::Backend,
+        Kind::Policy,
+        Kind::Route,
+        Kind::TcpRoute,
+        Kind::UdpRoute,
+        Kind::Listener,
+        Kind::Bind,
+        Kind::Generation,
+    ];
 
     /// Name of the protobuf message.
     pub const fn message(self) -> &'static str {
@@ -32,6 +45,8 @@ impl Kind {
             Kind::Backend => "Backend",
             Kind::Policy => "Policy",
             Kind::Route => "Route",
+            Kind::TcpRoute => "TcpRoute",
+            Kind::UdpRoute => "UdpRoute",
             Kind::Listener => "Listener",
             Kind::Bind => "Bind",
             Kind::Generation => "Generation",
@@ -45,6 +60,8 @@ impl Kind {
             Kind::Backend => "type.googleapis.com/agentgateway.resource.v1.Backend",
             Kind::Policy => "type.googleapis.com/agentgateway.resource.v1.Policy",
             Kind::Route => "type.googleapis.com/agentgateway.resource.v1.Route",
+            Kind::TcpRoute => "type.googleapis.com/agentgateway.resource.v1.TcpRoute",
+            Kind::UdpRoute => "type.googleapis.com/agentgateway.resource.v1.UdpRoute",
             Kind::Listener => "type.googleapis.com/agentgateway.resource.v1.Listener",
             Kind::Bind => "type.googleapis.com/agentgateway.resource.v1.Bind",
             Kind::Generation => "type.googleapis.com/agentgateway.resource.v1.Generation",

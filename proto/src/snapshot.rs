@@ -35,7 +35,7 @@ pub type Keyed = BTreeMap<Arc<str>, Arc<Encoded>>;
 /// Everything one gateway's proxies are to have.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    kinds: [Arc<Keyed>; 6],
+    kinds: [Arc<Keyed>; Kind::PUSH_ORDER.len() - 1],
     /// Sum of the hashes of all entries, so that an edit costs what it changes.
     sum: u128,
     generation: Arc<Encoded>,

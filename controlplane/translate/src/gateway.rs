@@ -6,6 +6,7 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet};
 
 use agentgateway_proto::resource::Resource;
+use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::{key, v1};
 use gateway_api::apis::experimental::gateways::Gateway;
 use kube::Resource as _;
@@ -49,20 +50,23 @@ pub(crate) fn translate(gateway: &Gateway, view: &View<'_>) -> Option<GatewayTra
     let address = &view.settings.bind_address;
     let binds = ports.iter().map(|port| {
         Resource::Bind(v1::Bind {
-            key: key::bind(&source, address, u32::from(*port)),
+            key: key::bind(&source, Transport::Tcp, address, u32::from(*port)),
             gateway: Some(source.clone()),
             address: address.clone(),
             port: u32::from(*port),
+            ..v1::Bind::default()
         })
     });
     let listeners = plan.served().map(|listener| {
         Resource::Listener(v1::Listener {
             key: listener.key.clone(),
-            bind_key: key::bind(&source, address, u32::from(listener.port)),
+            bind_key: key::bind(&source, Transport::Tcp, address, u32::from(listener.port)),
             gateway: Some(source.clone()),
             name: listener.name.clone(),
             hostname: listener.hostname.clone().unwrap_or_default(),
             protocol: v1::listener::Protocol::Http.into(),
+            owner: Some(source.clone()),
+            tls: None,
         })
     });
     let items = items(binds.chain(listeners));

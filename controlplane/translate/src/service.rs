@@ -138,7 +138,7 @@ pub(crate) fn translate_port(name: &Name, port: u16, view: &View<'_>) -> Backend
         key: backend_key.clone(),
         source: Some(name.to_ref(ObjectKind::Service.kind())),
         kind: Some(v1::backend::Kind::Service(backend)),
-        inline_policies: Vec::new(),
+        ..v1::Backend::default()
     };
     let endpoints = endpoints(name, service, service_port, &backend_key, view).map(Resource::Endpoint);
     BackendState {

@@ -101,7 +101,7 @@ impl View {
 
     fn policy(&self, policy: v1::Policy) -> Option<v1::Policy> {
         let unknown = self.unknown("Policy", &policy)?;
-        if policy.spec.as_ref().is_some_and(|spec| !protects(spec)) {
+        if policy.spec.as_ref().is_some_and(|spec| !spec.protects()) {
             return None;
         }
         let target_alone = v1::Policy { target: policy.target.clone(), ..Default::default() };
@@ -136,7 +136,7 @@ impl View {
 
     fn inline(&self, specs: &mut [v1::PolicySpec], owner: &str) -> bool {
         let mut changed = false;
-        for spec in specs.iter_mut().filter(|spec| protects(spec)) {
+        for spec in specs.iter_mut().filter(|spec| spec.protects()) {
             if let Some(unknown) = self.unknown("PolicySpec", spec) {
                 *spec = deny(owner, &reason(&unknown));
                 changed = true;
@@ -169,29 +169,6 @@ fn deny(policy: &str, reason: &str) -> v1::PolicySpec {
 
 fn reason(unknown: &str) -> String {
     format!("this proxy's release does not know {unknown}")
-}
-
-/// Whether requests would be let through, that should not be, if the proxy skipped a part of this policy.
-fn protects(spec: &v1::PolicySpec) -> bool {
-    use policy_spec::Kind as K;
-    match &spec.kind {
-        Some(
-            K::Cors(_)
-            | K::RequestHeaderModifier(_)
-            | K::ResponseHeaderModifier(_)
-            | K::UrlRewrite(_)
-            | K::RequestRedirect(_),
-        ) => false,
-        Some(
-            K::Deny(_)
-            | K::Jwt(_)
-            | K::Authorization(_)
-            | K::McpAuthorization(_)
-            | K::LocalRateLimit(_)
-            | K::BackendAuth(_),
-        )
-        | None => true,
-    }
 }
 
 #[cfg(test)]

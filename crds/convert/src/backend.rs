@@ -163,7 +163,7 @@ fn one_host(host: &HostPort) -> Result<v1::HostPort, Error> {
 }
 
 fn backend(key: String, source: &ObjectRef, kind: v1::backend::Kind) -> v1::Backend {
-    v1::Backend { key, source: Some(source.clone()), kind: Some(kind), inline_policies: Vec::new() }
+    v1::Backend { key, source: Some(source.clone()), kind: Some(kind), ..v1::Backend::default() }
 }
 
 #[cfg(test)]

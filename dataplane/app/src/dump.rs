@@ -65,8 +65,8 @@ fn listener(listener: &v1::Listener, routes: &[&v1::Route]) -> Value {
         "gatewayName": key::print_object(listener.gateway.as_ref()),
         "hostname": listener.hostname,
         "protocol": match listener.protocol() {
-            v1::listener::Protocol::Http => "HTTP",
             v1::listener::Protocol::Unspecified => "",
+            known => known.as_str_name(),
         },
         "routes": routes,
         "tcpRoutes": {},
@@ -238,6 +238,29 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "port": r.port,
             "statusCode": r.status_code,
         } }),
+        Some(Kind::RequestMirror(m)) => json!({ "requestMirror": {
+            "backend": key::print_backend_key(&m.backend_key),
+            "numerator": m.numerator,
+            "denominator": m.denominator,
+        } }),
+        Some(Kind::Timeouts(t)) => json!({ "timeouts": {
+            "requestMilliseconds": t.request_milliseconds,
+            "backendRequestMilliseconds": t.backend_request_milliseconds,
+        } }),
+        Some(Kind::Retry(r)) => json!({ "retry": {
+            "attempts": r.attempts,
+            "codes": r.status_codes,
+            "backoffMilliseconds": r.backoff_milliseconds,
+        } }),
+        Some(Kind::SessionPersistence(s)) => json!({ "sessionPersistence": {
+            "sessionName": s.session_name,
+            "type": s.r#type().as_str_name(),
+        } }),
+        Some(Kind::ExternalAuthorization(e)) => json!({ "extAuthz": {
+            "backend": key::print_backend_key(&e.backend_key),
+            "failOpen": e.fail_open,
+        } }),
+        Some(Kind::BackendClientCertificate(_)) => json!({ "backendClientCertificate": {} }),
         None => json!({ "unknown": {} }),
     }
 }

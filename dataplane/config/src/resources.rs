@@ -12,6 +12,7 @@ use agentgateway_proto::key;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::snapshot::Snapshot;
+use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
@@ -113,12 +114,13 @@ impl Maker<'_, '_> {
         }
         used.push((address.clone(), port));
 
-        let key = key::bind(&self.gateway, &address, bind.port.into());
+        let key = key::bind(&self.gateway, Transport::Tcp, &address, bind.port.into());
         self.resources.push(Resource::Bind(v1::Bind {
             key: key.clone(),
             gateway: Some(self.gateway.clone()),
             address,
             port: bind.port.into(),
+            ..v1::Bind::default()
         }));
         if bind.listeners.is_empty() {
             self.report.warning(at, "a bind without listeners: requests get 404");
@@ -168,6 +170,8 @@ impl Maker<'_, '_> {
             protocol: match listener.protocol.unwrap_or_default() {
                 file::Protocol::Http => v1::listener::Protocol::Http.into(),
             },
+            owner: Some(self.gateway.clone()),
+            tls: None,
         }));
     }
 

@@ -146,7 +146,7 @@ impl Store {
             Resource::Bind(b) => {
                 dirty.binds.insert(b.key.as_str().into());
             }
-            Resource::Generation(_) => {}
+            Resource::TcpRoute(_) | Resource::UdpRoute(_) | Resource::Generation(_) => {}
         }
     }
 

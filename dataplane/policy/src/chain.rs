@@ -76,14 +76,14 @@ impl Chain {
         let (mut steps, mut mcp, mut passthrough, mut errors) = (Vec::new(), Vec::new(), false, Vec::new());
         let mut limits: HashMap<&str, usize> = HashMap::new();
         for policy in attached {
-            let name = policy.spec.kind.as_ref().map_or("policy", name);
+            let name = policy.spec.name();
             let mut error = |reason: String| {
                 errors.push(PolicyError {
                     source_object: policy.source.to_owned(),
                     key: policy.key.to_owned(),
                     policy: name,
                     reason,
-                    protects: policy.spec.kind.as_ref().is_none_or(protects),
+                    protects: policy.spec.protects(),
                 });
             };
             match compile(policy, &mut limits, state) {
@@ -186,30 +186,13 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::ResponseHeaderModifier(spec) => Step::ResponseHeaders(HeaderModifier::compile(spec)?),
         Kind::UrlRewrite(spec) => Step::UrlRewrite(UrlRewrite::compile(spec)?),
         Kind::RequestRedirect(spec) => Step::RequestRedirect(RequestRedirect::compile(spec)?),
+        Kind::RequestMirror(_)
+        | Kind::Timeouts(_)
+        | Kind::Retry(_)
+        | Kind::SessionPersistence(_)
+        | Kind::ExternalAuthorization(_)
+        | Kind::BackendClientCertificate(_) => return Err("this release does not support it".into()),
     }))
-}
-
-fn name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Deny(_) => "deny",
-        Kind::Cors(_) => "cors",
-        Kind::Jwt(_) => "jwtAuth",
-        Kind::Authorization(_) => "authorization",
-        Kind::McpAuthorization(_) => "mcpAuthorization",
-        Kind::LocalRateLimit(_) => "localRateLimit",
-        Kind::BackendAuth(_) => "backendAuth",
-        Kind::RequestHeaderModifier(_) => "requestHeaderModifier",
-        Kind::ResponseHeaderModifier(_) => "responseHeaderModifier",
-        Kind::UrlRewrite(_) => "urlRewrite",
-        Kind::RequestRedirect(_) => "requestRedirect",
-    }
-}
-
-fn protects(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Deny(_) | Kind::Jwt(_) | Kind::Authorization(_) | Kind::McpAuthorization(_) | Kind::LocalRateLimit(_)
-    )
 }
 
 #[cfg(test)]

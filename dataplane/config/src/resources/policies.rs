@@ -7,7 +7,7 @@ use agentgateway_expression::Expression;
 use agentgateway_policy::{Attached, Chain, State};
 use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
-use agentgateway_proto::v1::{self, policy_spec::Kind};
+use agentgateway_proto::v1;
 use agentgateway_types::Path;
 use agentgateway_types::file::{ListenerPolicies, RoutePolicies};
 use agentgateway_types::policy::{Authorization, KeySet};
@@ -22,7 +22,7 @@ impl Maker<'_, '_> {
     pub(super) fn listener_policies(&mut self, policies: &ListenerPolicies, listener_key: &str, at: &Path) {
         for (i, spec) in self.policies(&policies.clone().into(), at).into_iter().enumerate() {
             // Numbered: several rate limits may stand side by side.
-            let field = format!("{}{i}", field(&spec));
+            let field = format!("{}{i}", spec.name());
             self.resources.push(Resource::Policy(v1::Policy {
                 key: key::policy(&self.gateway, &field, listener_key),
                 source_kind: self.gateway.kind.clone(),
@@ -77,22 +77,6 @@ impl Maker<'_, '_> {
             }
         }
         all
-    }
-}
-
-fn field(spec: &v1::PolicySpec) -> &'static str {
-    match &spec.kind {
-        Some(Kind::Deny(_)) | None => "deny",
-        Some(Kind::Cors(_)) => "cors",
-        Some(Kind::Jwt(_)) => "jwtAuth",
-        Some(Kind::Authorization(_)) => "authorization",
-        Some(Kind::McpAuthorization(_)) => "mcpAuthorization",
-        Some(Kind::LocalRateLimit(_)) => "localRateLimit",
-        Some(Kind::BackendAuth(_)) => "backendAuth",
-        Some(Kind::RequestHeaderModifier(_)) => "requestHeaderModifier",
-        Some(Kind::ResponseHeaderModifier(_)) => "responseHeaderModifier",
-        Some(Kind::UrlRewrite(_)) => "urlRewrite",
-        Some(Kind::RequestRedirect(_)) => "requestRedirect",
     }
 }
 

@@ -102,7 +102,7 @@ impl Index {
                 set(&mut self.listeners_of_gateway, &key::print_object(l.gateway.as_ref()));
                 set(&mut self.listeners_of_bind, &l.bind_key);
             }
-            Resource::Bind(_) | Resource::Generation(_) => {}
+            Resource::TcpRoute(_) | Resource::UdpRoute(_) | Resource::Bind(_) | Resource::Generation(_) => {}
         }
     }
 

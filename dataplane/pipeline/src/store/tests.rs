@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::{key, v1};
 use http::{HeaderMap, Method};
 
@@ -40,21 +41,23 @@ fn gateway() -> v1::ObjectRef {
 
 fn bind() -> Resource {
     Resource::Bind(v1::Bind {
-        key: key::bind(&gateway(), "0.0.0.0", 80),
+        key: key::bind(&gateway(), Transport::Tcp, "0.0.0.0", 80),
         gateway: Some(gateway()),
         address: "0.0.0.0".into(),
         port: 80,
+        ..v1::Bind::default()
     })
 }
 
 fn listener(name: &str, hostname: &str) -> Resource {
     Resource::Listener(v1::Listener {
         key: key::listener(&gateway(), name),
-        bind_key: key::bind(&gateway(), "0.0.0.0", 80),
+        bind_key: key::bind(&gateway(), Transport::Tcp, "0.0.0.0", 80),
         gateway: Some(gateway()),
         name: name.into(),
         hostname: hostname.into(),
         protocol: v1::listener::Protocol::Http.into(),
+        ..v1::Listener::default()
     })
 }
 

@@ -1,0 +1,59 @@
+//! What both programs must agree on about policies: their names, and which of them protect.
+
+use crate::v1::PolicySpec;
+use crate::v1::policy_spec::Kind;
+
+impl PolicySpec {
+    /// The name of the policy as users write it, for messages.
+    pub fn name(&self) -> &'static str {
+        match &self.kind {
+            None => "policy",
+            Some(Kind::Deny(_)) => "deny",
+            Some(Kind::Cors(_)) => "cors",
+            Some(Kind::Jwt(_)) => "jwtAuth",
+            Some(Kind::Authorization(_)) => "authorization",
+            Some(Kind::McpAuthorization(_)) => "mcpAuthorization",
+            Some(Kind::LocalRateLimit(_)) => "localRateLimit",
+            Some(Kind::BackendAuth(_)) => "backendAuth",
+            Some(Kind::RequestHeaderModifier(_)) => "requestHeaderModifier",
+            Some(Kind::ResponseHeaderModifier(_)) => "responseHeaderModifier",
+            Some(Kind::UrlRewrite(_)) => "urlRewrite",
+            Some(Kind::RequestRedirect(_)) => "requestRedirect",
+            Some(Kind::RequestMirror(_)) => "requestMirror",
+            Some(Kind::Timeouts(_)) => "timeouts",
+            Some(Kind::Retry(_)) => "retry",
+            Some(Kind::SessionPersistence(_)) => "sessionPersistence",
+            Some(Kind::ExternalAuthorization(_)) => "extAuthz",
+            Some(Kind::BackendClientCertificate(_)) => "backendClientCertificate",
+        }
+    }
+
+    /// Whether requests would be let through, that should not be, if a part of this policy were skipped. What is unknown
+    /// protects.
+    pub fn protects(&self) -> bool {
+        match &self.kind {
+            Some(
+                Kind::Cors(_)
+                | Kind::RequestHeaderModifier(_)
+                | Kind::ResponseHeaderModifier(_)
+                | Kind::UrlRewrite(_)
+                | Kind::RequestRedirect(_)
+                | Kind::RequestMirror(_)
+                | Kind::Timeouts(_)
+                | Kind::Retry(_)
+                | Kind::SessionPersistence(_)
+                | Kind::BackendClientCertificate(_),
+            ) => false,
+            Some(
+                Kind::Deny(_)
+                | Kind::Jwt(_)
+                | Kind::Authorization(_)
+                | Kind::McpAuthorization(_)
+                | Kind::LocalRateLimit(_)
+                | Kind::BackendAuth(_)
+                | Kind::ExternalAuthorization(_),
+            )
+            | None => true,
+        }
+    }
+}
