@@ -93,10 +93,34 @@ impl Case {
     }
 }
 
+/// Gives changes to a translator, and answers what it asks for out of `known`, as a caller must.
+pub(crate) fn apply(
+    translator: &mut Translator,
+    changes: impl IntoIterator<Item = Change>,
+    known: &BTreeMap<ObjectKey, Object>,
+    second: i64,
+) -> Vec<Output> {
+    let mut outputs = vec![translator.apply(changes, &at(second))];
+    loop {
+        let asked = outputs.last().map(|output| output.references.added.clone()).unwrap_or_default();
+        if asked.is_empty() {
+            assert_eq!(translator.unread().count(), 0);
+            return outputs;
+        }
+        let answer = |key: ObjectKey| known.get(&key).cloned().map_or_else(|| Change::gone(key), Change::set);
+        outputs.push(translator.apply(asked.into_iter().map(answer), &at(second)));
+    }
+}
+
+pub(crate) fn by_key(objects: &[Object]) -> BTreeMap<ObjectKey, Object> {
+    objects.iter().map(|object| (object.key(), object.clone())).collect()
+}
+
 /// Translates a case from nothing.
 pub(crate) fn run(case: &Case) -> Value {
     let mut translator = Translator::new(Settings::default());
-    let mut outputs = vec![translator.apply(case.objects.iter().cloned().map(Change::set), &at(0))];
+    let changes = case.objects.iter().cloned().map(Change::set);
+    let mut outputs = apply(&mut translator, changes, &by_key(&case.objects), 0);
     outputs.extend(case.reject(&mut translator));
     final_state(&translator, &outputs)
 }
