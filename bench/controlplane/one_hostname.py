@@ -37,11 +37,12 @@ def run(bench, _scale):
     result = {}
     with bench.gateway() as address:
         controlplane, proxy = bench.controlplane(), bench.proxy()
-        connection = traffic.connect(address)
         made = 0
         for count in STEPS:
             bench.api.all(bench.api.create, (route(n) for n in range(made, count)), bench.say)
             made = count
+            # A connection that was idle meanwhile would have been closed.
+            connection = traffic.connect(address)
             traffic.until(connection, HOST, path=f"/p{count - 1}")
             begin = (controlplane.cpu_seconds(), proxy.cpu_seconds())
             latencies = [change(bench, connection, n) for n in range(CHANGES)]
