@@ -227,10 +227,11 @@ impl World {
         let changed = swap(&mut self.backend_tls, name, object, look);
         let unreadable = self.unreadable.get(key).map(|u| index::targets_in(name, &u.raw));
         let after = unreadable.or_else(|| self.backend_tls.get(name).map(|p| index::targets_of(p))).unwrap_or_default();
-        if changed || before != after {
+        // One that does not fit comes here only when that is new.
+        if changed || before != after || self.unreadable.contains_key(key) {
             meaning.units.push(Unit::BackendTls(name.clone()));
+            meaning.facts.extend(before.iter().chain(&after).cloned().map(Fact::TlsPolicies));
         }
-        meaning.facts.extend(before.iter().chain(&after).cloned().map(Fact::TlsPolicies));
         self.indexes.set_targets(name, after);
     }
 

@@ -1,7 +1,8 @@
 //! Golden files: each folder in `tests/golden` holds the objects of a case and what the translator makes of them.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p agentgateway-controlplane-translate --test golden` writes the expectations; review them by
-//! eye. An input whose first line is `# base` has the objects of `base.yaml` too.
+//! eye. An input whose first line is `# base` has the objects of `base.yaml` too, with `# base certificates` those of
+//! `certificates.yaml` as well.
 
 mod support;
 

@@ -142,7 +142,8 @@ fn kinds(listener: &Listener, protocol: Protocol) -> (Vec<ObjectKind>, Vec<Why>)
     let mut wrong = Vec::new();
     if !foreign.is_empty() && protocol != Protocol::Unspecified {
         let protocol = &listener.protocol;
-        let message = format!("allowedRoutes.kinds: {} cannot attach to listeners of protocol {protocol}", foreign.join(", "));
+        let message =
+            format!("allowedRoutes.kinds: {} cannot attach to listeners of protocol {protocol}", foreign.join(", "));
         wrong.push(("InvalidRouteKinds", message));
     }
     (kinds.collect(), wrong)

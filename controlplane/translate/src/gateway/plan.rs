@@ -119,8 +119,8 @@ impl PlannedListener {
         };
         let mut verdicts = vec![accepted, conflicted, resolved];
         if self.overlaps {
-            let message = "another listener on the port has a host that this one's covers or is covered by; a client may \
-                           use a connection for the one for requests to the other, which are answered with 421";
+            let message = "another listener on the port has a host that covers this one's or is covered by it; a client may \
+                           use a connection for the one for requests to the other";
             verdicts.push(Verdict::yes("OverlappingTLSConfig", "OverlappingHostnames", message));
         }
         verdicts

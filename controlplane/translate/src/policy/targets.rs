@@ -128,12 +128,22 @@ fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec
     let meant = |port: u16| {
         section.is_none_or(|section| service.and_then(|service| service::port_name(service, port)) == Some(section))
     };
+    let used: Vec<_> = view.users(object).collect();
+    let mcp: BTreeSet<u16> = used
+        .iter()
+        .filter_map(|(unit, _)| match unit {
+            BackendUnit::Port(_, port, Speech::Mcp) => Some(*port),
+            _ => None,
+        })
+        .collect();
     let mut everybody = BTreeSet::new();
     let mut found = Vec::new();
-    for (unit, gateways) in view.users(object) {
+    for (unit, gateways) in used {
         everybody.extend(gateways.iter().cloned());
         let scope = match unit {
             BackendUnit::Port(_, port, speech) if meant(*port) => match speech {
+                // What is behind the MCP backend that the policy applies to.
+                Speech::Plain if mcp.contains(port) => continue,
                 Speech::Plain | Speech::Grpc => Scope::Http,
                 Speech::Mcp => Scope::McpItems,
                 // Nobody reads requests there.

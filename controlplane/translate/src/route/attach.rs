@@ -70,6 +70,9 @@ fn find<'a>(
             && reference.port.is_none_or(|port| port == i32::from(listener.port))
     };
     let named: Vec<&'a PlannedListener> = parent.listeners.iter().filter(meant).collect();
+    if parent.listeners.is_empty() {
+        return Err(("NoMatchingParent", format!("{owner} is not let in by Gateway {}", parent.gateway)));
+    }
     if named.is_empty() {
         let section = reference.section_name.as_ref().map(|s| format!(" named {s}")).unwrap_or_default();
         let port = reference.port.map(|p| format!(" on port {p}")).unwrap_or_default();

@@ -32,7 +32,7 @@ pub(crate) fn at(second: i64) -> Time {
 
 /// All cases, in the order of their names.
 pub(crate) fn cases(folder: &Path) -> Vec<Case> {
-    let base = std::fs::read_to_string(folder.join("base.yaml")).expect("base.yaml");
+    let shared = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a shared input");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("the folder of cases")
         .map(|entry| entry.expect("an entry"))
@@ -42,8 +42,11 @@ pub(crate) fn cases(folder: &Path) -> Vec<Case> {
     names.sort();
     let read = |name: String| {
         let text = std::fs::read_to_string(folder.join(&name).join("input.yaml")).expect("input.yaml");
-        let with_base = text.starts_with("# base\n");
-        Case::new(name, if with_base { vec![base.as_str(), text.as_str()] } else { vec![text.as_str()] })
+        let first = text.lines().next().unwrap_or_default();
+        let named = first.strip_prefix("# base").map(|more| ["base"].into_iter().chain(more.split_whitespace()));
+        let mut texts: Vec<String> = named.into_iter().flatten().map(|name| shared(&format!("{name}.yaml"))).collect();
+        texts.push(text.clone());
+        Case::new(name, texts.iter().map(String::as_str).collect())
     };
     names.into_iter().map(read).collect()
 }
@@ -169,7 +172,10 @@ pub(crate) fn print_snapshot(snapshot: &Snapshot) -> Value {
             .flat_map(|keyed| keyed.values())
             .map(|encoded| {
                 let decoded = DynamicMessage::decode(message.clone(), encoded.bytes.as_ref()).expect("decodes");
-                decoded.serialize_with_options(serde_json::value::Serializer, &options).expect("serialises")
+                let mut value =
+                    decoded.serialize_with_options(serde_json::value::Serializer, &options).expect("serialises");
+                shorten(&mut value);
+                value
             })
             .collect();
         if !resources.is_empty() {
@@ -184,6 +190,31 @@ fn print_status(status: &Status) -> Value {
     let mut value = status.to_value().expect("serialises");
     strip(&mut value);
     value
+}
+
+/// Certificates and keys by their hash: what is in them says nothing to a reader.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object.iter_mut() {
+                if matches!(key.as_str(), "chain" | "private_key" | "authorities") {
+                    hash(value);
+                } else {
+                    shorten(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+fn hash(value: &mut Value) {
+    match value {
+        Value::String(text) => *value = json!(format!("hash:{}", &blake3::hash(text.as_bytes()).to_hex()[..8])),
+        Value::Array(items) => items.iter_mut().for_each(hash),
+        _ => {}
+    }
 }
 
 fn strip(value: &mut Value) {
