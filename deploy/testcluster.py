@@ -43,14 +43,14 @@ class Cluster:
         self.name = name
         self.kubeconfig = BUILD / "clusters" / name / "kubeconfig"
 
-    def up(self):
-        """Starts the cluster, or what is missing of it, with the Gateway API and all images."""
-        missing = [f"build/images/{image}.tar" for image in IMAGES if not (BUILD / "images" / f"{image}.tar").exists()]
+    def up(self, images=IMAGES, channel="experimental"):
+        """Starts the cluster, or what is missing of it, with a channel of the Gateway API and images."""
+        missing = [f"build/images/{image}.tar" for image in images if not (BUILD / "images" / f"{image}.tar").exists()]
         if missing:
             raise CommandFailed(f"missing: {', '.join(missing)}; `make images` makes them")
         run(TESTCLUSTER, "up", self.name)
-        self.kubectl("apply", "--server-side", "-f", BUILD / "crds" / "experimental")
-        run(TESTCLUSTER, "load", self.name, *(BUILD / "images" / f"{image}.tar" for image in IMAGES))
+        self.kubectl("apply", "--server-side", "-f", BUILD / "crds" / channel)
+        run(TESTCLUSTER, "load", self.name, *(BUILD / "images" / f"{image}.tar" for image in images))
 
     def down(self):
         """Removes the cluster; that there is none is no error."""
