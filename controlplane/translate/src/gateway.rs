@@ -105,8 +105,8 @@ fn workload(gateway: &Gateway, name: &Name, ports: BTreeSet<u16>) -> Workload {
         uid: gateway.meta().uid.clone(),
         class: gateway.spec.gateway_class_name.clone(),
         name: names::deployed(&name.name),
-        address: wanted_address(gateway).filter(|_| !ports.is_empty()).map(str::to_owned),
-        ports: ports.into_iter().collect(),
+        addresses: wanted_address(gateway).filter(|_| !ports.is_empty()).map(str::to_owned).into_iter().collect(),
+        ports: ports.into_iter().map(|port| (port, Transport::Tcp)).collect(),
         labels: copied(infrastructure.and_then(|i| i.labels.as_ref())),
         annotations: copied(infrastructure.and_then(|i| i.annotations.as_ref())),
     }

@@ -44,8 +44,8 @@ mod view;
 mod world;
 
 pub use name::Name;
-pub use object::{Change, Object, ObjectKey, ObjectKind, Rejection, Unreadable};
-pub use output::{Output, Status, StatusUpdate, Workload};
+pub use object::{Change, Object, ObjectKey, ObjectKind, Rejection, Secret, Unreadable};
+pub use output::{Output, References, Status, StatusUpdate, Workload};
 pub use settings::Settings;
 pub use translator::{Counters, Translator};
 

@@ -2,28 +2,28 @@
 
 mod attach;
 mod filters;
+mod parent;
 mod rules;
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentgateway_crds::ParentReference;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::{key, v1};
-use gateway_api::apis::experimental::httproutes::{
-    HttpRoute, HttpRouteParentRefs, HttpRouteStatus, HttpRouteStatusParents, HttpRouteStatusParentsParentRef,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use gateway_api::apis::experimental::httproutes::HttpRoute;
 
 use crate::Name;
-use crate::conditions::{Moment, Verdict, merge};
+use crate::conditions::Verdict;
 use crate::object::ObjectKind;
 use crate::unit::{BackendUnit, Items, items};
 use crate::view::View;
 use attach::Attachment;
+use parent::AsParent;
 use rules::{Problem, RefProblem, Rule};
 
-const OURS: [&str; 4] = ["Accepted", "PartiallyInvalid", "Programmed", "ResolvedRefs"];
-/// Most entries in a route's status.
-const MOST_PARENTS: usize = 32;
+pub(crate) use parent::AsStatus;
+pub(crate) use status::status;
 
 /// What an HTTPRoute became.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ pub(crate) struct Share {
 /// A parent, and what its entry in the status says.
 #[derive(Clone, Debug)]
 pub(crate) struct Parent {
-    pub(crate) reference: HttpRouteParentRefs,
+    pub(crate) reference: ParentReference,
     pub(crate) gateway: Name,
     pub(crate) verdicts: Vec<Verdict>,
 }
@@ -56,7 +56,8 @@ pub(crate) struct Parent {
 /// Translates an HTTPRoute.
 pub(crate) fn translate(route: &HttpRoute, view: &View<'_>) -> RouteState {
     let name = Name::of(route);
-    let parents: Vec<_> = ours(&name, route.spec.parent_refs.as_deref().unwrap_or_default(), view).collect();
+    let references: Vec<ParentReference> = route.spec.parent_refs.iter().flatten().map(AsParent::as_parent).collect();
+    let parents: Vec<_> = ours(&name, &references, view).collect();
     let mut state = RouteState { rule_names: rule_names(route), ..RouteState::default() };
     if parents.is_empty() {
         return state;
@@ -105,7 +106,7 @@ pub(crate) fn translate(route: &HttpRoute, view: &View<'_>) -> RouteState {
 /// A route whose newest state does not fit our types: its parents, if they can be read, are told.
 pub(crate) fn unreadable_parents(name: &Name, raw: &serde_json::Value, reason: &str, view: &View<'_>) -> Vec<Parent> {
     let references = raw.pointer("/spec/parentRefs").cloned().unwrap_or_default();
-    let references: Vec<HttpRouteParentRefs> = serde_json::from_value(references).unwrap_or_default();
+    let references: Vec<ParentReference> = serde_json::from_value(references).unwrap_or_default();
     let message = format!("the object does not fit the types of this release and is not used in this form: {reason}");
     let verdict = Verdict::no("Accepted", "UnsupportedValue", message);
     ours(name, &references, view)
@@ -115,9 +116,9 @@ pub(crate) fn unreadable_parents(name: &Name, raw: &serde_json::Value, reason: &
 
 fn ours<'a>(
     route: &'a Name,
-    references: &'a [HttpRouteParentRefs],
+    references: &'a [ParentReference],
     view: &'a View<'_>,
-) -> impl Iterator<Item = (&'a HttpRouteParentRefs, Name)> {
+) -> impl Iterator<Item = (&'a ParentReference, Name)> {
     references.iter().filter_map(|reference| {
         let group = reference.group.as_deref().unwrap_or(agentgateway_crds::GATEWAY_GROUP);
         let kind = reference.kind.as_deref().unwrap_or("Gateway");
@@ -186,52 +187,6 @@ fn verdicts_on_rules(rules: &[Rule]) -> Vec<Verdict> {
         }
     });
     verdicts
-}
-
-/// The status of an HTTPRoute: the entries of other controllers as they are, and ours. `rejected` gives what the proxies of
-/// a gateway say of the route.
-pub(crate) fn status(
-    route: &HttpRoute,
-    parents: &[Parent],
-    controller: &str,
-    rejected: impl Fn(&Name) -> Vec<String>,
-    given: Option<&HttpRouteStatus>,
-    now: &Time,
-) -> HttpRouteStatus {
-    let held = route.status.clone().unwrap_or_default().parents;
-    let at = Moment { now, generation: route.metadata.generation };
-    let conditions =
-        |entries: &[HttpRouteStatusParents], reference: &HttpRouteStatusParentsParentRef| -> Vec<Condition> {
-            let entry = entries.iter().find(|e| e.controller_name == controller && e.parent_ref == *reference);
-            entry.map(|e| e.conditions.clone()).unwrap_or_default()
-        };
-    let entry = |parent: &Parent| {
-        let parent_ref = as_status(&parent.reference);
-        let mut verdicts = parent.verdicts.clone();
-        let rejected = rejected(&parent.gateway);
-        if !rejected.is_empty() {
-            verdicts.push(Verdict::no("Programmed", "Invalid", rejected.join("; ")));
-        }
-        let given = given.map(|g| conditions(&g.parents, &parent_ref)).unwrap_or_default();
-        HttpRouteStatusParents {
-            conditions: merge(&conditions(&held, &parent_ref), &given, &verdicts, &OURS, at),
-            controller_name: controller.to_owned(),
-            parent_ref,
-        }
-    };
-    let others = held.iter().filter(|entry| entry.controller_name != controller).cloned();
-    HttpRouteStatus { parents: others.chain(parents.iter().map(entry)).take(MOST_PARENTS).collect() }
-}
-
-fn as_status(reference: &HttpRouteParentRefs) -> HttpRouteStatusParentsParentRef {
-    HttpRouteStatusParentsParentRef {
-        group: reference.group.clone(),
-        kind: reference.kind.clone(),
-        name: reference.name.clone(),
-        namespace: reference.namespace.clone(),
-        port: reference.port,
-        section_name: reference.section_name.clone(),
-    }
 }
 
 impl RouteState {

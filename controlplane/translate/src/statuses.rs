@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, BackendStatus, PolicyStatus, TrafficPolicy};
+use agentgateway_crds::{Backend, BackendStatus, PolicyStatus, RouteStatus, TrafficPolicy};
 use gateway_api::apis::experimental::gateways::{Gateway, GatewayStatus};
-use gateway_api::apis::experimental::httproutes::{HttpRoute, HttpRouteStatus};
+use gateway_api::apis::experimental::httproutes::HttpRoute;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
 use serde_json::Value;
 
-use crate::conditions::same;
+use crate::conditions::{Moment, same};
 use crate::made::Made;
 use crate::object::{ObjectKey, ObjectKind, Unreadable};
 use crate::output::{Status, StatusUpdate};
+use crate::route::AsStatus;
 use crate::unit::BackendUnit;
 use crate::world::World;
 use crate::{Name, Settings, backend, gateway, names, policy, route};
@@ -92,10 +93,19 @@ fn compute(
         ObjectKind::HttpRoute => {
             let object =
                 world.routes.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_route(u))))?;
-            let given = given.and_then(|g| if let Status::HttpRoute(s) = g { Some(s) } else { None });
+            let given = given.and_then(|g| if let Status::Route(s) = g { Some(s) } else { None });
             let parents = made.routes.get(name).map(|state| state.parents.as_slice()).unwrap_or_default();
-            let wanted = route::status(&object, parents, controller, rejected, given, now);
-            Some((object.status.clone().map(Status::HttpRoute), Status::HttpRoute(wanted)))
+            let held = object.status.as_ref().map(AsStatus::as_status);
+            let at = Moment { now, generation: object.metadata.generation };
+            let wanted = route::status(
+                held.as_ref().unwrap_or(&RouteStatus::default()),
+                parents,
+                controller,
+                rejected,
+                given,
+                at,
+            );
+            Some((held.map(Status::Route), Status::Route(wanted)))
         }
         ObjectKind::Backend => {
             let object =
@@ -109,12 +119,12 @@ fn compute(
         ObjectKind::TrafficPolicy => {
             let object =
                 world.policies.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_policy(u))))?;
-            let given = given.and_then(|g| if let Status::TrafficPolicy(s) = g { Some(s) } else { None });
+            let given = given.and_then(|g| if let Status::Policy(s) = g { Some(s) } else { None });
             let ancestors = made.policies.get(name).map(|state| state.ancestors.clone()).unwrap_or_default();
             let wanted = policy::status(&object, &ancestors, controller, rejected, given, now);
-            Some((object.status.clone().map(Status::TrafficPolicy), Status::TrafficPolicy(wanted)))
+            Some((object.status.clone().map(Status::Policy), Status::Policy(wanted)))
         }
-        ObjectKind::ReferenceGrant | ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Namespace => None,
+        _ => None,
     }
 }
 
@@ -128,9 +138,9 @@ fn says_the_same(a: &Status, b: &Status) -> bool {
             same(&conditions(a), &conditions(b)) && a.supported_features == b.supported_features
         }
         (Status::Gateway(a), Status::Gateway(b)) => same_gateway(a, b),
-        (Status::HttpRoute(a), Status::HttpRoute(b)) => same_route(a, b),
+        (Status::Route(a), Status::Route(b)) => same_route(a, b),
         (Status::Backend(a), Status::Backend(b)) => same_backend(a, b),
-        (Status::TrafficPolicy(a), Status::TrafficPolicy(b)) => same_policy(a, b),
+        (Status::Policy(a), Status::Policy(b)) => same_policy(a, b),
         _ => false,
     }
 }
@@ -151,7 +161,7 @@ fn same_gateway(a: &GatewayStatus, b: &GatewayStatus) -> bool {
     listeners && same(&conditions(a), &conditions(b)) && addresses(a) == addresses(b)
 }
 
-fn same_route(a: &HttpRouteStatus, b: &HttpRouteStatus) -> bool {
+fn same_route(a: &RouteStatus, b: &RouteStatus) -> bool {
     a.parents.len() == b.parents.len()
         && a.parents.iter().zip(&b.parents).all(|(one, other)| {
             one.parent_ref == other.parent_ref
@@ -184,7 +194,7 @@ fn resource_version(key: &ObjectKey, world: &World) -> Option<String> {
         ObjectKind::HttpRoute => world.routes.get(name).map(|o| &o.metadata),
         ObjectKind::Backend => world.backends.get(name).map(|o| &o.metadata),
         ObjectKind::TrafficPolicy => world.policies.get(name).map(|o| &o.metadata),
-        ObjectKind::ReferenceGrant | ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Namespace => None,
+        _ => None,
     };
     meta.and_then(|m| m.resource_version.clone())
 }

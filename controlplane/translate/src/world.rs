@@ -143,6 +143,7 @@ impl World {
                     meaning.units.push(Unit::Policy(name));
                 }
             }
+            _ => {}
         }
         meaning
     }
@@ -167,6 +168,7 @@ impl World {
                 ObjectKind::Namespace => self.namespaces.contains_key(name),
                 ObjectKind::Backend => self.backends.contains_key(name),
                 ObjectKind::TrafficPolicy => self.policies.contains_key(name),
+                _ => false,
             }
     }
 

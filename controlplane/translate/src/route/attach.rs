@@ -1,6 +1,6 @@
 //! Which listeners of a Gateway a route attaches to, and which host names it serves there.
 
-use gateway_api::apis::experimental::httproutes::HttpRouteParentRefs;
+use agentgateway_crds::ParentReference;
 
 use crate::Name;
 use crate::gateway::{Namespaces, Plan, PlannedListener};
@@ -19,7 +19,7 @@ pub(super) struct Attachment<'a> {
 
 /// The listeners, or why there is none: a reason and a message.
 pub(super) fn attach<'a>(
-    reference: &HttpRouteParentRefs,
+    reference: &ParentReference,
     hostnames: &[String],
     route: &Name,
     gateway: &Name,

@@ -111,7 +111,8 @@ pub(crate) fn final_state(translator: &Translator, outputs: &[Output]) -> Value 
                 gateway.to_string(),
                 workload.as_ref().map(|w| {
                     json!({
-                        "name": w.name, "class": w.class, "uid": w.uid, "ports": w.ports, "address": w.address,
+                        "name": w.name, "class": w.class, "uid": w.uid, "addresses": w.addresses,
+                        "ports": w.ports.iter().map(|(port, transport)| format!("{port}/{}", transport.as_str_name())).collect::<Vec<_>>(),
                         "labels": w.labels, "annotations": w.annotations,
                     })
                 }),
