@@ -2,12 +2,15 @@
 
 pub(crate) mod authority;
 mod class;
+mod definitions;
 pub(crate) mod deploy;
 mod events;
 pub(crate) mod leader;
 pub(crate) mod manifests;
 pub(crate) mod owned;
 mod peers;
+mod references;
+pub(crate) mod scope;
 pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod watch;
@@ -16,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentgateway_controlplane_translate::{Change, Name, ObjectKind, Settings, StatusUpdate, Workload};
+use agentgateway_controlplane_translate::{Change, Name, ObjectKind, References, Settings, StatusUpdate, Workload};
 use agentgateway_controlplane_xds::registry::Phase;
 use agentgateway_controlplane_xds::{Discovery, Registry, Rejections};
 use anyhow::Context;
@@ -35,6 +38,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 struct ClusterSink {
     statuses: Arc<status::Pending>,
     workloads: Arc<deploy::Desired>,
+    references: Arc<references::Wanted>,
 }
 
 impl Sink for ClusterSink {
@@ -45,6 +49,11 @@ impl Sink for ClusterSink {
 
     fn workloads(&mut self, workloads: BTreeMap<Name, Option<Workload>>) -> Vec<Change> {
         self.workloads.set(workloads);
+        Vec::new()
+    }
+
+    fn references(&mut self, references: References) -> Vec<Change> {
+        self.references.change(references);
         Vec::new()
     }
 }
@@ -70,13 +79,22 @@ pub(crate) async fn run(
     let desired = Arc::new(deploy::Desired::default());
     let (inputs, receiver) = mpsc::channel(INPUT_QUEUE);
     let settings = Settings { cluster_domain: cluster.cluster_domain.clone(), ..Settings::default() };
-    let sink = ClusterSink { statuses: statuses.clone(), workloads: desired.clone() };
+    let wanted = Arc::new(references::Wanted::default());
+    let sink = ClusterSink { statuses: statuses.clone(), workloads: desired.clone(), references: wanted.clone() };
     let ready_now = ready.subscribe();
     let world = World::new(settings, registry.clone(), rejections.clone(), metrics.clone(), sink, ready);
     tokio::spawn(world.run(receiver));
+    let scope = scope::Scope::new(&cluster.watch_namespaces);
+    let watches = watch::Watches {
+        client: client.clone(),
+        scope: scope.clone(),
+        definitions: definitions::follow(client.clone()),
+        inputs: inputs.clone(),
+    };
     for kind in ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()) {
-        tokio::spawn(watch::run(client.clone(), kind, inputs.clone()));
+        tokio::spawn(watches.clone().run(kind));
     }
+    tokio::spawn(references::run(client.clone(), wanted, inputs.clone()));
 
     let (leading, leads) = signal::channel(false);
     let election = {
@@ -90,7 +108,7 @@ pub(crate) async fn run(
     tokio::spawn(events::run(client.clone(), cluster.pod_name.clone(), rejections.clone()));
 
     let inventory = Arc::new(owned::Inventory::default());
-    let listed = owned::watch(&client, &inventory);
+    let listed = owned::watch(&client, &scope, &inventory);
     let deployer = deploy::Deployer {
         client: client.clone(),
         desired: desired.clone(),

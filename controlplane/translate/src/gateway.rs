@@ -109,6 +109,7 @@ fn workload(gateway: &Gateway, name: &Name, ports: BTreeSet<u16>) -> Workload {
         ports: ports.into_iter().map(|port| (port, Transport::Tcp)).collect(),
         labels: copied(infrastructure.and_then(|i| i.labels.as_ref())),
         annotations: copied(infrastructure.and_then(|i| i.annotations.as_ref())),
+        parameters: agentgateway_crds::GatewayParametersSpec::default(),
     }
 }
 

@@ -20,7 +20,9 @@ const HEADER: &str =
 /// All definitions, or why one cannot be written as YAML.
 pub fn all() -> Result<Vec<Definition>, String> {
     let mut definitions = Vec::new();
-    for (definition, policy) in [(Backend::crd(), false), (TrafficPolicy::crd(), true), (GatewayParameters::crd(), false)] {
+    for (definition, policy) in
+        [(Backend::crd(), false), (TrafficPolicy::crd(), true), (GatewayParameters::crd(), false)]
+    {
         let plural = definition.spec.names.plural.clone();
         let value = serde_json::to_value(definition).map_err(|e| format!("{plural}: {e}"))?;
         let yaml = serde_norway::to_string(&finish(value, policy)).map_err(|e| format!("{plural}: {e}"))?;

@@ -14,7 +14,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use container::{ContainerParameters, EnvVar, ImageParameters, PullPolicy, Quantity, ResourceParameters};
+pub use container::{
+    ContainerParameters, EnvVar, ImageParameters, PullPolicy, Quantity, RESERVED_ENVIRONMENT, ResourceParameters,
+};
 pub use pod::PodParameters;
 pub use scaling::{AutoscalerParameters, DisruptionParameters};
 pub use service::{ServiceParameters, ServicePortParameters, ServiceType, TrafficScope};

@@ -136,6 +136,32 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
+/// Names that the proxy takes its own settings from; [`EnvVar`]'s rule lists the same.
+pub const RESERVED_ENVIRONMENT: [&str; 22] = [
+    "ACCESS_LOG",
+    "ADMIN_ADDR",
+    "AGENTGATEWAY_SUPERVISED",
+    "ALLOW_LINK_LOCAL_BACKENDS",
+    "ALLOW_LOOPBACK_BACKENDS",
+    "CLUSTER_DOMAIN",
+    "DRAIN_TIMEOUT",
+    "GATEWAY",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "METRICS_ADDR",
+    "NAMESPACE",
+    "NODE_NAME",
+    "POD_IP",
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "READINESS_ADDR",
+    "SNAPSHOT_FILE",
+    "WORKERS",
+    "XDS_ADDRESS",
+    "XDS_ROOT_CA",
+    "XDS_TOKEN",
+];
+
 /// An environment variable with a value of its own: it can name no Secret, and no field of the pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -152,4 +178,25 @@ pub struct EnvVar {
     #[serde(default)]
     #[schemars(length(max = 4096))]
     pub value: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_lists_what_is_reserved() {
+        let schema = serde_json::to_value(schemars::schema_for!(EnvVar)).expect("schema");
+        let rule = schema["x-kubernetes-validations"][0]["rule"].as_str().expect("a rule");
+        let listed: Vec<_> = rule.split('\'').skip(1).step_by(2).collect();
+        assert_eq!(listed, RESERVED_ENVIRONMENT);
+    }
+
+    #[test]
+    fn amounts_are_read_as_numbers_and_as_text() {
+        let read = |text: &str| serde_norway::from_str::<Quantity>(text);
+        assert_eq!(read("2").expect("a number"), Quantity("2".into()));
+        assert_eq!(read("500m").expect("a text"), Quantity("500m".into()));
+        assert!(read("[]").is_err());
+    }
 }
