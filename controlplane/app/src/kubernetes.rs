@@ -85,10 +85,11 @@ pub(crate) async fn run(
     let world = World::new(settings, registry.clone(), rejections.clone(), metrics.clone(), sink, ready);
     tokio::spawn(world.run(receiver));
     let scope = scope::Scope::new(&cluster.watch_namespaces);
+    let definitions = definitions::follow(client.clone());
     let watches = watch::Watches {
         client: client.clone(),
         scope: scope.clone(),
-        definitions: definitions::follow(client.clone()),
+        definitions: definitions.clone(),
         inputs: inputs.clone(),
     };
     for kind in ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()) {
@@ -104,7 +105,7 @@ pub(crate) async fn run(
     };
     share_rejections(&client, cluster, &rejections, &inputs);
     tokio::spawn(status::run(client.clone(), statuses, leads.clone(), metrics.clone()));
-    tokio::spawn(on_leadership(client.clone(), leads.clone(), inputs, metrics.clone()));
+    tokio::spawn(on_leadership(client.clone(), definitions, leads.clone(), inputs, metrics.clone()));
     tokio::spawn(events::run(client.clone(), cluster.pod_name.clone(), rejections.clone()));
 
     let inventory = Arc::new(owned::Inventory::default());
@@ -149,6 +150,7 @@ fn share_rejections(
 /// What a new leader does: the class exists, and statuses that the last leader did not come to write are written.
 async fn on_leadership(
     client: Client,
+    definitions: definitions::Definitions,
     mut leads: signal::Receiver<bool>,
     inputs: mpsc::Sender<world::Input>,
     metrics: Metrics,
@@ -156,14 +158,20 @@ async fn on_leadership(
     loop {
         let leading = *leads.borrow_and_update();
         metrics.leader.set(i64::from(leading));
-        if leading {
-            class::ensure(client.clone()).await;
-            if inputs.send(Input::RepeatStatuses).await.is_err() {
-                return;
-            }
-        }
-        if leads.changed().await.is_err() {
+        if leading && inputs.send(Input::RepeatStatuses).await.is_err() {
             return;
+        }
+        let ensure = class::ensure(client.clone(), definitions.clone());
+        tokio::pin!(ensure);
+        let mut ensured = !leading;
+        loop {
+            tokio::select! {
+                () = &mut ensure, if !ensured => ensured = true,
+                changed = leads.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+            }
         }
     }
 }
