@@ -21,6 +21,8 @@
 //! what it looked at; a change re-translates only what had looked at it.
 
 mod backend;
+mod backend_tls;
+mod certificate;
 mod conditions;
 mod fact;
 mod features;

@@ -5,7 +5,6 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use agentgateway_controlplane_translate::{Change, Counters, Name, Object, ObjectKey, Output, Settings, Translator};
 use agentgateway_proto::kind::Kind;
@@ -104,7 +103,7 @@ fn changed_keys(old: &Snapshot, new: &Snapshot) -> BTreeMap<&'static str, BTreeS
     let mut changed = BTreeMap::new();
     for kind in Kind::PUSH_ORDER {
         let (Some(before), Some(after)) = (old.kind(kind), new.kind(kind)) else { continue };
-        if Arc::ptr_eq(before, after) {
+        if before.ptr_eq(after) {
             continue;
         }
         let keys = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
@@ -123,7 +122,7 @@ fn fresh(objects: impl IntoIterator<Item = Object>) -> Translator {
 }
 
 fn generation(translator: &Translator) -> String {
-    translator.snapshot(&gateway()).expect("a snapshot").generation().version.clone()
+    translator.snapshot(&gateway()).expect("a snapshot").generation().version.to_string()
 }
 
 #[test]
@@ -195,7 +194,15 @@ fn a_status_that_is_not_back_yet_is_given_out_once() {
 /// The states that objects may have, by identity.
 fn variants() -> Vec<Vec<Object>> {
     let mut by_key: BTreeMap<ObjectKey, Vec<Object>> = BTreeMap::new();
-    for object in objects(include_str!("variants.yaml")) {
+    let certificates = include_str!("golden/certificates.yaml");
+    // The other pair, and one that is of no use, are states that the Secret may have.
+    let renewed = certificates.replace("{name: b, namespace: infra}", "{name: a, namespace: infra}");
+    let renewed = renewed.replace("{name: junk, namespace: infra}", "{name: a, namespace: infra}");
+    let used = |object: &Object| {
+        ["Secret infra/a", "ConfigMap infra/ca", "ConfigMap app/ca"].contains(&object.key().to_string().as_str())
+    };
+    let all = objects(include_str!("variants.yaml")).into_iter().chain(objects(&renewed).into_iter().filter(used));
+    for object in all {
         by_key.entry(object.key()).or_default().push(object);
     }
     by_key.into_values().collect()
@@ -226,7 +233,7 @@ proptest! {
         let variants = variants();
         let mut translator = Translator::new(Settings::default());
         let mut world: BTreeMap<ObjectKey, Object> = variants.iter().map(|states| (states[0].key(), states[0].clone())).collect();
-        let mut outputs = vec![translator.apply(world.values().cloned().map(Change::set), &at(0))];
+        let mut outputs = support::apply(&mut translator, world.values().cloned().map(Change::set), &world, 0);
         for batch in &batches {
             let changes: Vec<Change> = batch.iter().map(|pick| change(pick, &variants)).collect();
             for change in &changes {
@@ -236,15 +243,16 @@ proptest! {
                 };
             }
             let gone: BTreeSet<ObjectKey> = changes.iter().map(|c| c.key.clone()).filter(|k| !world.contains_key(k)).collect();
-            outputs.push(translator.apply(changes, &at(0)));
+            outputs.extend(support::apply(&mut translator, changes, &world, 0));
             // An object that is gone has no status any more.
             outputs.iter_mut().for_each(|output| output.statuses.retain(|update| !gone.contains(&update.key)));
         }
         let mut other = Translator::new(Settings::default());
-        let expected = vec![other.apply(world.values().cloned().map(Change::set), &at(0))];
+        let expected = support::apply(&mut other, world.values().cloned().map(Change::set), &world, 0);
         let (mut ended, expected) = (final_state(&translator, &outputs), final_state(&other, &expected));
-        // A Gateway or a class that is no longer ours keeps the status that we gave it, until its new owner writes one.
-        let left = |key: &str| key.starts_with("Gateway") && expected["statuses"].get(key).is_none();
+        // A Gateway, its ListenerSets or a class that are no longer ours keep the status that we gave, until their new owner writes one.
+        let of_gateway = |key: &str| key.starts_with("Gateway") || key.starts_with("ListenerSet");
+        let left = |key: &str| of_gateway(key) && expected["statuses"].get(key).is_none();
         ended["statuses"].as_object_mut().expect("statuses").retain(|key, _| !left(key));
         prop_assert_eq!(ended, expected);
     }
