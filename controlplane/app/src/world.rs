@@ -66,8 +66,8 @@ pub(crate) struct World<S> {
 enum Start {
     /// Objects are listed: kinds that are not complete, and of each object the newest state.
     Listing { unsynced: BTreeSet<ObjectKind>, early: BTreeMap<ObjectKey, Change> },
-    /// All is translated but for Secrets and ConfigMaps: those that are not read yet, and what is to be deployed.
-    Reading { awaited: BTreeSet<ObjectKey>, workloads: BTreeMap<Name, Option<Workload>> },
+    /// All is translated but what waits for Secrets and ConfigMaps. With what is to be deployed as far as that is known.
+    Reading { workloads: BTreeMap<Name, Option<Workload>> },
     /// Everything is given out as it comes.
     Over,
 }
@@ -165,25 +165,23 @@ impl<S: Sink> World<S> {
                 return;
             }
             changes = std::mem::take(early).into_values().collect();
-            self.start = Start::Reading { awaited: BTreeSet::new(), workloads: BTreeMap::new() };
+            self.start = Start::Reading { workloads: BTreeMap::new() };
         }
         loop {
             changes.iter().for_each(|change| self.note_unreadable(change));
-            let mut settled: BTreeSet<ObjectKey> = changes.iter().map(|change| change.key.clone()).collect();
             let output = self.translate(|translator, now| translator.apply(changes, now));
-            let Start::Reading { awaited, workloads } = &mut self.start else { return };
-            settled.extend(output.references.removed.iter().cloned());
-            awaited.retain(|key| !settled.contains(key));
-            awaited.extend(output.references.added.iter().cloned());
+            let Start::Reading { workloads } = &mut self.start else { return };
             workloads.extend(output.workloads);
             changes = self.sink.references(output.references);
             if changes.is_empty() {
                 break;
             }
         }
-        match std::mem::replace(&mut self.start, Start::Over) {
-            Start::Reading { awaited, workloads } if awaited.is_empty() => self.give_out(workloads),
-            start => self.start = start,
+        if self.translator.unread().next().is_some() {
+            return;
+        }
+        if let Start::Reading { workloads } = std::mem::replace(&mut self.start, Start::Over) {
+            self.give_out(workloads);
         }
     }
 

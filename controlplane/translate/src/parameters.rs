@@ -1,52 +1,69 @@
 //! The parameters of a Gateway (GatewayParameters): what its own say, over what its class's say.
 
-use agentgateway_crds::{GROUP, GatewayParametersSpec};
+use agentgateway_crds::{GROUP, GatewayParameters, GatewayParametersSpec};
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
 use kube::Resource as _;
 use serde_json::Value;
 
-use crate::object::{ObjectKey, ObjectKind};
-use crate::view::View;
 use crate::Name;
+use crate::object::ObjectKind;
 
 /// Members that are taken as a whole: parts of two of them together say what neither says.
 const WHOLE: [&str; 6] =
     ["strategy", "updateStrategy", "affinity", "resources", "horizontalPodAutoscaler", "podDisruptionBudget"];
 
-/// The parameters of a Gateway, or why there is no knowing them.
-pub(crate) fn of_gateway(
+/// The parameters of a Gateway, or why there is no knowing them. `find` gives the GatewayParameters of a name.
+pub(crate) fn of_gateway<'a>(
     gateway: &Gateway,
     class: &GatewayClass,
-    view: &View<'_>,
+    find: impl Fn(&Name) -> Option<&'a GatewayParameters>,
 ) -> Result<GatewayParametersSpec, String> {
-    let of_class = of_class(class, view)?.unwrap_or_default();
+    let of_class = of_class(class, &find)?;
     let Some(reference) = gateway.spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()) else {
         return Ok(of_class);
     };
-    let namespace = gateway.meta().namespace.clone().unwrap_or_default();
-    let name = Name::new(namespace, reference.name.clone());
-    let own = find("spec.infrastructure.parametersRef", &reference.group, &reference.kind, name, view)?;
-    merge(&of_class, &own).map_err(|error| format!("spec.infrastructure.parametersRef: {error}"))
+    let field = "spec.infrastructure.parametersRef";
+    let name = Name::new(gateway.meta().namespace.clone().unwrap_or_default(), reference.name.clone());
+    let own = resolve(field, &reference.group, &reference.kind, &name, find)?;
+    merge(&of_class, &own).map_err(|error| format!("{field}: {error}"))
 }
 
-/// The parameters of a class, if it names any, or why there is no knowing them.
-pub(crate) fn of_class(class: &GatewayClass, view: &View<'_>) -> Result<Option<GatewayParametersSpec>, String> {
-    let Some(reference) = &class.spec.parameters_ref else { return Ok(None) };
+/// The parameters of a class, empty when it names none, or why there is no knowing them.
+pub(crate) fn of_class<'a>(
+    class: &GatewayClass,
+    find: impl Fn(&Name) -> Option<&'a GatewayParameters>,
+) -> Result<GatewayParametersSpec, String> {
+    let Some(reference) = &class.spec.parameters_ref else { return Ok(GatewayParametersSpec::default()) };
     let field = "spec.parametersRef of the GatewayClass";
-    let Some(namespace) = reference.namespace.clone() else {
+    let name = Name::new(reference.namespace.clone().unwrap_or_default(), reference.name.clone());
+    if name.namespace.is_empty() {
         return Err(format!("{field}: namespace must be set"));
-    };
-    let name = Name::new(namespace, reference.name.clone());
-    find(field, &reference.group, &reference.kind, name, view).map(Some)
+    }
+    resolve(field, &reference.group, &reference.kind, &name, find)
 }
 
-fn find(field: &str, group: &str, kind: &str, name: Name, view: &View<'_>) -> Result<GatewayParametersSpec, String> {
+/// Whether a class names the GatewayParameters of this name.
+pub(crate) fn names(class: &GatewayClass, name: &Name) -> bool {
+    class.spec.parameters_ref.as_ref().is_some_and(|reference| {
+        reference.name == name.name && reference.namespace.as_deref() == Some(name.namespace.as_str())
+    })
+}
+
+fn resolve<'a>(
+    field: &str,
+    group: &str,
+    kind: &str,
+    name: &Name,
+    find: impl Fn(&Name) -> Option<&'a GatewayParameters>,
+) -> Result<GatewayParametersSpec, String> {
     if (group, kind) != (GROUP, ObjectKind::GatewayParameters.kind()) {
-        return Err(format!("{field}: {kind} of group {group:?} is no kind of parameters; GatewayParameters of {GROUP} is"));
+        return Err(format!(
+            "{field}: {kind} of group {group:?} is no kind of parameters, GatewayParameters of {GROUP:?} is"
+        ));
     }
-    let key = ObjectKey { kind: ObjectKind::GatewayParameters, name };
-    view.parameters(&key.name).map(|found| found.spec.clone()).ok_or_else(|| format!("{field}: there is no {key}"))
+    let absent = || format!("{field}: there is no GatewayParameters {name} that this release can read");
+    find(name).map(|found| found.spec.clone()).ok_or_else(absent)
 }
 
 /// `over` laid over `base`: member by member, lists and what is in [`WHOLE`] as they are. Of members that exclude each other

@@ -5,7 +5,7 @@ mod index;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, TcpRoute, TrafficPolicy, UdpRoute};
+use agentgateway_crds::{Backend, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
 use gateway_api::apis::experimental::grpcroutes::GrpcRoute;
@@ -24,7 +24,7 @@ use crate::fact::Fact;
 use crate::object::{Change, FromObject, Object, ObjectKey, ObjectKind, Secret, Unreadable};
 use crate::service::has_mcp_port;
 use crate::unit::{BackendUnit, Unit};
-use crate::{Name, names};
+use crate::{Name, names, parameters};
 use index::Indexes;
 
 pub(crate) type Table<T> = BTreeMap<Name, Arc<T>>;
@@ -49,6 +49,7 @@ pub(crate) struct World {
     pub(crate) slices: Table<EndpointSlice>,
     pub(crate) backends: Table<Backend>,
     pub(crate) policies: Table<TrafficPolicy>,
+    pub(crate) parameters: Table<GatewayParameters>,
     secrets: Read<Secret>,
     config_maps: Read<ConfigMap>,
     indexes: Indexes,
@@ -187,6 +188,14 @@ impl World {
                     meaning.units.push(Unit::Policy(name.clone()));
                 }
             }
+            ObjectKind::GatewayParameters => {
+                if swap(&mut self.parameters, name, object, |p: &GatewayParameters| p.spec.clone()) {
+                    meaning.facts.push(Fact::Parameters(name.clone()));
+                    let classes = self.classes.iter().filter(|(_, class)| parameters::names(class, name));
+                    let key = |class: &Name| ObjectKey { kind: ObjectKind::GatewayClass, name: class.clone() };
+                    meaning.statuses.extend(classes.map(|(class, _)| key(class)));
+                }
+            }
         }
     }
 
@@ -307,6 +316,7 @@ impl World {
             ObjectKind::ConfigMap => self.config_maps.get(&key.name).and_then(|o| o.as_deref()).map(Resource::meta),
             ObjectKind::Backend => of(&self.backends, key),
             ObjectKind::TrafficPolicy => of(&self.policies, key),
+            ObjectKind::GatewayParameters => of(&self.parameters, key),
         }
     }
 
