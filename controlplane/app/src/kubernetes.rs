@@ -74,7 +74,7 @@ pub(crate) async fn run(
     let ready_now = ready.subscribe();
     let world = World::new(settings, registry.clone(), rejections.clone(), metrics.clone(), sink, ready);
     tokio::spawn(world.run(receiver));
-    for kind in ObjectKind::ALL {
+    for kind in ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()) {
         tokio::spawn(watch::run(client.clone(), kind, inputs.clone()));
     }
 

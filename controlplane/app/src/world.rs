@@ -62,7 +62,7 @@ pub(crate) struct World<S> {
 }
 
 impl<S: Sink> World<S> {
-    /// A world that waits until every kind in [`ObjectKind::ALL`] is complete.
+    /// A world that waits until every kind that is [watched](ObjectKind::watched) is complete.
     pub(crate) fn new(
         settings: Settings,
         registry: Arc<Registry>,
@@ -77,7 +77,7 @@ impl<S: Sink> World<S> {
             rejections,
             metrics,
             sink,
-            unsynced: ObjectKind::ALL.into_iter().collect(),
+            unsynced: ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()).collect(),
             early: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             rejecting: Rejecting::new(),

@@ -162,8 +162,11 @@ const DEPLOYED: &str = "/metadata/labels/gateway.networking.k8s.io~1gateway-name
 
 /// The Service that a cluster would have: it gives the Gateway its address, this machine's.
 fn address(gateway: &Name, workload: &Workload) -> Value {
-    let ports: Vec<_> =
-        workload.ports.iter().map(|port| json!({"name": format!("port-{port}"), "port": port})).collect();
+    let ports: Vec<_> = workload
+        .ports
+        .iter()
+        .map(|(port, transport)| json!({"port": port, "protocol": transport.as_str_name()}))
+        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -288,8 +291,8 @@ mod tests {
             uid: None,
             class: CLASS.to_owned(),
             name: "gw".to_owned(),
-            ports: vec![80],
-            address: None,
+            ports: vec![(80, agentgateway_proto::v1::bind::Transport::Tcp)],
+            addresses: Vec::new(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         };

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use agentgateway_controlplane_translate::Workload;
+use agentgateway_proto::v1::bind::Transport;
 use serde_json::{Value, json};
 
 use super::tokens::AUDIENCE;
@@ -165,13 +166,25 @@ fn service(workload: &Workload) -> Value {
     let ports: Vec<_> = workload
         .ports
         .iter()
-        .map(|port| json!({ "name": format!("port-{port}"), "port": port, "targetPort": port, "protocol": "TCP" }))
+        .map(|(port, transport)| {
+            let protocol = transport.as_str_name();
+            json!({ "name": port_name(*port, *transport), "port": port, "targetPort": port, "protocol": protocol })
+        })
         .collect();
     let mut spec = json!({ "type": "LoadBalancer", "selector": selector(workload), "ports": ports });
-    if let (Some(address), Some(spec)) = (&workload.address, spec.as_object_mut()) {
+    // A Service can ask for one address.
+    if let (Some(address), Some(spec)) = (workload.addresses.first(), spec.as_object_mut()) {
         spec.insert("loadBalancerIP".to_owned(), json!(address));
     }
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata(workload), "spec": spec })
+}
+
+/// A port may be open for both transports, and names must differ.
+fn port_name(port: u16, transport: Transport) -> String {
+    match transport {
+        Transport::Tcp => format!("port-{port}"),
+        Transport::Udp => format!("udp-{port}"),
+    }
 }
 
 fn deployment(workload: &Workload, settings: &ProxySettings) -> Value {
@@ -229,7 +242,10 @@ fn container(workload: &Workload, settings: &ProxySettings) -> Value {
     let mut ports: Vec<_> = workload
         .ports
         .iter()
-        .map(|port| json!({ "name": format!("port-{port}"), "containerPort": port, "protocol": "TCP" }))
+        .map(|(port, transport)| {
+            let protocol = transport.as_str_name();
+            json!({ "name": port_name(*port, *transport), "containerPort": port, "protocol": protocol })
+        })
         .collect();
     ports.push(json!({ "name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP" }));
     ports.push(json!({ "name": "readiness", "containerPort": READINESS_PORT, "protocol": "TCP" }));
@@ -282,8 +298,8 @@ mod tests {
             uid: Some("u-1".to_owned()),
             class: "agentgateway".to_owned(),
             name: "gw".to_owned(),
-            ports: vec![80, 8080],
-            address: None,
+            ports: vec![(80, Transport::Tcp), (8080, Transport::Tcp)],
+            addresses: Vec::new(),
             labels: BTreeMap::from([
                 ("team".to_owned(), "a".to_owned()),
                 (MANAGED_BY_LABEL.to_owned(), "x".to_owned()),

@@ -22,19 +22,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Group, version and names of a kind, as the API server has it.
 pub(crate) fn api_resource(kind: ObjectKind) -> ApiResource {
-    let (version, plural) = match kind {
-        ObjectKind::GatewayClass => ("v1", "gatewayclasses"),
-        ObjectKind::Gateway => ("v1", "gateways"),
-        ObjectKind::HttpRoute => ("v1", "httproutes"),
-        // The version that every release of Gateway API serves.
-        ObjectKind::ReferenceGrant => ("v1beta1", "referencegrants"),
-        ObjectKind::Service => ("v1", "services"),
-        ObjectKind::EndpointSlice => ("v1", "endpointslices"),
-        ObjectKind::Namespace => ("v1", "namespaces"),
-        ObjectKind::Backend => ("v1alpha1", "backends"),
-        ObjectKind::TrafficPolicy => ("v1alpha1", "trafficpolicies"),
-    };
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.kind()), plural)
+    let gvk = GroupVersionKind::gvk(kind.group(), kind.version(), kind.kind());
+    ApiResource::from_gvk_with_plural(&gvk, kind.plural())
 }
 
 /// Watches all objects of a kind in all namespaces, until the world ends.
@@ -203,7 +192,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_group_and_reads_what_it_watches() {
-        for kind in ObjectKind::ALL {
+        for kind in ObjectKind::ALL.iter().copied() {
             let resource = api_resource(kind);
             assert_eq!(resource.group, kind.group());
             assert_eq!(resource.kind, kind.kind());
