@@ -12,6 +12,8 @@ use crate::unit::Unit;
 pub(crate) enum Fact {
     /// A GatewayClass.
     Class(String),
+    /// A GatewayParameters.
+    Parameters(Name),
     /// The ListenerSets of a Gateway.
     ListenerSets(Name),
     /// The ReferenceGrants of a namespace.

@@ -15,6 +15,8 @@ mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentgateway_crds::GatewayParametersSpec;
+use agentgateway_crds::parameters::ProxyProtocol;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::v1::listener::Protocol;
@@ -27,7 +29,7 @@ use crate::object::ObjectKind;
 use crate::output::Workload;
 use crate::unit::{Items, items};
 use crate::view::View;
-use crate::{Name, names};
+use crate::{Name, names, parameters};
 use frontend::Frontend;
 use listeners::Made;
 use tls::Why;
@@ -66,7 +68,11 @@ pub(crate) fn translate(gateway: &Gateway, view: &View<'_>) -> Option<GatewayTra
         return None;
     }
     let name = Name::of(gateway);
-    let refused = refuse(gateway);
+    let (parameters, invalid) = match parameters::of_gateway(gateway, class, |name| view.parameters(name)) {
+        Ok(parameters) => (parameters, None),
+        Err(message) => (GatewayParametersSpec::default(), Some(("InvalidParameters", message))),
+    };
+    let refused = invalid.or_else(|| addresses::refuse(gateway));
     let frontend = Frontend::of(gateway, &name, view);
     let (sets, of_sets) = declared::sets(gateway, &name, view);
     let mut declared = vec![declared::gateway(gateway, &name)];
@@ -75,7 +81,7 @@ pub(crate) fn translate(gateway: &Gateway, view: &View<'_>) -> Option<GatewayTra
     let made = listeners::plan(&declared, &frontend, &mut plan, view);
     let client = tls::client(gateway, &name, view);
     let source = name.to_ref(ObjectKind::Gateway.kind());
-    let mut resources = if plan.refused { Vec::new() } else { resources(made, &source, view) };
+    let mut resources = if plan.refused { Vec::new() } else { resources(made, &source, &parameters, view) };
     let unresolved = match client {
         Some(Ok(certificate)) if !resources.is_empty() => {
             resources.push(client_certificate(certificate, &source));
@@ -85,7 +91,7 @@ pub(crate) fn translate(gateway: &Gateway, view: &View<'_>) -> Option<GatewayTra
         Some(Ok(_)) | None => None,
     };
     let ports: BTreeSet<(u16, Transport)> = plan.served().map(|l| (l.port, transport(l.protocol))).collect();
-    let workload = workload(gateway, &name, ports);
+    let workload = workload(gateway, &name, ports, parameters);
     let verdict = GatewayVerdict { refused, unresolved, insecure: frontend.insecure(), remark: remark(gateway) };
     Some(GatewayTranslation { verdict, workload, items: items(resources), plan })
 }
@@ -94,8 +100,22 @@ fn transport(protocol: Protocol) -> Transport {
     if protocol == Protocol::Udp { Transport::Udp } else { Transport::Tcp }
 }
 
+/// The header comes on connections; datagrams have none.
+fn proxy_protocol(parameters: &GatewayParametersSpec, transport: Transport) -> v1::bind::ProxyProtocol {
+    match parameters.proxy_protocol.unwrap_or_default() {
+        ProxyProtocol::Required if transport == Transport::Tcp => v1::bind::ProxyProtocol::Required,
+        ProxyProtocol::Optional if transport == Transport::Tcp => v1::bind::ProxyProtocol::Optional,
+        _ => v1::bind::ProxyProtocol::Off,
+    }
+}
+
 /// Binds and listeners.
-fn resources(made: Vec<Made>, gateway: &ObjectRef, view: &View<'_>) -> Vec<Resource> {
+fn resources(
+    made: Vec<Made>,
+    gateway: &ObjectRef,
+    parameters: &GatewayParametersSpec,
+    view: &View<'_>,
+) -> Vec<Resource> {
     let address = &view.settings.bind_address;
     let served = made.into_iter().filter(|made| made.listener.served());
     let mut binds = BTreeMap::new();
@@ -109,7 +129,7 @@ fn resources(made: Vec<Made>, gateway: &ObjectRef, view: &View<'_>) -> Vec<Resou
             address: address.clone(),
             port,
             transport: transport.into(),
-            ..v1::Bind::default()
+            proxy_protocol: proxy_protocol(parameters, transport).into(),
         });
         resources.push(Resource::Listener(v1::Listener {
             key: listener.key,
@@ -138,23 +158,17 @@ fn client_certificate(certificate: v1::Certificate, gateway: &ObjectRef) -> Reso
     })
 }
 
-fn refuse(gateway: &Gateway) -> Option<Why> {
-    if let Some(parameters) = gateway.spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref()) {
-        let message = format!(
-            "spec.infrastructure.parametersRef: no kind of parameters is supported, {} {} is none",
-            parameters.kind, parameters.name
-        );
-        return Some(("InvalidParameters", message));
-    }
-    addresses::refuse(gateway)
-}
-
 fn remark(gateway: &Gateway) -> Option<String> {
     let set = gateway.spec.default_scope.as_ref().is_some_and(|scope| *scope != GatewayDefaultScope::None);
     set.then(|| "spec.defaultScope has no effect, routes attach by their parentRefs alone".to_owned())
 }
 
-fn workload(gateway: &Gateway, name: &Name, ports: BTreeSet<(u16, Transport)>) -> Workload {
+fn workload(
+    gateway: &Gateway,
+    name: &Name,
+    ports: BTreeSet<(u16, Transport)>,
+    parameters: GatewayParametersSpec,
+) -> Workload {
     let infrastructure = gateway.spec.infrastructure.as_ref();
     let copied = |map: Option<&BTreeMap<String, String>>| map.cloned().unwrap_or_default();
     Workload {
@@ -166,5 +180,6 @@ fn workload(gateway: &Gateway, name: &Name, ports: BTreeSet<(u16, Transport)>) -
         ports: ports.into_iter().collect(),
         labels: copied(infrastructure.and_then(|i| i.labels.as_ref())),
         annotations: copied(infrastructure.and_then(|i| i.annotations.as_ref())),
+        parameters,
     }
 }

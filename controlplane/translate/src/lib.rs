@@ -33,6 +33,7 @@ mod name;
 mod names;
 mod object;
 mod output;
+mod parameters;
 mod policy;
 mod rejected;
 mod route;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentgateway_crds::{BackendStatus, PolicyStatus, RouteStatus};
+use agentgateway_crds::{BackendStatus, GatewayParametersSpec, PolicyStatus, RouteStatus};
 use agentgateway_proto::snapshot::Snapshot;
 use agentgateway_proto::v1::bind::Transport;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClassStatus;
@@ -89,7 +89,7 @@ impl Status {
 
 /// What is to be deployed for a Gateway: a Deployment, a Service and a ServiceAccount, all of one name, in the Gateway's
 /// namespace and owned by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// The Gateway.
     pub gateway: Name,
@@ -109,4 +109,6 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// Annotations that all objects get (`spec.infrastructure`).
     pub annotations: BTreeMap<String, String>,
+    /// What the Gateway's parameters say, over what its class's say.
+    pub parameters: GatewayParametersSpec,
 }

@@ -3,6 +3,8 @@
 mod held;
 mod same;
 
+use std::sync::Arc;
+
 use agentgateway_crds::PolicyStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -12,7 +14,7 @@ use crate::object::{ObjectKey, ObjectKind};
 use crate::output::{Status, StatusUpdate};
 use crate::unit::BackendUnit;
 use crate::world::World;
-use crate::{Name, Settings, backend, gateway, names, policy, route};
+use crate::{Name, Settings, backend, gateway, names, parameters, policy, route};
 use same::says_the_same;
 
 /// The status of an object, if it has to be written. `touched` tells that the object came in just now: what it holds is then
@@ -78,7 +80,8 @@ fn wanted(
         ObjectKind::GatewayClass => {
             let class = world.classes.get(name).filter(|c| c.spec.controller_name == settings.controller_name)?;
             let given = given.and_then(|g| if let Status::GatewayClass(s) = g { Some(s) } else { None });
-            Some(Status::GatewayClass(gateway::class_status(class, given, now)))
+            let invalid = parameters::of_class(class, |name| world.parameters.get(name).map(Arc::as_ref)).err();
+            Some(Status::GatewayClass(gateway::class_status(class, invalid, given, now)))
         }
         ObjectKind::Gateway => {
             let (object, state) = (world.gateways.get(name)?, made.gateways.get(name)?);

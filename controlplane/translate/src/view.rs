@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agentgateway_crds::GatewayParameters;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::listenersets::ListenerSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -56,6 +57,11 @@ impl<'a> View<'a> {
     pub(crate) fn class(&self, name: &str) -> Option<&'a GatewayClass> {
         self.look(Fact::Class(name.to_owned()));
         self.world.classes.get(&Name::new("", name)).map(Arc::as_ref)
+    }
+
+    pub(crate) fn parameters(&self, name: &Name) -> Option<&'a GatewayParameters> {
+        self.look(Fact::Parameters(name.clone()));
+        self.world.parameters.get(name).map(Arc::as_ref)
     }
 
     /// A Gateway or ListenerSet of ours, as routes and policies see it.

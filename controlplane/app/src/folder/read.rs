@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
 use agentgateway_controlplane_translate::{Object, ObjectKind, Secret, Unreadable};
-use agentgateway_crds::{Backend, TcpRoute, TrafficPolicy, UdpRoute};
+use agentgateway_crds::{Backend, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
 use agentgateway_types::path::Path;
 use agentgateway_types::strict;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
@@ -204,6 +204,7 @@ fn check(kind: ObjectKind, value: &Value) -> Result<(), (Path, String)> {
         ObjectKind::BackendTlsPolicy => check_as::<BackendTlsPolicy>(value),
         ObjectKind::Secret => check_as::<Secret>(value),
         ObjectKind::ConfigMap => check_as::<ConfigMap>(value),
+        ObjectKind::GatewayParameters => check_as::<GatewayParameters>(value),
         ObjectKind::ReferenceGrant => check_as::<ReferenceGrant>(value),
         ObjectKind::Service => check_as::<Service>(value),
         ObjectKind::EndpointSlice => check_as::<EndpointSlice>(value),

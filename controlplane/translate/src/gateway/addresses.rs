@@ -36,8 +36,14 @@ pub(super) fn wanted(gateway: &Gateway) -> Vec<String> {
     values.filter(|value| !value.is_empty()).collect()
 }
 
-/// The addresses that the Service of a Gateway has.
+/// The addresses that the Service of a Gateway has: those that a load balancer gave it, or where parameters ask for none,
+/// those that it has in the cluster.
 pub(super) fn assigned(service: Option<&Service>) -> Vec<GatewayStatusAddresses> {
+    let spec = service.and_then(|s| s.spec.as_ref());
+    if let Some(spec) = spec.filter(|spec| matches!(spec.type_.as_deref(), Some("ClusterIP" | "NodePort"))) {
+        let own = spec.cluster_ips.iter().flatten().filter(|ip| ip.parse::<std::net::IpAddr>().is_ok());
+        return own.map(|ip| GatewayStatusAddresses { r#type: Some(IP.into()), value: ip.clone() }).collect();
+    }
     let balancer = service.and_then(|s| s.status.as_ref()).and_then(|s| s.load_balancer.as_ref());
     let address = |kind: &str, value: &str| GatewayStatusAddresses { r#type: Some(kind.into()), value: value.into() };
     let ingress = balancer.and_then(|b| b.ingress.as_ref()).into_iter().flatten();
@@ -67,7 +73,7 @@ pub(super) fn lacks(gateway: &Gateway, assigned: &[GatewayStatusAddresses], serv
             return Some(("AddressNotUsable", message));
         }
     }
-    let message = format!("Service {service} has no load balancer address yet");
+    let message = format!("Service {service} has no address yet");
     assigned.is_empty().then_some(("AddressNotAssigned", message))
 }
 

@@ -8,14 +8,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::conditions::{Moment, Verdict, merge};
 use crate::features::SUPPORTED_FEATURES;
 
-/// The status of a GatewayClass of ours.
-pub(crate) fn status(class: &GatewayClass, given: Option<&GatewayClassStatus>, now: &Time) -> GatewayClassStatus {
-    let verdict = match &class.spec.parameters_ref {
-        Some(parameters) => {
-            let message =
-                format!("spec.parametersRef: no kind of parameters is supported, {} is none", parameters.kind);
-            Verdict::no("Accepted", "InvalidParameters", message)
-        }
+/// The status of a GatewayClass of ours; `invalid` says what is wrong with its parameters.
+pub(crate) fn status(
+    class: &GatewayClass,
+    invalid: Option<String>,
+    given: Option<&GatewayClassStatus>,
+    now: &Time,
+) -> GatewayClassStatus {
+    let verdict = match invalid {
+        Some(message) => Verdict::no("Accepted", "InvalidParameters", message),
         None => Verdict::yes("Accepted", "Accepted", "Gateways of this class are served"),
     };
     let conditions = |status: &GatewayClassStatus| status.conditions.clone().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, TcpRoute, TrafficPolicy, UdpRoute};
+use agentgateway_crds::{Backend, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
 use gateway_api::apis::experimental::gateways::Gateway;
 use gateway_api::apis::experimental::grpcroutes::GrpcRoute;
 use gateway_api::apis::experimental::httproutes::HttpRoute;
@@ -16,12 +16,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 
 use super::{Meaning, Read, Table, World, index};
-use crate::Name;
 use crate::fact::Fact;
-use crate::names;
 use crate::object::{Change, FromObject, Object, ObjectKey, ObjectKind, Secret};
 use crate::service::has_mcp_port;
 use crate::unit::{BackendUnit, Unit};
+use crate::{Name, names, parameters};
 
 impl World {
     /// Takes a change in.
@@ -133,6 +132,14 @@ impl World {
             ObjectKind::TrafficPolicy => {
                 if swap(&mut self.policies, name, object, |p: &TrafficPolicy| p.spec.clone()) {
                     meaning.units.push(Unit::Policy(name.clone()));
+                }
+            }
+            ObjectKind::GatewayParameters => {
+                if swap(&mut self.parameters, name, object, |p: &GatewayParameters| p.spec.clone()) {
+                    meaning.facts.push(Fact::Parameters(name.clone()));
+                    let classes = self.classes.iter().filter(|(_, class)| parameters::names(class, name));
+                    let key = |class: &Name| ObjectKey { kind: ObjectKind::GatewayClass, name: class.clone() };
+                    meaning.statuses.extend(classes.map(|(class, _)| key(class)));
                 }
             }
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 use agentgateway_controlplane_translate::{
     Change, Name, Object, ObjectKey, Output, Rejection, Settings, Status, StatusUpdate, Translator,
 };
+use agentgateway_crds::GatewayParametersSpec;
 use agentgateway_proto::DESCRIPTORS;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::snapshot::Snapshot;
@@ -137,11 +138,15 @@ pub(crate) fn final_state(translator: &Translator, outputs: &[Output]) -> Value 
             workloads.insert(
                 gateway.to_string(),
                 workload.as_ref().map(|w| {
-                    json!({
+                    let mut printed = json!({
                         "name": w.name, "class": w.class, "uid": w.uid, "addresses": w.addresses,
                         "ports": w.ports.iter().map(|(port, transport)| format!("{port}/{}", transport.as_str_name())).collect::<Vec<_>>(),
                         "labels": w.labels, "annotations": w.annotations,
-                    })
+                    });
+                    if w.parameters != GatewayParametersSpec::default() {
+                        printed["parameters"] = json!(w.parameters);
+                    }
+                    printed
                 }),
             );
         }
