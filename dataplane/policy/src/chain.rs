@@ -12,7 +12,10 @@ use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
 use crate::rate_limit::RateLimit;
 use crate::redirect::RequestRedirect;
+use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
+use crate::session::SessionPersistence;
+use crate::settings::{Mirror, Settings};
 use crate::{McpRules, PolicyError, Reply, RequestContext, State, backend_auth, deny};
 
 /// A policy, and where it comes from.
@@ -32,6 +35,7 @@ pub struct Chain {
     steps: Box<[Step]>,
     mcp: Box<[McpRules]>,
     passthrough: bool,
+    settings: Option<Box<Settings>>,
     errors: Box<[PolicyError]>,
 }
 
@@ -68,12 +72,23 @@ enum Compiled {
     Step(Step),
     Mcp(McpRules, Option<String>),
     Passthrough,
+    Setting(Setting),
+}
+
+/// What a policy sets for the exchange with the backend.
+enum Setting {
+    Timeouts(v1::Timeouts),
+    Retry(Retry),
+    Session(SessionPersistence),
+    Mirror(Option<Mirror>),
 }
 
 impl Chain {
-    /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it.
+    /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it. Of
+    /// policies that set one thing for the exchange with the backend the first counts, so the most specific come first.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
         let (mut steps, mut mcp, mut passthrough, mut errors) = (Vec::new(), Vec::new(), false, Vec::new());
+        let mut settings: Option<Box<Settings>> = None;
         let mut limits: HashMap<&str, usize> = HashMap::new();
         for policy in attached {
             let name = policy.spec.name();
@@ -89,6 +104,7 @@ impl Chain {
             match compile(policy, &mut limits, state) {
                 Ok(Compiled::Step(step)) => steps.push(step),
                 Ok(Compiled::Passthrough) => passthrough = true,
+                Ok(Compiled::Setting(setting)) => add(settings.get_or_insert_default(), setting),
                 Ok(Compiled::Mcp(rules, failed)) => {
                     mcp.push(rules);
                     failed.into_iter().for_each(error);
@@ -101,12 +117,21 @@ impl Chain {
         }
         // Stable: policies of one kind keep their order.
         steps.sort_by_key(Step::phase);
-        Chain { steps: steps.into(), mcp: mcp.into(), passthrough, errors: errors.into() }
+        Chain { steps: steps.into(), mcp: mcp.into(), passthrough, settings, errors: errors.into() }
     }
 
     /// Whether it does nothing.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.mcp.is_empty() && !self.passthrough
+        self.steps.is_empty() && self.mcp.is_empty() && !self.passthrough && self.settings.is_none()
+    }
+
+    /// Whether it does nothing to a request itself: then [`Chain::on_request`] need not be asked.
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    pub(crate) fn settings(&self) -> Option<&Settings> {
+        self.settings.as_deref()
     }
 
     /// Policies that do not compile.
@@ -159,6 +184,15 @@ impl Chain {
     }
 }
 
+fn add(settings: &mut Settings, setting: Setting) {
+    match setting {
+        Setting::Timeouts(spec) => settings.add_timeouts(&spec),
+        Setting::Retry(retry) => drop(settings.retry.get_or_insert_with(|| Arc::new(retry))),
+        Setting::Session(session) => drop(settings.session.get_or_insert_with(|| Arc::new(session))),
+        Setting::Mirror(mirror) => settings.mirrors.extend(mirror),
+    }
+}
+
 fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, state: &State) -> Result<Compiled, String> {
     let Some(kind) = &policy.spec.kind else {
         return Err("it is of a kind that this proxy does not know".into());
@@ -186,12 +220,16 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::ResponseHeaderModifier(spec) => Step::ResponseHeaders(HeaderModifier::compile(spec)?),
         Kind::UrlRewrite(spec) => Step::UrlRewrite(UrlRewrite::compile(spec)?),
         Kind::RequestRedirect(spec) => Step::RequestRedirect(RequestRedirect::compile(spec)?),
-        Kind::RequestMirror(_)
-        | Kind::Timeouts(_)
-        | Kind::Retry(_)
-        | Kind::SessionPersistence(_)
-        | Kind::ExternalAuthorization(_)
-        | Kind::BackendClientCertificate(_) => return Err("this release does not support it".into()),
+        Kind::RequestMirror(spec) => return Ok(Compiled::Setting(Setting::Mirror(Mirror::compile(spec)?))),
+        Kind::Timeouts(spec) => return Ok(Compiled::Setting(Setting::Timeouts(*spec))),
+        Kind::Retry(spec) => return Ok(Compiled::Setting(Setting::Retry(Retry::compile(spec)?))),
+        Kind::SessionPersistence(spec) => {
+            let session = SessionPersistence::compile(spec, policy.key)?;
+            return Ok(Compiled::Setting(Setting::Session(session)));
+        }
+        Kind::ExternalAuthorization(_) | Kind::BackendClientCertificate(_) => {
+            return Err("this release does not support it".into());
+        }
     }))
 }
 

@@ -18,8 +18,11 @@ mod path;
 mod rate_limit;
 mod redirect;
 mod reply;
+mod retry;
 mod rewrite;
 mod rules;
+mod session;
+mod settings;
 mod state;
 
 pub use chain::{Attached, Chain};
@@ -27,6 +30,9 @@ pub use context::RequestContext;
 pub use error::PolicyError;
 pub use mcp::McpRules;
 pub use reply::{Reason, Reply};
+pub use retry::Retry;
+pub use session::{Carrier, SessionPersistence};
+pub use settings::{Exchange, Mirror};
 pub use state::State;
 
 pub use agentgateway_expression::{HttpInput, McpItem};
