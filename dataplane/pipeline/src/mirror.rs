@@ -14,6 +14,7 @@ use crate::forward::{self, Credentials, Outgoing};
 use crate::limits::{MAX_MIRROR_TIME, MAX_MIRRORS_PER_WORKER};
 use crate::replay::Replay;
 use crate::snapshot::{Backend, BackendKind, Snapshot};
+use crate::tap::Tap;
 use crate::worker::Worker;
 
 thread_local! {
@@ -83,15 +84,26 @@ fn start_one(
     // Neither waits for the backend's leave to send its body, nor switches protocols.
     head.headers.remove(header::EXPECT);
     head.extensions.clear();
-    let body = original.body.map_or(Body::Empty, |replay| Body::stream(replay.tap()));
+    let tap = original.body.map(Replay::tap);
+    let watcher = tap.as_ref().map(Tap::watch);
+    let body = tap.map_or(Body::Empty, Body::stream);
     let credentials = Credentials::of(&context, original.passed.iter().chain([&backend.policies]));
     let (worker, mirror) = (Rc::clone(worker), mirror.clone());
     tokio::task::spawn_local(async move {
-        let sent = send(&worker, &backend, head, body, context, credentials);
-        match tokio::time::timeout(MAX_MIRROR_TIME, sent).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => failed(&worker, &mirror, &reason),
-            Err(_) => failed(&worker, &mirror, "it took too long"),
+        let broken = async {
+            match watcher {
+                Some(watcher) => watcher.broken().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            sent = send(&worker, &backend, head, body, context, credentials) => {
+                if let Err(reason) = sent {
+                    failed(&worker, &mirror, &reason);
+                }
+            }
+            reason = broken => failed(&worker, &mirror, reason),
+            () = tokio::time::sleep(MAX_MIRROR_TIME) => failed(&worker, &mirror, "it took too long"),
         }
         drop(running);
     });

@@ -16,11 +16,14 @@ use crate::limits::MAX_MIRROR_QUEUE_BYTES;
 use crate::replay::Piece;
 
 #[derive(Default)]
-struct Queue {
+pub(crate) struct Queue {
     pieces: VecDeque<Piece>,
     bytes: usize,
     end: Option<End>,
-    waker: Option<Waker>,
+    /// The mirror is gone.
+    abandoned: bool,
+    reader: Option<Waker>,
+    watcher: Option<Waker>,
 }
 
 #[derive(Clone, Copy)]
@@ -49,11 +52,14 @@ impl Queue {
     fn end(&mut self, end: End) {
         self.end.get_or_insert(end);
         self.wake();
+        if let Some(watcher) = self.watcher.take() {
+            watcher.wake();
+        }
     }
 
     fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
         }
     }
 }
@@ -61,7 +67,7 @@ impl Queue {
 impl Sender {
     /// Adds a copy. False when the mirror is too slow, or gone, and gets no more.
     pub(crate) fn push(&self, piece: &Piece) -> bool {
-        if Rc::strong_count(&self.0) == 1 {
+        if self.0.borrow().abandoned {
             return false;
         }
         let mut queue = self.0.borrow_mut();
@@ -83,9 +89,52 @@ impl Sender {
     }
 }
 
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let mut queue = self.queue.borrow_mut();
+        queue.abandoned = true;
+        queue.pieces.clear();
+    }
+}
+
 impl Drop for Sender {
     fn drop(&mut self) {
         self.0.borrow_mut().end(End::BrokenOff);
+    }
+}
+
+/// Tells when a copy breaks off, also while whoever reads it waits for something else: a mirror that takes no more bytes.
+pub(crate) struct Watcher(Rc<RefCell<Queue>>);
+
+impl Tap {
+    pub(crate) fn watch(&self) -> Watcher {
+        Watcher(Rc::clone(&self.queue))
+    }
+}
+
+impl Watcher {
+    /// What happened; pending for ever when the copy is complete.
+    pub(crate) async fn broken(self) -> &'static str {
+        std::future::poll_fn(|cx| {
+            let mut queue = self.0.borrow_mut();
+            match queue.end {
+                Some(end @ (End::TooSlow | End::BrokenOff)) => return Poll::Ready(end.text()),
+                Some(End::Complete) => {}
+                None => queue.watcher = Some(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl End {
+    fn text(self) -> &'static str {
+        match self {
+            End::Complete => "",
+            End::TooSlow => "the mirror is slower than the backend",
+            End::BrokenOff => "the mirrored request broke off",
+        }
     }
 }
 
@@ -101,10 +150,9 @@ impl http_body::Body for Tap {
         }
         match queue.end {
             Some(End::Complete) => Poll::Ready(None),
-            Some(End::TooSlow) => Poll::Ready(Some(Err("the mirror is slower than the backend".into()))),
-            Some(End::BrokenOff) => Poll::Ready(Some(Err("the mirrored request broke off".into()))),
+            Some(end) => Poll::Ready(Some(Err(end.text().into()))),
             None => {
-                queue.waker = Some(cx.waker().clone());
+                queue.reader = Some(cx.waker().clone());
                 Poll::Pending
             }
         }
@@ -126,6 +174,7 @@ mod tests {
         let piece = Piece::Data(Bytes::from(vec![0; MAX_MIRROR_QUEUE_BYTES / 2]));
         assert!(sender.push(&piece) && sender.push(&piece));
         assert!(!sender.push(&piece));
+        assert!(tap.watch().broken().await.contains("slower"));
         let error = read_all(tap).await.expect_err("breaks off");
         assert!(error.to_string().contains("slower"), "{error}");
     }
