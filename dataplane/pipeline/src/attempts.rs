@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agentgateway_policy::{Exchange, RequestContext, Retry};
+use agentgateway_policy::{Exchange, Reach, RequestContext, Retry, Services};
 use agentgateway_upstream::{Blame, Body, Endpoint, Kind, Picked};
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -27,12 +27,18 @@ pub(crate) fn settings(listener: &Listener, route: &Route, (share, backend): Cho
     Exchange::of(chains.into_iter().map(|chain| &**chain))
 }
 
+/// When the request's time is over, as far as is known before its backend is chosen.
+pub(crate) fn deadline(listener: &Listener, route: &Route, start: std::time::Instant) -> Option<Instant> {
+    let limit = Exchange::of([&*route.policies, &*listener.policies].into_iter())?.request_timeout?;
+    Some(Instant::from_std(start) + limit)
+}
+
 /// Answers the request. `context` and `passed` are those of the last try afterwards.
 pub(crate) async fn run(
     mut routed: Routed<'_>,
     mut exchange: Exchange,
     mut choice: Choice<'_>,
-    body: &mut Option<Body>,
+    reach: &mut Reach<'_>,
     context: &mut RequestContext,
     passed: &mut Passed,
 ) -> Response<Body> {
@@ -45,10 +51,11 @@ pub(crate) async fn run(
     }
     let deadline = exchange.request_timeout.map(|limit| Instant::from_std(routed.record.start) + limit);
     let retries = exchange.retry.as_ref().map_or(0, |retry| retry.attempts());
-    let replay = body.take().filter(|body| !body.is_end_stream()).map(|body| Replay::new(body, retries > 0));
+    let replay = reach.body.take().filter(|body| !body.is_end_stream()).map(|body| Replay::new(body, retries > 0));
     let discards = !is_held_back(&routed.head.headers);
     let tries = Tries { exchange: &exchange, session: session.as_ref(), replay: replay.as_ref(), tried: Vec::new() };
-    let all = tries.run(&mut routed, choice, context, passed);
+    let services = reach.services;
+    let all = tries.run(&mut routed, choice, context, passed, services);
     let outcome = match deadline {
         Some(deadline) => timeout_at(deadline, all).await.unwrap_or_else(|_| Err(late())),
         None => all.await,
@@ -78,7 +85,7 @@ fn kept<'a>(session: &Session<'_>, routed: &Routed<'a>) -> Option<Choice<'a>> {
     of_share(routed.snapshot, share).ok()
 }
 
-fn late() -> Error {
+pub(crate) fn late() -> Error {
     Error::Protocol {
         blame: Blame::Upstream,
         status: StatusCode::GATEWAY_TIMEOUT,
@@ -103,6 +110,7 @@ impl Tries<'_> {
         first: Choice<'_>,
         context: &mut RequestContext,
         passed: &mut Passed,
+        services: &dyn Services,
     ) -> Result<Response<Body>, Error> {
         let base = passed.len();
         let retry = self.exchange.retry.as_deref();
@@ -117,8 +125,10 @@ impl Tries<'_> {
                 Err(reason) => return Ok(refuse(routed.record, StatusCode::INTERNAL_SERVER_ERROR, reason)),
             };
             passed.truncate(base);
+            let mut body = Some(self.replay.map_or(Body::Empty, Replay::reader));
             for chain in [&share.policies, &backend.policies] {
-                if let Err(answer) = pass(chain, &mut head, context, passed).await {
+                let mut reach = Reach { services, body: &mut body };
+                if let Err(answer) = pass(chain, &mut head, context, passed, &mut reach).await {
                     return Ok(replied(answer, routed.record));
                 }
             }
@@ -127,7 +137,7 @@ impl Tries<'_> {
                 let original = Original { head: &head, body: self.replay, context, passed };
                 mirror::start(&routed.origin.worker, routed.snapshot, &self.exchange.mirrors, &original);
             }
-            let sent = Sent { head, body: self.replay.map_or(Body::Empty, Replay::reader), context, passed };
+            let sent = Sent { head, body: body.unwrap_or_default(), context, passed };
             let outcome = self.one((share, backend), sent, retried == 0, routed).await;
             let again = match &outcome {
                 Ok(response) => retry.is_some_and(|retry| retry.covers(response.status())),

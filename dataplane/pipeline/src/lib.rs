@@ -20,6 +20,7 @@ mod replay;
 mod reply;
 mod request;
 mod select;
+mod services;
 pub mod snapshot;
 pub mod store;
 mod tap;

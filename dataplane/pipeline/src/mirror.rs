@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use agentgateway_policy::{Chain, Mirror, RequestContext};
+use agentgateway_policy::{Chain, Mirror, Reach, RequestContext};
 use agentgateway_upstream::Body;
 use http::header;
 use http::request::Parts;
@@ -13,6 +13,7 @@ use http::request::Parts;
 use crate::forward::{self, Credentials, Outgoing};
 use crate::limits::{MAX_MIRROR_TIME, MAX_MIRRORS_PER_WORKER};
 use crate::replay::Replay;
+use crate::services::RequestServices;
 use crate::snapshot::{Backend, BackendKind, Snapshot};
 use crate::tap::Tap;
 use crate::worker::Worker;
@@ -88,7 +89,7 @@ fn start_one(
     let watcher = tap.as_ref().map(Tap::watch);
     let body = tap.map_or(Body::Empty, Body::stream);
     let credentials = Credentials::of(&context, original.passed.iter().chain([&backend.policies]));
-    let (worker, mirror) = (Rc::clone(worker), mirror.clone());
+    let (worker, mirror, snapshot) = (Rc::clone(worker), mirror.clone(), snapshot.clone());
     tokio::task::spawn_local(async move {
         let broken = async {
             match watcher {
@@ -97,7 +98,7 @@ fn start_one(
             }
         };
         tokio::select! {
-            sent = send(&worker, &backend, head, body, context, credentials) => {
+            sent = send(&worker, &snapshot, &backend, head, body, context, credentials) => {
                 if let Err(reason) = sent {
                     failed(&worker, &mirror, &reason);
                 }
@@ -112,19 +113,23 @@ fn start_one(
 
 async fn send(
     worker: &Worker,
+    snapshot: &Snapshot,
     backend: &Backend,
     mut head: Parts,
     body: Body,
     mut context: RequestContext,
     credentials: Credentials,
 ) -> Result<(), String> {
+    let mut body = Some(body);
     let BackendKind::Cluster(cluster) = &backend.kind else { return Err("the backend is none for plain HTTP".into()) };
     if backend.policies.has_steps() {
-        let answered = backend.policies.on_request(&mut head, &mut context).await;
+        let services = RequestServices { worker, snapshot };
+        let mut reach = Reach { services: &services, body: &mut body };
+        let answered = backend.policies.on_request(&mut head, &mut context, &mut reach).await;
         answered.map_err(|answer| answer.reason.to_string())?;
     }
     credentials.put(&mut head);
-    let outgoing = Outgoing { head, body, upgrade: None };
+    let outgoing = Outgoing { head, body: body.unwrap_or_default(), upgrade: None };
     let response = forward::forward(worker, cluster, outgoing, None, &mut None).await.map_err(|e| e.to_string())?;
     let mut body = response.into_body();
     while let Some(frame) = next(&mut body).await {

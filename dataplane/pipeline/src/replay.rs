@@ -84,11 +84,19 @@ impl Replay {
         Body::stream(Reader { state: Rc::clone(&self.0), turn: state.turn, at: 0 })
     }
 
-    /// A copy of what the readers will read; to be taken before the first of them reads.
+    /// A copy of what the readers read. Broken off where the beginning was read already and is not kept.
     pub(crate) fn tap(&self) -> Tap {
         let mut state = self.0.borrow_mut();
         let (sender, tap) = tap::pair(state.hint);
-        state.taps.push(sender);
+        let beginning = state.kept.as_deref().unwrap_or_default();
+        let is_whole = state.kept.is_some() || state.kept_bytes == 0;
+        if is_whole && beginning.iter().all(|piece| sender.push(piece)) {
+            match state.end {
+                End::NotYet => state.taps.push(sender),
+                End::Reached => sender.end(),
+                End::Broken => {}
+            }
+        }
         tap
     }
 
@@ -225,6 +233,19 @@ mod tests {
         drop(read_all(replay.reader()).await.expect("reads"));
         let (data, trailers) = read_all(tap).await.expect("reads");
         assert_eq!((data.as_slice(), trailers.len()), (&b"ab"[..], 1));
+    }
+
+    #[tokio::test]
+    async fn a_late_copy_begins_with_what_was_kept_or_breaks_off() {
+        for (again, whole) in [(true, true), (false, false)] {
+            let replay = Replay::new(Pieces::of(&["a", "b"]).body(), again);
+            let mut reader = replay.reader();
+            let _first = std::future::poll_fn(|cx| Pin::new(&mut reader).poll_frame(cx)).await;
+            let tap = replay.tap();
+            drop(read_all(reader).await.expect("reads"));
+            assert_eq!(read_all(tap).await.is_ok_and(|(data, _)| data == b"ab"), whole);
+            assert_eq!(read_all(replay.tap()).await.is_ok_and(|(data, _)| data == b"ab"), whole);
+        }
     }
 
     #[tokio::test]

@@ -6,17 +6,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agentgateway_policy::{Chain, Reply, RequestContext};
+use agentgateway_policy::{Chain, Reach, Reply, RequestContext};
 use agentgateway_upstream::{Body, Endpoint, Picked};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use tokio::time::timeout_at;
 
 use crate::connection::registry::{Busy, State};
 use crate::discard::{discard, is_held_back};
 use crate::forward::{Credentials, Outgoing, forward, once};
 use crate::protocol::BackendRequest;
 use crate::select::choose;
+use crate::services::RequestServices;
 use crate::snapshot::{Backend, BackendKind, Listener, Route, Snapshot};
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
@@ -112,7 +114,9 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
     let mut passed = Passed::new();
-    if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed).await {
+    let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
+    let mut reach = Reach { services: &services, body };
+    if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed, &mut reach).await {
         return answered(answer, record, &passed, &context);
     }
     let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
@@ -123,23 +127,35 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     };
     record.route = Some(Arc::clone(&route));
     context.matched_prefix = route.matched_prefix.clone();
-    if let Err(answer) = pass(&route.policies, &mut head, &mut context, &mut passed).await {
+    let passing = pass(&route.policies, &mut head, &mut context, &mut passed, &mut reach);
+    let allowed = match attempts::deadline(&listener, &route, record.start) {
+        None => passing.await,
+        Some(deadline) => match timeout_at(deadline, passing).await {
+            Ok(allowed) => allowed,
+            Err(_) => {
+                let mut response = failed(&attempts::late(), record);
+                back(&mut response, &passed, &context);
+                return response;
+            }
+        },
+    };
+    if let Err(answer) = allowed {
         return answered(answer, record, &passed, &context);
     }
     let mut response = match choose(&snapshot, &route, &origin.worker) {
         Ok(choice) => {
             if let Some(exchange) = attempts::settings(&listener, &route, choice) {
                 let routed = Routed { origin, snapshot: &snapshot, listener: &listener, route: &route, head, record };
-                let all = attempts::run(routed, exchange, choice, body, &mut context, &mut passed);
+                let all = attempts::run(routed, exchange, choice, &mut reach, &mut context, &mut passed);
                 // Boxed: only requests that ask for more than one plain exchange pay for its size.
                 Box::pin(all).await
             } else {
                 for chain in [&choice.0.policies, &choice.1.policies] {
-                    if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed).await {
+                    if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed, &mut reach).await {
                         return answered(answer, record, &passed, &context);
                     }
                 }
-                match body.take() {
+                match reach.body.take() {
                     Some(body) => {
                         let request = Sent { head, body, context: &context, passed: &passed };
                         match send(origin, choice.1, request, Pick::Any, record).await {
@@ -185,6 +201,7 @@ pub(crate) async fn pass(
     head: &mut Parts,
     context: &mut RequestContext,
     passed: &mut Passed,
+    reach: &mut Reach<'_>,
 ) -> Result<(), Reply> {
     if chain.is_empty() {
         return Ok(());
@@ -194,7 +211,7 @@ pub(crate) async fn pass(
         return Ok(());
     }
     // Boxed: only requests with policies pay for its size.
-    Box::pin(chain.on_request(head, context)).await
+    Box::pin(chain.on_request(head, context, reach)).await
 }
 
 /// A policy's answer.

@@ -8,6 +8,7 @@ use http::{request, response};
 
 use crate::authorization::Authorization;
 use crate::cors::Cors;
+use crate::ext_authz::ExternalAuthorization;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
 use crate::rate_limit::RateLimit;
@@ -16,7 +17,7 @@ use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
 use crate::session::SessionPersistence;
 use crate::settings::{Mirror, Settings};
-use crate::{McpRules, PolicyError, Reply, RequestContext, State, backend_auth, deny};
+use crate::{McpRules, PolicyError, Reach, Reply, RequestContext, State, backend_auth, deny};
 
 /// A policy, and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,7 @@ enum Step {
     Deny(Arc<str>),
     Cors(Cors),
     Jwt(JwtAuthentication),
+    ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
     RateLimit(RateLimit),
     RequestHeaders(HeaderModifier),
@@ -59,10 +61,11 @@ impl Step {
             Step::Deny(_) => 0,
             Step::Cors(_) => 1,
             Step::Jwt(_) => 2,
-            Step::Authorization(_) => 3,
-            Step::RateLimit(_) => 4,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 5,
-            Step::UrlRewrite(_) | Step::RequestRedirect(_) => 6,
+            Step::ExternalAuthorization(_) => 3,
+            Step::Authorization(_) => 4,
+            Step::RateLimit(_) => 5,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 6,
+            Step::UrlRewrite(_) | Step::RequestRedirect(_) => 7,
         }
     }
 }
@@ -144,13 +147,19 @@ impl Chain {
     /// # Errors
     /// The answer that a policy gives in the backend's stead; it passes [`Chain::on_response`] as any response does.
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
-    #[allow(clippy::unused_async, reason = "policies that ask another service wait here")]
-    pub async fn on_request(&self, head: &mut request::Parts, context: &mut RequestContext) -> Result<(), Reply> {
+    pub async fn on_request(
+        &self,
+        head: &mut request::Parts,
+        context: &mut RequestContext,
+        reach: &mut Reach<'_>,
+    ) -> Result<(), Reply> {
         for step in &self.steps {
             match step {
                 Step::Deny(reason) => return Err(deny::reply(reason)),
                 Step::Cors(cors) => cors.on_request(head, context)?,
                 Step::Jwt(jwt) => jwt.on_request(head, context)?,
+                // Boxed: other policies do not pay for its size.
+                Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
                 Step::RateLimit(limit) => limit.on_request()?,
                 Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
@@ -168,6 +177,7 @@ impl Chain {
             match step {
                 Step::Cors(cors) => cors.on_response(&mut head.headers, context),
                 Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
+                Step::ExternalAuthorization(other) => other.on_response(head, context),
                 _ => {}
             }
         }
@@ -227,9 +237,10 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
             let session = SessionPersistence::compile(spec, policy.key)?;
             return Ok(Compiled::Setting(Setting::Session(session)));
         }
-        Kind::ExternalAuthorization(_) | Kind::BackendClientCertificate(_) => {
-            return Err("this release does not support it".into());
+        Kind::ExternalAuthorization(spec) => {
+            Step::ExternalAuthorization(Box::new(ExternalAuthorization::compile(spec, policy.source)?))
         }
+        Kind::BackendClientCertificate(_) => return Err("this release does not support it".into()),
     }))
 }
 

@@ -31,3 +31,9 @@ pub(crate) const DEFAULT_RETRY_BACKOFF: Duration = Duration::from_millis(25);
 
 /// How often the pause before a retry is doubled.
 pub(crate) const MAX_RETRY_BACKOFF_DOUBLINGS: u32 = 4;
+
+/// How long external authorization may take where the policy does not say.
+pub(crate) const DEFAULT_EXT_AUTHZ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's body that external authorization may be sent.
+pub(crate) const MAX_FORWARDED_BODY_BYTES: usize = 1024 * 1024;
