@@ -1,5 +1,6 @@
 """External authorization: Envoy's gRPC protocol and HTTP, what is sent, what an answer does, and what a failure does."""
 
+import json
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ from support.echo import headers_of
 from support.http1 import Client, Raw
 from support.http2 import Http2
 from support.proxy import routes, to
-from support.tokens import Issuer
+from support.tokens import ISSUER, Key
 
 
 @pytest.fixture
@@ -101,13 +102,13 @@ def test_rules_come_after_it_and_see_its_headers(gateway, host, authz):
     assert proxy.get(headers={"x-token": "good"}).status == 200
 
 
-def test_the_token_that_authentication_took_off_is_sent(gateway, host, authz, tmp_path):
-    issuer = Issuer()
-    jwt = {"jwtAuth": {"issuer": issuer.name, "jwks": {"inline": issuer.jwks_text()}}}
+def test_the_token_that_authentication_took_off_is_sent(gateway, host, authz):
+    key = Key("ES256")
+    jwt = {"jwtAuth": {"issuer": ISSUER, "jwks": {"inline": json.dumps(key.jwks)}}}
     authz.answer = lambda attributes, _: allowed() if "authorization" in attributes.request.http.headers else denied(401, "")
     proxy = gateway(to(host, policies={**policy(authz), **jwt}))
     assert proxy.get().status == 401 and not authz.requests, "authentication comes first"
-    response = proxy.get(headers={"authorization": f"Bearer {issuer.token()}"})
+    response = proxy.get(headers={"authorization": f"Bearer {key.token()}"})
     assert response.status == 200 and "authorization" not in headers_of(response.json())
 
 
