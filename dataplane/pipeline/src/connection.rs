@@ -15,6 +15,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use crate::forwarded::Client;
 use crate::limits;
 use crate::request::{Origin, handle};
 use crate::tracked::Tracked;
@@ -63,7 +64,7 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
         let state = worker.registry.add();
         let Some(http2) = Run::new(Peek::new(&stream), Rc::clone(&state)).await.flatten() else { return };
         state.set_http2(http2);
-        let origin = Rc::new(Origin { worker, bind_key, port, source, state });
+        let origin = Rc::new(Origin { worker, bind_key, port, source, state, client: Client::default() });
         if http2 {
             serve_http2(origin, stream).await;
         } else {

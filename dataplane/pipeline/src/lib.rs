@@ -10,6 +10,7 @@ mod deadline;
 pub mod discard;
 mod error;
 mod forward;
+mod forwarded;
 mod grpc;
 pub mod limits;
 pub mod listen;

@@ -81,7 +81,9 @@ impl<'a> Session<'a> {
         let text = URL_SAFE_NO_PAD.encode(seal(backend, &Place { endpoint, created, used: self.now }));
         match &self.policy.carrier {
             Carrier::Header(name) => {
-                to.extend(HeaderValue::try_from(text).ok().map(|value| (name.clone(), value)));
+                if let Ok(value) = HeaderValue::try_from(text) {
+                    to.insert(name, value);
+                }
             }
             Carrier::Cookie { name, permanent } => {
                 let mut cookie = format!("{name}={text}; Path={}; HttpOnly", cookie_path(context));

@@ -23,7 +23,7 @@ use crate::snapshot::{Backend, BackendKind, Listener, Route, Snapshot};
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
-use crate::{Error, attempts, grpc, reply};
+use crate::{Error, attempts, forwarded, grpc, reply};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -32,6 +32,7 @@ pub(crate) struct Origin {
     pub(crate) port: u16,
     pub(crate) source: SocketAddr,
     pub(crate) state: Rc<State>,
+    pub(crate) client: forwarded::Client,
 }
 
 /// Chains that a request has passed, for the response's way back.
@@ -113,6 +114,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
+    origin.client.add(origin.source, context.scheme, &mut head.headers);
     let mut passed = Passed::new();
     let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
     let mut reach = Reach { services: &services, body };

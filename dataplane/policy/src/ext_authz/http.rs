@@ -64,7 +64,9 @@ impl Http {
         }
         // Authentication has taken it off the request.
         let credentials = head.headers.get(header::AUTHORIZATION).or(question.context.credentials.as_ref());
-        headers.extend(credentials.map(|value| (header::AUTHORIZATION, value.clone())));
+        if let Some(credentials) = credentials {
+            headers.insert(header::AUTHORIZATION, credentials.clone());
+        }
         if let Ok(host) = HeaderValue::from_str(context::authority(head)) {
             headers.insert(header::HOST, host);
         }
