@@ -15,6 +15,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use crate::forwarded::Client;
 use crate::limits;
 use crate::request::{Origin, handle};
 use crate::tracked::Tracked;
@@ -28,10 +29,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI";
 const PEEK_AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Counts the connection for as long as it lives.
-struct Counted(Rc<Worker>);
+pub(crate) struct Counted(Rc<Worker>);
 
 impl Counted {
-    fn new(worker: &Rc<Worker>) -> Self {
+    pub(crate) fn new(worker: &Rc<Worker>) -> Self {
         worker.metrics.connections.fetch_add(1, Ordering::Relaxed);
         if let Some(own) = worker.peers.get(worker.id) {
             own.connections.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +64,7 @@ pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
         let state = worker.registry.add();
         let Some(http2) = Run::new(Peek::new(&stream), Rc::clone(&state)).await.flatten() else { return };
         state.set_http2(http2);
-        let origin = Rc::new(Origin { worker, bind_key, port, source, state });
+        let origin = Rc::new(Origin { worker, bind_key, port, source, state, client: Client::default() });
         if http2 {
             serve_http2(origin, stream).await;
         } else {
@@ -132,7 +133,8 @@ async fn serve_http1(origin: Rc<Origin>, stream: TcpStream) {
         .header_read_timeout(None)
         .max_headers(limits::MAX_HEADERS)
         .max_buf_size(limits::MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     // A broken connection is the client's affair; requests on it have their own record.
     let _ended = Run::new(Box::pin(connection), state).await;
 }
@@ -150,12 +152,13 @@ async fn serve_http2(origin: Rc<Origin>, stream: TcpStream) {
         .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
         .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), service);
     // A broken connection is the client's affair; requests on it have their own record.
     let _ended = Run::new(Box::pin(connection), state).await;
 }
 
-impl<S> Connection for Pin<Box<http1::Connection<TokioIo<TcpStream>, S>>>
+impl<S> Connection for Pin<Box<http1::UpgradeableConnection<TokioIo<TcpStream>, S>>>
 where
     S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
 {

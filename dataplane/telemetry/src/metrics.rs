@@ -45,8 +45,14 @@ pub struct HttpMetrics {
     pub handed_over: AtomicU64,
     /// Connections refused because there were too many.
     pub refused: AtomicU64,
-    /// Requests sent again to another endpoint.
+    /// Requests sent again.
     pub retries: AtomicU64,
+    /// Copies of requests for mirrors.
+    pub mirrored: AtomicU64,
+    /// Of these, those that were not answered completely.
+    pub mirror_failures: AtomicU64,
+    /// Connections that switched protocols.
+    pub upgrades: AtomicU64,
     /// Lines of the access log that were dropped because its reader was too slow.
     pub access_log_dropped: AtomicU64,
     /// Times that a worker did not get to its tasks for longer than it should.
@@ -134,7 +140,10 @@ impl Collector for HttpCollector {
             ("agentgateway_downstream_accepted", "Connections accepted from clients", &m.accepted),
             ("agentgateway_downstream_handed_over", "Connections given to a less loaded worker", &m.handed_over),
             ("agentgateway_downstream_refused", "Connections refused because too many were open", &m.refused),
-            ("agentgateway_retries", "Requests sent again to another endpoint", &m.retries),
+            ("agentgateway_retries", "Requests sent again", &m.retries),
+            ("agentgateway_mirrored", "Copies of requests for mirrors", &m.mirrored),
+            ("agentgateway_mirror_failures", "Copies of requests that a mirror did not answer", &m.mirror_failures),
+            ("agentgateway_upgrades", "Connections that switched protocols, WebSockets for one", &m.upgrades),
             (
                 "agentgateway_access_log_dropped",
                 "Access log lines dropped because the reader was slow",

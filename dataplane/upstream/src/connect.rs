@@ -50,7 +50,7 @@ pub(crate) async fn connect(endpoint: &Arc<Endpoint>, rules: &AddressRules) -> R
                 .map_err(|e| failed(&e))?;
             tokio::task::spawn_local(async move {
                 // What goes wrong is told to the request that is waiting; without one there is nobody to tell.
-                let _closed = connection.await;
+                let _closed = connection.with_upgrades().await;
                 drop(slot);
             });
             Ok(Sender::Http1(sender))
