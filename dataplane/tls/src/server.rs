@@ -43,11 +43,7 @@ impl Server {
             .map_err(Error::Settings)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(certificates(&settings.certificates)?));
-        config.alpn_protocols = if settings.alpn.is_empty() {
-            alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
-        } else {
-            settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
-        };
+        config.alpn_protocols = protocols(settings, alpn);
         // Each listener has tickets of its own. One key for all would let a client take a session from a listener that asks
         // for no certificate to one that does.
         config.ticketer = Ticketer::new().map_err(Error::Settings)?;
@@ -55,9 +51,9 @@ impl Server {
         Ok(Server { settings: settings.clone(), config: Arc::new(config), validation })
     }
 
-    /// Whether it was compiled from these settings, so that it and its tickets can stay.
-    pub fn is_of(&self, settings: &v1::ServerTls) -> bool {
-        self.settings == *settings
+    /// Whether it was compiled from the same, so that it and its tickets can stay.
+    pub fn is_of(&self, settings: &v1::ServerTls, alpn: &[&str]) -> bool {
+        self.settings == *settings && self.config.alpn_protocols == protocols(settings, alpn)
     }
 
     /// For handshakes.
@@ -84,6 +80,14 @@ impl Server {
             return if validation.fallback { Ok(None) } else { Err(Error::Settings(error)) };
         }
         Identity::of(leaf).map(Some)
+    }
+}
+
+fn protocols(settings: &v1::ServerTls, default: &[&str]) -> Vec<Vec<u8>> {
+    if settings.alpn.is_empty() {
+        default.iter().map(|name| name.as_bytes().to_vec()).collect()
+    } else {
+        settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
     }
 }
 

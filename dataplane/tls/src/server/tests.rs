@@ -127,7 +127,8 @@ fn a_connection_outlives_new_certificates_and_not_new_demands() {
     let of_others = validated(&other, &leaf, v1::client_validation::Mode::AllowValidOnly);
     assert!(renewed.accepts_connections_of(&open) && open.accepts_connections_of(&strict));
     assert!(!strict.accepts_connections_of(&open) && !of_others.accepts_connections_of(&strict));
-    assert!(open.is_of(&settings(&leaf)) && !open.is_of(&renewed.settings));
+    assert!(open.is_of(&settings(&leaf), HTTP_ALPN) && !open.is_of(&renewed.settings, HTTP_ALPN));
+    assert!(!open.is_of(&settings(&leaf), &[]));
 }
 
 #[test]
