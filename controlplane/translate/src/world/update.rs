@@ -16,13 +16,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 
 use super::{Meaning, Read, Table, World, index};
-use crate::Name;
 use crate::fact::Fact;
-use crate::names;
 use crate::object::{Change, FromObject, Object, ObjectKey, ObjectKind, Secret};
 use crate::parameters;
 use crate::service::has_mcp_port;
 use crate::unit::{BackendUnit, Unit};
+use crate::{Name, names, parameters};
 
 impl World {
     /// Takes a change in.
