@@ -18,7 +18,6 @@ use kube::Resource;
 use super::{Meaning, Read, Table, World, index};
 use crate::fact::Fact;
 use crate::object::{Change, FromObject, Object, ObjectKey, ObjectKind, Secret};
-use crate::parameters;
 use crate::service::has_mcp_port;
 use crate::unit::{BackendUnit, Unit};
 use crate::{Name, names, parameters};
