@@ -2,6 +2,8 @@
 
 import contextlib
 import datetime
+import socket
+import ssl
 
 import h2.events
 import pytest
@@ -155,6 +157,62 @@ def test_no_key_is_printed(plane, ports):
     assert not any(each in printed for each in secret_lines)
 
 
+def over_tls(port, hostname, authority, path="/"):
+    """What answers on a TLS connection to this server name; the certificate must be the authority's own."""
+    context = ssl.create_default_context(cadata=authority)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+        with context.wrap_socket(plain, server_hostname=hostname) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nhost: {hostname}\r\nconnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def eventually(call, expected, what):
+    last = ""
+
+    def answers():
+        nonlocal last
+        try:
+            last = call()
+        except OSError as error:
+            last = repr(error)
+        return expected in last
+
+    try:
+        until(answers, what=what)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; the last answer was {last}") from error
+
+
+def test_https_with_a_certificate_that_is_renewed(plane, proxies, ports, backend):
+    port = ports.free()
+    first, second = secret("shop", "shop.test"), secret("shop", "shop.test")
+    tls = {"certificateRefs": [{"name": "shop"}]}
+    plane.apply("secret", first)
+    plane.apply("gateway", gateway(None, listeners=[listener("https", port, "HTTPS", hostname="shop.test", tls=tls)]))
+    plane.apply("web", static("web", backend("web").address))
+    plane.apply("route", route("r", rule("web")))
+    proxies(plane)
+    eventually(lambda: over_tls(port, "shop.test", first["stringData"]["tls.crt"]), " 200 ", "the first certificate")
+    plane.apply("secret", second)
+    eventually(lambda: over_tls(port, "shop.test", second["stringData"]["tls.crt"]), " 200 ", "the second certificate")
+
+
+def test_streams_reach_their_backends(plane, proxies, ports, backend):
+    """A TLSRoute where TLS ends and a TCPRoute; the backend of both speaks HTTP."""
+    tcp, tls_port = ports.free(), ports.free()
+    made = secret("shop", "shop.test")
+    tls = {"mode": "Terminate", "certificateRefs": [{"name": "shop"}]}
+    plane.apply("secret", made)
+    plane.apply("gateway", gateway(None, listeners=[listener("tcp", tcp, "TCP"), listener("tls", tls_port, "TLS", tls=tls)]))
+    plane.apply("web", static("web", backend("web").address))
+    rules, parents = [{"backendRefs": [backend_ref("web")]}], [{"name": NAME}]
+    plane.apply("tcp", obj(API, "TCPRoute", "r", {"parentRefs": parents, "rules": rules}))
+    plane.apply("tls", obj(API, "TLSRoute", "r", {"parentRefs": parents, "hostnames": ["shop.test"], "rules": rules}))
+    proxies(plane)
+    eventually(lambda: request(tcp, "/").text, "web", "the TCPRoute")
+    eventually(lambda: over_tls(tls_port, "shop.test", made["stringData"]["tls.crt"]), " 200 ", "the TLSRoute")
+
+
 def test_streams_attach_to_listeners_of_their_protocol(plane, ports):
     tcp, udp, tls = ports.free(), ports.free(), ports.free()
     listeners = [
@@ -176,13 +234,18 @@ def test_streams_attach_to_listeners_of_their_protocol(plane, ports):
         plane.wait_printed(f"Gateway default/{NAME} listener={name} .*attachedRoutes=1")
 
 
-def test_a_backend_tls_policy_that_cannot_be_applied_says_why(plane, ports, backend):
+def test_a_backend_tls_policy_that_cannot_be_applied_closes_its_backend(plane, proxies, ports, backend):
     port = ports.free()
     plane.apply("gateway", gateway(port))
     plane.apply("web", static("web", backend("web").address))
     plane.apply("route", route("r", rule("web")))
+    proxies(plane)
+    eventually(lambda: str(request(port, "/").status), "200", "the backend")
     target = {"group": "gateway.kgateway.dev", "kind": "Backend", "name": "web"}
     reference = {"group": "", "kind": "ConfigMap", "name": "nowhere"}
     validation = {"hostname": "web.test", "caCertificateRefs": [reference]}
     plane.apply("policy", obj(API, "BackendTLSPolicy", "p", {"targetRefs": [target], "validation": validation}))
     plane.wait_printed("BackendTLSPolicy default/p on=default/edge Accepted=False.NoValidCACertificate.* ResolvedRefs=False.InvalidCACertificateRef")
+    eventually(lambda: str(request(port, "/").status), "50", "the backend to be closed")
+    plane.delete("policy")
+    eventually(lambda: str(request(port, "/").status), "200", "the backend to be open")
