@@ -2,16 +2,19 @@
 
 import contextlib
 import datetime
+import re
 import socket
 import ssl
 
 import h2.events
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from support import paths
 from support.http1 import request
 from support.http2 import Http2
 from support.http2_server import Http2Server
@@ -249,3 +252,17 @@ def test_a_backend_tls_policy_that_cannot_be_applied_closes_its_backend(plane, p
     eventually(lambda: str(request(port, "/").status), "50", "the backend to be closed")
     plane.delete("policy")
     eventually(lambda: str(request(port, "/").status), "200", "the backend to be open")
+
+
+def test_the_example_of_the_guide_is_accepted(plane):
+    guide = (paths.ROOT / "docs" / "gateway-api.md").read_text()
+    example = list(yaml.safe_load_all(re.search("```yaml\n(.*?)```", guide, re.DOTALL)[1]))
+    services = {"web": 80, "web-next": 80, "orders": 9000, "db": 5432, "queue": 5672}
+    backends = [obj("v1", "Service", name, {"ports": [{"port": port}]}) for name, port in services.items()]
+    backends.append(obj("v1", "Service", "dns", {"ports": [{"port": 53, "protocol": "UDP"}]}))
+    plane.apply("all", *example, *backends, secret("shop", "*.shop.test"))
+    for each in example:
+        name = f"{each['kind']} default/{each['metadata']['name']}"
+        since = "" if each["kind"] in ("Gateway", "ListenerSet") else " on=default/(edge|team).*"
+        plane.wait_printed(f"{name}{since} Accepted=True (Programmed=True )?ResolvedRefs=True|{name} Accepted=True Programmed=True")
+    assert not [line for line in plane.err if "there is no such field" in line]
