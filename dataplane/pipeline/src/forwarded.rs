@@ -13,9 +13,9 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// The address of a connection's client as a header value, written once for all its requests.
 #[derive(Default)]
-pub(crate) struct Client(OnceCell<HeaderValue>);
+pub(crate) struct Address(OnceCell<HeaderValue>);
 
-impl Client {
+impl Address {
     fn value(&self, source: SocketAddr) -> &HeaderValue {
         let write = || HeaderValue::try_from(source.ip().to_canonical().to_string());
         self.0.get_or_init(|| write().unwrap_or(HeaderValue::from_static("unknown")))
@@ -50,7 +50,7 @@ mod tests {
         for (name, value) in claims {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        Client::default().add(source.parse().expect("address"), "http", &mut headers);
+        Address::default().add(source.parse().expect("address"), "http", &mut headers);
         let one = |name: &str| {
             let all: Vec<_> = headers.get_all(name).iter().map(|v| v.to_str().expect("text")).collect();
             all.join(" | ")

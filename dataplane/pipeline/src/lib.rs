@@ -1,5 +1,5 @@
-//! The HTTP pipeline: configuration compiled into snapshots, connections, and the walk of a request through policies,
-//! routing and backends.
+//! The pipeline: configuration compiled into snapshots, connections, and the walk of a request through policies, routing and
+//! backends. What is not HTTP (TCP, TLS, UDP) is carried to its backend unread.
 //!
 //! [`store::Store`] turns resources into immutable [`snapshot::Snapshot`]s; [`worker`] threads accept connections and
 //! load one snapshot per request. What is spoken behind a route other than plain HTTP plugs in by [`protocol`].
@@ -27,6 +27,7 @@ pub mod store;
 mod tap;
 mod tracked;
 mod tunnel;
+mod udp;
 mod upgrade;
 pub mod worker;
 

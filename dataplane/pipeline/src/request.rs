@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use agentgateway_policy::{Chain, Reach, Reply, RequestContext};
+use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Endpoint, Picked};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
@@ -19,7 +20,7 @@ use crate::forward::{Credentials, Outgoing, forward, once};
 use crate::protocol::BackendRequest;
 use crate::select::choose;
 use crate::services::RequestServices;
-use crate::snapshot::{Backend, BackendKind, Listener, Route, Snapshot};
+use crate::snapshot::{Backend, BackendKind, Listener, Listeners, Route, Snapshot, TlsListener};
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
@@ -32,7 +33,19 @@ pub(crate) struct Origin {
     pub(crate) port: u16,
     pub(crate) source: SocketAddr,
     pub(crate) state: Rc<State>,
-    pub(crate) client: forwarded::Client,
+    pub(crate) address: forwarded::Address,
+    /// None: in plaintext.
+    pub(crate) secure: Option<Secure>,
+}
+
+/// What TLS told of a connection.
+pub(crate) struct Secure {
+    /// Key of the listener that the client's server name chose.
+    pub(crate) listener: Arc<str>,
+    /// The settings under which the handshake was made.
+    pub(crate) server: Arc<Server>,
+    /// Who the client is; None without a valid certificate.
+    pub(crate) identity: Option<Arc<Identity>>,
 }
 
 /// Chains that a request has passed, for the response's way back.
@@ -100,9 +113,9 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
             Ok(host) => host,
             Err(reason) => return refuse(record, StatusCode::BAD_REQUEST, reason),
         };
-        let bind = snapshot.binds.get(&*origin.bind_key);
-        let Some(listener) = bind.and_then(|b| b.listeners.matching(&host).next()) else {
-            return refuse(record, StatusCode::NOT_FOUND, "no listener matches the host");
+        let listener = match find_listener(&snapshot, origin, &host) {
+            Ok(listener) => listener,
+            Err((status, reason)) => return refuse(record, status, reason),
         };
         // Without policies before it, routing sees the request as it came.
         let route = listener.policies.is_empty().then(|| find_route(listener, &host, &head));
@@ -114,7 +127,11 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
-    origin.client.add(origin.source, context.scheme, &mut head.headers);
+    if let Some(secure) = &origin.secure {
+        context.scheme = "https";
+        context.identity.clone_from(&secure.identity);
+    }
+    origin.address.add(origin.source, context.scheme, &mut head.headers);
     let mut passed = Passed::new();
     let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
     let mut reach = Reach { services: &services, body };
@@ -189,6 +206,34 @@ pub(crate) struct Routed<'a> {
 pub(crate) fn refuse(record: &mut Record, status: StatusCode, reason: &str) -> Response<Body> {
     record.because(reason);
     reply::for_status(status)
+}
+
+/// The listener of the bind that has the most specific name for the host, and no other (Gateway API, `Listener.hostname`).
+///
+/// Over TLS it must be the one that the handshake was for: another may ask for other certificates of clients, and clients use
+/// a connection for every host that its certificate names (RFC 9113 §9.1.1).
+fn find_listener<'a>(
+    snapshot: &'a Snapshot,
+    origin: &Origin,
+    host: &str,
+) -> Result<&'a Arc<Listener>, (StatusCode, &'static str)> {
+    const NONE: (StatusCode, &str) = (StatusCode::NOT_FOUND, "no listener matches the host");
+    const OTHER: (StatusCode, &str) = (StatusCode::MISDIRECTED_REQUEST, "the host is that of another listener");
+    const CHANGED: (StatusCode, &str) = (StatusCode::MISDIRECTED_REQUEST, "the connection was made under other terms");
+    match (snapshot.binds.get(&*origin.bind_key).map(|b| &b.listeners), &origin.secure) {
+        (Some(Listeners::Http(all)), None) => all.matching(host).next().ok_or(NONE),
+        (Some(Listeners::Tls(all)), Some(secure)) => match all.matching(host).next() {
+            None => Err(NONE),
+            Some(TlsListener::Https(listener)) if listener.key == secure.listener => match &listener.tls {
+                Some(Ok(now)) if Arc::ptr_eq(now, &secure.server) => Ok(listener),
+                Some(Ok(now)) if now.accepts_connections_of(&secure.server) => Ok(listener),
+                _ => Err(CHANGED),
+            },
+            Some(_) => Err(OTHER),
+        },
+        (None, _) => Err(NONE),
+        (Some(_), _) => Err(CHANGED),
+    }
 }
 
 fn find_route(listener: &Listener, host: &str, head: &Parts) -> Option<Arc<Route>> {

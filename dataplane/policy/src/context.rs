@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use agentgateway_expression::HttpInput;
+use agentgateway_expression::{ClientCertificate, HttpInput};
+use agentgateway_tls::Identity;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub struct RequestContext {
     pub source: SocketAddr,
     /// "http" or "https", as the client connected.
     pub scheme: &'static str,
+    /// Who the client is by its certificate; None without one that was verified.
+    pub identity: Option<Arc<Identity>>,
     /// The port of the listener, for redirects that keep it.
     pub listener_port: u16,
     /// Claims of the verified token.
@@ -39,6 +42,7 @@ impl RequestContext {
         RequestContext {
             source,
             scheme,
+            identity: None,
             listener_port,
             claims: None,
             credentials: None,
@@ -59,6 +63,11 @@ impl RequestContext {
             headers: &head.headers,
             claims: self.claims.as_deref(),
             source: self.source,
+            certificate: self.identity.as_deref().map(|identity| ClientCertificate {
+                spiffe: identity.spiffe.as_deref(),
+                subject: &identity.subject,
+                names: &identity.names,
+            }),
         }
     }
 }
