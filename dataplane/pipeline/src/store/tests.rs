@@ -256,8 +256,7 @@ fn of_a_routes_settings_those_of_the_rule_count_before_those_of_the_whole() {
     store.apply(vec![service(), Resource::Route(named), listener("http", ""), bind()], vec![]);
     // Keys in the order in which the less specific one would come first.
     store.apply(vec![timeout("", "1", 1000), timeout("checkout", "2", 2000), timeout("other", "3", 3000)], vec![]);
-    let bind = store.snapshot().binds.get("tcp/0.0.0.0/80/ns/gw").expect("bind");
-    let listener = bind.listeners.matching("h").next().expect("listener");
+    let listener = listening(&store, "h").expect("listener");
     let route = listener.router.find("h", "/a", None, &Method::GET, &HeaderMap::new()).expect("route");
     let exchange = agentgateway_policy::Exchange::of(std::iter::once(&*route.policies)).expect("is set");
     assert_eq!(exchange.request_timeout, Some(std::time::Duration::from_secs(2)));
