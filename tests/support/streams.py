@@ -135,11 +135,12 @@ class DatagramServer:
         threading.Thread(target=self._serve, args=(self._socket,), daemon=True).start()
 
     def stop(self):
-        if self._socket:
+        own, self._socket = self._socket, None
+        if own:
+            # Says that it is not connected, and wakes the thread that receives nevertheless.
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
-            self._socket = None
+                own.shutdown(socket.SHUT_RDWR)
+            own.close()
 
     def _serve(self, own):
         while True:
@@ -147,7 +148,7 @@ class DatagramServer:
                 data, client = own.recvfrom(1 << 16)
             except OSError:
                 return
-            if not data:
+            if self._socket is not own:
                 return
             self.clients.append(client)
             with contextlib.suppress(OSError):
