@@ -108,15 +108,54 @@ impl Resource {
     }
 }
 
-/// The version of a resource: a hash of its bytes, so equal in all replicas and after restarts. 32 hex digits.
-pub fn version(encoded: &[u8]) -> String {
-    let hash = blake3::hash(encoded);
-    hash.to_hex().as_str().get(..32).unwrap_or_default().to_owned()
+/// The version of a resource: a hash of its bytes, so equal in all replicas and after restarts. Travels as 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version([u8; 16]);
+
+impl Version {
+    /// Of a resource's encoding.
+    pub fn of(encoded: &[u8]) -> Version {
+        let mut half = [0; 16];
+        blake3::Hasher::new().update(encoded).finalize_xof().fill(&mut half);
+        Version(half)
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl PartialEq<str> for Version {
+    fn eq(&self, other: &str) -> bool {
+        let digit = |at: usize| other.as_bytes().get(at).and_then(|d| char::from(*d).to_digit(16));
+        other.len() == 32
+            && self.0.iter().enumerate().all(|(i, byte)| {
+                digit(2 * i) == Some(u32::from(byte >> 4)) && digit(2 * i + 1) == Some(u32::from(byte & 15))
+            })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_equal_to_its_text_alone() {
+        let version = Version::of(b"x");
+        assert_eq!(version, *version.to_string().as_str());
+        assert_eq!(version.to_string(), blake3::hash(b"x").to_hex().as_str()[..32]);
+        for other in ["", "0", &"0".repeat(32), &"x".repeat(32), &format!("{version}0")] {
+            assert_ne!(version, *other);
+        }
+    }
 
     #[test]
     fn every_kind_round_trips() {

@@ -1,22 +1,23 @@
 //! What one proxy is to have: every resource of one gateway, encoded and hashed once, ended by its Generation.
 //!
-//! A snapshot is immutable. The next one is an edit of the last: kinds that did not change are shared, so that whoever
-//! compares two of them skips those at the cost of a pointer.
+//! A snapshot is immutable. The next one is an edit of the last and shares with it what did not change; an edit, and the
+//! comparison of two of them, cost what differs, however many resources there are.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
 
 use prost::bytes::Bytes;
 
 use crate::kind::Kind;
-use crate::resource::{Resource, version};
+use crate::resource::{Resource, Version};
 use crate::v1;
 
 /// A resource as it travels.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// Hash of `bytes`.
-    pub version: String,
+    pub version: Version,
     /// Protobuf encoding of the message.
     pub bytes: Bytes,
 }
@@ -24,18 +25,45 @@ pub struct Encoded {
 impl Encoded {
     /// Encodes and hashes.
     pub fn new(resource: &Resource) -> Encoded {
-        let bytes = resource.encode();
-        Encoded { version: version(&bytes), bytes }
+        Encoded::of(resource.encode())
+    }
+
+    /// Hashes what is encoded already.
+    pub fn of(bytes: Bytes) -> Encoded {
+        Encoded { version: Version::of(&bytes), bytes }
     }
 }
 
-/// The resources of one kind by key.
-pub type Keyed = BTreeMap<Arc<str>, Arc<Encoded>>;
+/// The resources of one kind by key. A clone shares all.
+pub type Keyed = imbl::OrdMap<Arc<str>, Arc<Encoded>>;
+
+/// What differs between two states of a kind: the entries that are new or changed, and the keys that are gone.
+#[derive(Debug, Default)]
+pub struct Difference<'a> {
+    /// In order of their keys.
+    pub changed: Vec<(&'a Arc<str>, &'a Arc<Encoded>)>,
+    /// In order.
+    pub removed: Vec<&'a Arc<str>>,
+}
+
+/// Compares two states; parts that they share cost nothing.
+pub fn difference<'a>(old: &'a Keyed, new: &'a Keyed) -> Difference<'a> {
+    let mut found = Difference::default();
+    for item in old.diff(new) {
+        match item {
+            DiffItem::Add(key, encoded) | DiffItem::Update { new: (key, encoded), .. } => {
+                found.changed.push((key, encoded));
+            }
+            DiffItem::Remove(key, _) => found.removed.push(key),
+        }
+    }
+    found
+}
 
 /// Everything one gateway's proxies are to have.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    kinds: [Arc<Keyed>; Kind::PUSH_ORDER.len() - 1],
+    kinds: [Keyed; Kind::PUSH_ORDER.len() - 1],
     /// Sum of the hashes of all entries, so that an edit costs what it changes.
     sum: u128,
     generation: Arc<Encoded>,
@@ -58,7 +86,7 @@ impl Snapshot {
     }
 
     /// All resources of a kind; of Generation none, see [`Snapshot::generation`].
-    pub fn kind(&self, kind: Kind) -> Option<&Arc<Keyed>> {
+    pub fn kind(&self, kind: Kind) -> Option<&Keyed> {
         self.kinds.get(slot(kind)?)
     }
 
@@ -69,12 +97,12 @@ impl Snapshot {
 
     /// Number of resources, the mark not counted.
     pub fn len(&self) -> usize {
-        self.kinds.iter().map(|k| k.len()).sum()
+        self.kinds.iter().map(Keyed::len).sum()
     }
 
     /// Whether there is no resource but the mark.
     pub fn is_empty(&self) -> bool {
-        self.kinds.iter().all(|k| k.is_empty())
+        self.kinds.iter().all(Keyed::is_empty)
     }
 
     /// Begins the next snapshot from this one.
@@ -101,19 +129,17 @@ impl Edit {
         if keyed.get(key).is_some_and(|old| **old == *encoded) {
             return;
         }
-        self.next.sum = self.next.sum.wrapping_add(entry_hash(kind, key, &encoded.version));
-        if let Some(old) = Arc::make_mut(keyed).insert(key.into(), encoded) {
-            self.next.sum = self.next.sum.wrapping_sub(entry_hash(kind, key, &old.version));
+        self.next.sum = self.next.sum.wrapping_add(entry_hash(kind, key, encoded.version));
+        if let Some(old) = keyed.insert(key.into(), encoded) {
+            self.next.sum = self.next.sum.wrapping_sub(entry_hash(kind, key, old.version));
         }
     }
 
     /// Removes a resource; one that is not there is no error.
     pub fn remove(&mut self, kind: Kind, key: &str) {
         let Some(keyed) = slot(kind).and_then(|s| self.next.kinds.get_mut(s)) else { return };
-        if keyed.contains_key(key)
-            && let Some(old) = Arc::make_mut(keyed).remove(key)
-        {
-            self.next.sum = self.next.sum.wrapping_sub(entry_hash(kind, key, &old.version));
+        if let Some(old) = keyed.remove(key) {
+            self.next.sum = self.next.sum.wrapping_sub(entry_hash(kind, key, old.version));
         }
     }
 
@@ -131,9 +157,9 @@ fn generation(sum: u128, resources: usize) -> Encoded {
     }))
 }
 
-fn entry_hash(kind: Kind, key: &str, version: &str) -> u128 {
+fn entry_hash(kind: Kind, key: &str, version: Version) -> u128 {
     let mut hasher = blake3::Hasher::new();
-    for part in [kind.message(), key, version] {
+    for part in [kind.message(), key, &version.to_string()] {
         hasher.update(part.as_bytes());
         hasher.update(&[0]);
     }
@@ -174,9 +200,24 @@ mod tests {
         edit.insert(&endpoint("a", 1));
         edit.insert(&Resource::Bind(v1::Bind { key: "b".into(), ..Default::default() }));
         let second = edit.finish();
-        let shared = |k| Arc::ptr_eq(first.kind(k).expect("kind"), second.kind(k).expect("kind"));
+        let shared = |k| first.kind(k).expect("kind").ptr_eq(second.kind(k).expect("kind"));
         assert!(shared(Kind::Endpoint));
         assert!(!shared(Kind::Bind));
         assert!(first.kind(Kind::Generation).is_none());
+    }
+
+    #[test]
+    fn a_difference_is_what_was_edited() {
+        let all: Vec<_> = (0..1000).map(|i| endpoint(&format!("{i:04}"), 1)).collect();
+        let first = Snapshot::of(&all);
+        let mut edit = first.edit();
+        edit.insert(&endpoint("0500", 2));
+        edit.insert(&endpoint("new", 1));
+        edit.remove(Kind::Endpoint, "0007");
+        let second = edit.finish();
+        let (old, new) = (first.kind(Kind::Endpoint).expect("kind"), second.kind(Kind::Endpoint).expect("kind"));
+        let found = difference(old, new);
+        assert_eq!(found.changed.iter().map(|(key, _)| &***key).collect::<Vec<_>>(), ["0500", "new"]);
+        assert_eq!(found.removed.iter().map(|key| &***key).collect::<Vec<_>>(), ["0007"]);
     }
 }

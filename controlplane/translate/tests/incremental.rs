@@ -5,7 +5,6 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use agentgateway_controlplane_translate::{Change, Counters, Name, Object, ObjectKey, Output, Settings, Translator};
 use agentgateway_proto::kind::Kind;
@@ -104,7 +103,7 @@ fn changed_keys(old: &Snapshot, new: &Snapshot) -> BTreeMap<&'static str, BTreeS
     let mut changed = BTreeMap::new();
     for kind in Kind::PUSH_ORDER {
         let (Some(before), Some(after)) = (old.kind(kind), new.kind(kind)) else { continue };
-        if Arc::ptr_eq(before, after) {
+        if before.ptr_eq(after) {
             continue;
         }
         let keys = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
@@ -123,7 +122,7 @@ fn fresh(objects: impl IntoIterator<Item = Object>) -> Translator {
 }
 
 fn generation(translator: &Translator) -> String {
-    translator.snapshot(&gateway()).expect("a snapshot").generation().version.clone()
+    translator.snapshot(&gateway()).expect("a snapshot").generation().version.to_string()
 }
 
 #[test]

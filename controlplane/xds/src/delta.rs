@@ -52,10 +52,10 @@ impl Protocol for Delta {
                     metrics.bytes.inc_by(encoded.bytes.len() as u64);
                     response.resources.push(Resource {
                         name: key.to_string(),
-                        version: encoded.version.clone(),
+                        version: encoded.version.to_string(),
                         resource: Some(Any { type_url: kind.type_url().to_owned(), value: encoded.bytes.to_vec() }),
                     });
-                    delivered.push(Delivered { kind, key, version: Some(encoded.version.clone()) });
+                    delivered.push(Delivered { kind, key, version: Some(encoded.version) });
                 }
             }
             Step::Removed { kind, keys } => {

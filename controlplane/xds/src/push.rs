@@ -7,7 +7,7 @@ use std::sync::Arc;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::limits::RESOURCE_BYTES;
 use agentgateway_proto::resource::GENERATION_KEY;
-use agentgateway_proto::snapshot::{Encoded, Keyed, Snapshot};
+use agentgateway_proto::snapshot::{Encoded, Keyed, Snapshot, difference};
 
 use crate::registry::wire_size;
 
@@ -24,23 +24,24 @@ pub(crate) enum Held {
     /// As it said when it subscribed: version by key.
     Named(BTreeMap<String, String>),
     /// As this stream sent it.
-    Sent(Arc<Keyed>),
+    Sent(Keyed),
 }
 
 impl Held {
-    fn version(&self, key: &str) -> Option<&str> {
-        match self {
-            Held::Named(named) => named.get(key).map(String::as_str),
-            Held::Sent(sent) => sent.get(key).map(|e| e.version.as_str()),
-        }
-    }
-
-    fn keys_gone_from(&self, new: &Keyed) -> Vec<Arc<str>> {
+    /// The entries that differ in `new`, and the keys that are gone from it.
+    fn lacks(&self, new: &Keyed) -> (Vec<(Arc<str>, Arc<Encoded>)>, Vec<Arc<str>>) {
         match self {
             Held::Named(named) => {
-                named.keys().filter(|k| !new.contains_key(k.as_str())).map(|k| k.as_str().into()).collect()
+                let same = |key: &Arc<str>, e: &Encoded| named.get(&**key).is_some_and(|v| e.version == **v);
+                let changed = new.iter().filter(|(key, e)| !same(key, e));
+                let gone = named.keys().filter(|k| !new.contains_key(k.as_str()));
+                (changed.map(|(k, e)| (k.clone(), e.clone())).collect(), gone.map(|k| k.as_str().into()).collect())
             }
-            Held::Sent(sent) => sent.keys().filter(|k| !new.contains_key(*k)).cloned().collect(),
+            Held::Sent(sent) => {
+                let found = difference(sent, new);
+                let changed = found.changed.into_iter().map(|(k, e)| (k.clone(), e.clone()));
+                (changed.collect(), found.removed.into_iter().cloned().collect())
+            }
         }
     }
 }
@@ -51,17 +52,11 @@ pub(crate) fn plan(held: &mut BTreeMap<Kind, Held>, snapshot: &Snapshot) -> VecD
     let mut removals = Vec::new();
     for kind in Kind::PUSH_ORDER {
         let (Some(new), Some(has)) = (snapshot.kind(kind), held.get_mut(&kind)) else { continue };
-        if let Held::Sent(sent) = has
-            && Arc::ptr_eq(sent, new)
-        {
-            continue;
-        }
-        let changed = new.iter().filter(|(key, e)| has.version(key) != Some(e.version.as_str()));
-        let changed = changed.map(|(key, e)| (key.clone(), e.clone()));
-        for entries in split(changed, |(key, e)| wire_size(key, e)) {
+        let (changed, gone) = has.lacks(new);
+        for entries in split(changed.into_iter(), |(key, e)| wire_size(key, e)) {
             steps.push_back(Step::Changed { kind, entries });
         }
-        removals.push((kind, has.keys_gone_from(new)));
+        removals.push((kind, gone));
         *has = Held::Sent(new.clone());
     }
     for (kind, keys) in removals.into_iter().rev() {

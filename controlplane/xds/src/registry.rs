@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::limits::RESOURCE_BYTES;
 use agentgateway_proto::resource::Resource;
-use agentgateway_proto::snapshot::{Encoded, Snapshot};
+use agentgateway_proto::snapshot::{Encoded, Snapshot, difference};
 use tokio::sync::watch;
 
 use crate::rejections::{Rejection, Rejections, Reporter};
@@ -44,7 +44,8 @@ impl Registry {
 
     /// Replaces the snapshot of a gateway.
     pub fn publish(&self, gateway: &str, snapshot: Arc<Snapshot>) {
-        let (snapshot, oversized) = leave_out_oversized(snapshot);
+        let before = self.newest(gateway).unwrap_or_default();
+        let (snapshot, oversized) = leave_out_oversized(snapshot, &before);
         for left_out in &oversized {
             tracing::error!(gateway, kind = left_out.kind.message(), key = left_out.key, "{}", left_out.reason);
         }
@@ -101,11 +102,13 @@ fn own(gateway: &str) -> Reporter {
     Reporter { gateway: gateway.to_owned(), proxy: CONTROL_PLANE.to_owned(), stream: 0 }
 }
 
-/// Takes out what no response can carry. A policy becomes a deny on its targets: without it they would stand open.
-fn leave_out_oversized(snapshot: Arc<Snapshot>) -> (Arc<Snapshot>, Vec<Rejection>) {
+/// Takes out what no response can carry. A policy becomes a deny on its targets: without it they would stand open. What is
+/// in `before`, which was published, is small enough.
+fn leave_out_oversized(snapshot: Arc<Snapshot>, before: &Snapshot) -> (Arc<Snapshot>, Vec<Rejection>) {
     let mut oversized = Vec::new();
     for kind in Kind::PUSH_ORDER {
-        for (key, encoded) in snapshot.kind(kind).into_iter().flat_map(|k| k.iter()) {
+        let (Some(new), Some(old)) = (snapshot.kind(kind), before.kind(kind)) else { continue };
+        for (key, encoded) in difference(old, new).changed {
             if wire_size(key, encoded) > RESOURCE_BYTES {
                 oversized.push((kind, key.clone(), encoded.clone()));
             }
@@ -125,7 +128,7 @@ fn leave_out_oversized(snapshot: Arc<Snapshot>) -> (Arc<Snapshot>, Vec<Rejection
         {
             edit.insert(&Resource::Policy(skew::denied(policy, &reason)));
         }
-        reports.push(Rejection { kind, key: key.to_string(), version: encoded.version.clone(), reason });
+        reports.push(Rejection { kind, key: key.to_string(), version: encoded.version.to_string(), reason });
     }
     (Arc::new(edit.finish()), reports)
 }
@@ -133,7 +136,8 @@ fn leave_out_oversized(snapshot: Arc<Snapshot>) -> (Arc<Snapshot>, Vec<Rejection
 /// Bytes that a resource takes in a response: its own, its key and version, and the tags and type URL around them.
 pub(crate) fn wire_size(key: &str, encoded: &Encoded) -> usize {
     const ENVELOPE: usize = 96;
-    encoded.bytes.len() + key.len() + encoded.version.len() + ENVELOPE
+    const VERSION_DIGITS: usize = 32;
+    encoded.bytes.len() + key.len() + VERSION_DIGITS + ENVELOPE
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl AggregatedDiscoveryService for Discovery {
 pub(crate) fn resource_errors(status: &discovery::Status, delivered: &[Delivered]) -> Vec<Rejection> {
     let version = |kind: Kind, key: &str| {
         let resource = delivered.iter().find(|d| d.kind == kind && *d.key == *key)?;
-        Some(resource.version.clone().unwrap_or_default())
+        Some(resource.version.map(|v| v.to_string()).unwrap_or_default())
     };
     let named: Vec<_> = status
         .details

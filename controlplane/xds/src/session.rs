@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use agentgateway_proto::discovery::Node;
 use agentgateway_proto::kind::Kind;
+use agentgateway_proto::resource::Version;
 use agentgateway_proto::snapshot::Snapshot;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -54,7 +55,7 @@ pub(crate) trait Protocol: Send + 'static {
 pub(crate) struct Delivered {
     pub(crate) kind: Kind,
     pub(crate) key: Arc<str>,
-    pub(crate) version: Option<String>,
+    pub(crate) version: Option<Version>,
 }
 
 /// Who is at the other end.
@@ -81,7 +82,7 @@ pub(crate) struct Session<P: Protocol> {
     reporter: Reporter,
     nonce: u64,
     /// Generation of the last push.
-    pushed: Option<String>,
+    pushed: Option<Version>,
     push_began: Instant,
     /// Whether a kind was subscribed to since the last push.
     new_subscription: bool,
@@ -194,12 +195,12 @@ impl<P: Protocol> Session<P> {
         }
         let Some(newest) = self.snapshots.borrow_and_update().clone() else { return };
         let snapshot = self.view.as_ref().map_or_else(|| newest.clone(), |view| view.adapt(&newest));
-        let generation = &snapshot.generation().version;
-        if self.pushed.as_ref() == Some(generation) && !self.new_subscription {
+        let generation = snapshot.generation().version;
+        if self.pushed == Some(generation) && !self.new_subscription {
             return;
         }
         self.queue = P::plan(&mut self.held, &snapshot);
-        self.pushed = Some(generation.clone());
+        self.pushed = Some(generation);
         self.new_subscription = false;
         self.push_began = Instant::now();
         if !self.queue.is_empty() {
@@ -211,8 +212,8 @@ impl<P: Protocol> Session<P> {
         let step = self.queue.pop_front()?;
         self.nonce += 1;
         let nonce = self.nonce.to_string();
-        let generation = self.pushed.as_deref().unwrap_or_default();
-        let (response, delivered) = P::encode(step, nonce.clone(), generation, &self.metrics);
+        let generation = self.pushed.map(|version| version.to_string()).unwrap_or_default();
+        let (response, delivered) = P::encode(step, nonce.clone(), &generation, &self.metrics);
         self.unanswered.insert(nonce, delivered);
         Some(response)
     }

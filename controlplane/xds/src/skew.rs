@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use agentgateway_proto::capabilities::{Capabilities, descriptor};
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
-use agentgateway_proto::snapshot::{Encoded, Keyed, Snapshot};
+use agentgateway_proto::snapshot::{Encoded, Keyed, Snapshot, difference};
 use agentgateway_proto::v1::{self, policy, policy_spec};
 use prost::Message;
 use prost_reflect::DynamicMessage;
@@ -73,13 +73,12 @@ impl View {
             if !self.capabilities.kinds.contains(kind.message()) {
                 continue;
             }
-            let old = last.as_ref().and_then(|(seen, _)| seen.kind(kind)).map_or(&empty, |k| k.as_ref());
-            for (key, encoded) in new.iter() {
-                if old.get(key).is_none_or(|o| o.version != encoded.version) {
-                    edit.insert_encoded(kind, key, self.rewrite(kind, encoded));
-                }
+            let old = last.as_ref().and_then(|(seen, _)| seen.kind(kind)).unwrap_or(&empty);
+            let found = difference(old, new);
+            for (key, encoded) in found.changed {
+                edit.insert_encoded(kind, key, self.rewrite(kind, encoded));
             }
-            for key in old.keys().filter(|key| !new.contains_key(*key)) {
+            for key in found.removed {
                 edit.remove(kind, key);
             }
         }

@@ -43,9 +43,9 @@ impl Protocol for StateOfTheWorld {
     fn plan(held: &mut BTreeMap<Kind, Held>, snapshot: &Snapshot) -> VecDeque<Whole> {
         let mut steps = VecDeque::new();
         for (&kind, has) in held.iter_mut() {
-            let new: Arc<Keyed> = match snapshot.kind(kind) {
+            let new: Keyed = match snapshot.kind(kind) {
                 Some(keyed) => keyed.clone(),
-                None => Arc::new(BTreeMap::from([(GENERATION_KEY.into(), snapshot.generation().clone())])),
+                None => Keyed::unit(GENERATION_KEY.into(), snapshot.generation().clone()),
             };
             if matches!(has, Held::Sent(sent) if *sent == new) {
                 continue;
@@ -70,7 +70,7 @@ impl Protocol for StateOfTheWorld {
         for (key, encoded) in step.entries {
             metrics.bytes.inc_by(encoded.bytes.len() as u64);
             response.resources.push(Any { type_url: kind.type_url().to_owned(), value: encoded.bytes.to_vec() });
-            delivered.push(Delivered { kind, key, version: Some(encoded.version.clone()) });
+            delivered.push(Delivered { kind, key, version: Some(encoded.version) });
         }
         (response, delivered)
     }

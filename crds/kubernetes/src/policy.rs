@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
     version = "v1alpha1",
     kind = "TrafficPolicy",
     plural = "trafficpolicies",
+    shortname = "tp",
     category = "kgateway",
     namespaced,
     status = "PolicyStatus",

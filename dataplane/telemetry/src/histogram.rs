@@ -50,7 +50,7 @@ mod tests {
         h.observe(Duration::from_secs(3600));
         let (sum, count, buckets) = h.read();
         assert_eq!(count, 3);
-        assert!((sum - 3600.001_001).abs() < 1e-9);
+        assert!((sum - 3_600.001_001).abs() < 1e-9);
         assert_eq!((buckets[0].1, buckets[1].1, buckets[14].1), (1, 1, 1));
     }
 }

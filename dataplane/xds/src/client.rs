@@ -132,7 +132,7 @@ impl Client {
             self.rejected.remove(key);
         }
         let (answer, answered) = oneshot::channel();
-        let generation = self.held.generation().version.clone();
+        let generation = self.held.generation().version.to_string();
         let update = ConfigUpdate { changed, removed, generation, origin, answer };
         self.updates.send(update).await.map_err(|_| Gone)?;
         rejected.extend(answered.await.map_err(|_| Gone)?);

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentgateway_proto::kind::Kind;
-use agentgateway_proto::resource::version;
 use agentgateway_proto::snapshot::{Encoded, Snapshot};
 use prost::Message;
 use prost::bytes::Bytes;
@@ -98,7 +97,7 @@ pub fn store(path: &Path, gateway: &str, release: &str, snapshot: &Snapshot) -> 
         gateway: gateway.to_owned(),
         release: release.to_owned(),
         written_unix_millis: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-        generation: snapshot.generation().version.clone(),
+        generation: snapshot.generation().version.to_string(),
         entries,
     }
     .encode_to_vec();
@@ -147,11 +146,10 @@ pub fn load(path: &Path, gateway: &str, release: &str) -> Result<Option<Kept>, K
     let mut edit = Snapshot::default().edit();
     for entry in file.entries {
         let kind = Kind::from_type_url(&entry.type_url).ok_or(KeptError::Broken("it holds an unknown kind"))?;
-        let encoded = Encoded { version: version(&entry.resource), bytes: entry.resource };
-        edit.insert_encoded(kind, &entry.key, Arc::new(encoded));
+        edit.insert_encoded(kind, &entry.key, Arc::new(Encoded::of(entry.resource)));
     }
     let snapshot = edit.finish();
-    if snapshot.generation().version != file.generation {
+    if snapshot.generation().version != *file.generation.as_str() {
         return Err(KeptError::Broken("its resources are not those of its generation"));
     }
     Ok(Some(Kept { snapshot, written: UNIX_EPOCH + Duration::from_millis(file.written_unix_millis) }))

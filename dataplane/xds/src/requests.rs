@@ -42,7 +42,7 @@ pub(crate) fn subscriptions(
                 .flat_map(|keyed| keyed.iter())
                 .map(|(key, encoded)| {
                     let is_rejected = rejected.contains(&(kind, key.to_string()));
-                    (key.to_string(), if is_rejected { String::new() } else { encoded.version.clone() })
+                    (key.to_string(), if is_rejected { String::new() } else { encoded.version.to_string() })
                 })
                 .collect(),
             ..Default::default()

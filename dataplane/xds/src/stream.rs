@@ -44,8 +44,7 @@ impl Client {
                 Err(status) => return StreamEnd::Failed(describe(&status)),
             };
             let Some(mark) = transaction.add(response) else { continue };
-            let complete =
-                std::mem::take(&mut transaction).complete(&mark, &self.held, self.anew, &self.config.gateway);
+            let complete = std::mem::take(&mut transaction).complete(mark, &self.held, self.anew, &self.config.gateway);
             let complete = match complete {
                 Ok(complete) => complete,
                 Err(reason) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agentgateway_proto::discovery::DeltaDiscoveryResponse;
 use agentgateway_proto::kind::Kind;
-use agentgateway_proto::resource::{Resource, version};
+use agentgateway_proto::resource::{Resource, Version};
 use agentgateway_proto::snapshot::{Encoded, Snapshot};
 use agentgateway_proto::v1;
 
@@ -47,17 +47,17 @@ pub(crate) struct Incomplete {
 
 impl Transaction {
     /// Adds a response. Gives the mark's version when this is the end of the generation.
-    pub(crate) fn add(&mut self, response: DeltaDiscoveryResponse) -> Option<String> {
+    pub(crate) fn add(&mut self, response: DeltaDiscoveryResponse) -> Option<Version> {
         let kind = Kind::from_type_url(&response.type_url)?;
         let mut mark = None;
         let mut keys = BTreeSet::new();
         for resource in response.resources {
             let bytes = resource.resource.map(|any| any.value).unwrap_or_default();
             if kind == Kind::Generation {
-                mark = Some(version(&bytes));
+                mark = Some(Version::of(&bytes));
                 continue;
             }
-            let encoded = Encoded { version: resource.version, bytes: bytes.into() };
+            let encoded = Encoded::of(bytes.into());
             let key = (kind, resource.name);
             keys.insert(key.1.clone());
             self.removed.remove(&key);
@@ -75,7 +75,7 @@ impl Transaction {
     /// The generation on top of `held`; with `anew`, everything in `held` that did not come again is removed.
     pub(crate) fn complete(
         self,
-        mark: &str,
+        mark: Version,
         held: &Snapshot,
         anew: bool,
         gateway: &str,
@@ -90,7 +90,7 @@ impl Transaction {
         }
         let snapshot = edit.finish();
         if snapshot.generation().version != mark {
-            return Err(Incomplete { expected: mark.to_owned() });
+            return Err(Incomplete { expected: mark.to_string() });
         }
         if anew {
             for kind in Kind::PUSH_ORDER {
@@ -157,7 +157,7 @@ mod tests {
                 .iter()
                 .map(|(name, bytes)| discovery::Resource {
                     name: (*name).into(),
-                    version: version(bytes),
+                    version: Version::of(bytes).to_string(),
                     resource: Some(Any { type_url: kind.type_url().into(), value: bytes.clone() }),
                 })
                 .collect(),
@@ -177,14 +177,14 @@ mod tests {
         let mut transaction = Transaction::default();
         assert_eq!(transaction.add(response(Kind::Bind, &[("c", bind("c", 3).encode().to_vec())], &["b"])), None);
         let end = transaction.add(mark(&next)).expect("the mark");
-        let complete = transaction.complete(&end, &held, false, "g").expect("complete");
+        let complete = transaction.complete(end, &held, false, "g").expect("complete");
         assert_eq!(complete.changed, [bind("c", 3)]);
         assert_eq!(complete.removed, [(Kind::Bind, "b".to_owned())]);
         assert_eq!(complete.received.len(), 2);
 
         let mut lacking = Transaction::default();
         let end = lacking.add(mark(&next)).expect("the mark");
-        assert!(lacking.complete(&end, &held, false, "g").is_err());
+        assert!(lacking.complete(end, &held, false, "g").is_err());
     }
 
     #[test]
@@ -194,13 +194,13 @@ mod tests {
         let mut transaction = Transaction::default();
         transaction.add(response(Kind::Bind, &[("a", bind("a", 1).encode().to_vec())], &[]));
         let end = transaction.add(mark(&next)).expect("the mark");
-        let complete = transaction.complete(&end, &held, true, "g").expect("complete");
+        let complete = transaction.complete(end, &held, true, "g").expect("complete");
         assert_eq!(complete.removed, [(Kind::Bind, "b".to_owned())]);
     }
 
     #[test]
     fn a_policy_that_does_not_decode_closes_the_gateway() {
-        let broken = Arc::new(Encoded { version: "v".into(), bytes: vec![0xff].into() });
+        let broken = Arc::new(Encoded::of(vec![0xff].into()));
         let (resources, rejected) = decode(
             BTreeMap::from([((Kind::Policy, "p".to_owned()), broken.clone()), ((Kind::Route, "r".to_owned()), broken)]),
             "a/b",

@@ -46,7 +46,7 @@ fn seen(view: &View, resource: &Resource) -> Resource {
     let adapted = view.adapt(&Arc::new(Snapshot::of([resource])));
     let kind = resource.kind();
     let encoded = &adapted.kind(kind).expect("kind")[resource.key()];
-    assert_eq!(encoded.version, agentgateway_proto::resource::version(&encoded.bytes), "the hash of what is sent");
+    assert_eq!(encoded.version, agentgateway_proto::resource::Version::of(&encoded.bytes), "the hash of what is sent");
     Resource::decode(kind, &encoded.bytes).expect("decodes")
 }
 
