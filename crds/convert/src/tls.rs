@@ -121,7 +121,10 @@ mod tests {
         let tls = server(&config, &mut read).expect("converts");
         assert_eq!((&tls.certificates[0].chain[..], &tls.certificates[0].private_key[..]), (&b"c"[..], &b"k"[..]));
         let validation = tls.client_validation.as_ref().expect("asks");
-        assert_eq!((&validation.authorities[0][..], validation.mode()), (&b"r"[..], client_validation::Mode::AllowValidOnly));
+        assert_eq!(
+            (&validation.authorities[0][..], validation.mode()),
+            (&b"r"[..], client_validation::Mode::AllowValidOnly)
+        );
         assert_eq!(tls.min_version(), v1::TlsVersion::Tls13);
     }
 

@@ -74,8 +74,7 @@ fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Ro
 
 fn listener(listener: &v1::Listener, routes: &Routes<'_>) -> Value {
     let name = &listener.name;
-    let http: Map<String, Value> =
-        routes.http.iter().map(|r| (key::print_route(r, name), route(r, name))).collect();
+    let http: Map<String, Value> = routes.http.iter().map(|r| (key::print_route(r, name), route(r, name))).collect();
     let tcp: Map<String, Value> = routes.tcp.iter().map(|r| streams::tcp_route(r, name)).collect();
     let mut out = json!({
         "key": key::print_listener(listener),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentgateway_proto::resource::version;
+use agentgateway_proto::resource::Version;
 use agentgateway_proto::v1;
 use prost::Message;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,7 +10,9 @@ use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_an
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
+};
 
 use crate::names::{self, Wanted};
 use crate::system_roots::system_roots;
@@ -31,7 +33,7 @@ pub enum Offer {
 
 /// TLS to a backend.
 pub struct Client {
-    identity: Box<str>,
+    identity: Version,
     server_name: ServerName<'static>,
     any_http: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
@@ -88,7 +90,7 @@ impl Client {
             Arc::new(config)
         };
         Ok(Client {
-            identity: version(&all).into(),
+            identity: Version::of(&all),
             server_name,
             any_http: offering(&["h2", "http/1.1"]),
             http1: offering(&["http/1.1"]),
@@ -98,8 +100,8 @@ impl Client {
     }
 
     /// Equal for equal settings alone.
-    pub fn identity(&self) -> &str {
-        &self.identity
+    pub fn identity(&self) -> Version {
+        self.identity
     }
 
     /// The name that is sent, and checked unless alternative names are asked for.

@@ -42,7 +42,8 @@ impl Wanted {
                 ParsedCertificate::try_from(certificate).is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
             }
             Wanted::Below(parent) => dns_names(certificate).is_ok_and(|names| {
-                let below = |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent));
+                let below =
+                    |name: &String| name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent));
                 names.iter().any(below)
             }),
             Wanted::Uri(uri) => webpki::EndEntityCert::try_from(certificate)

@@ -37,7 +37,8 @@ impl Server {
     pub fn compile(settings: &v1::ServerTls, alpn: &[&str]) -> Result<Server, Error> {
         let validation = settings.client_validation.as_ref().map(ClientValidation::compile).transpose();
         let validation = validation.map_err(|e| Error::ClientValidation(Box::new(e)))?;
-        let verifier = validation.as_ref().map_or_else(WebPkiClientVerifier::no_client_auth, ClientValidation::verifier);
+        let verifier =
+            validation.as_ref().map_or_else(WebPkiClientVerifier::no_client_auth, ClientValidation::verifier);
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&versions(settings)?)
             .map_err(Error::Settings)?

@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn the_best_name_wins_and_the_first_is_for_everybody_else() {
         let authority = Authority::new();
-        let keys: Vec<_> = (0..3).map(|_| certified_key(&authority.leaf(&["x.example"]).pem()).expect("usable")).collect();
+        let keys: Vec<_> =
+            (0..3).map(|_| certified_key(&authority.leaf(&["x.example"]).pem()).expect("usable")).collect();
         let certificates = ServerCertificates::new(vec![
             (Arc::clone(&keys[0]), vec!["other.example".into()]),
             (Arc::clone(&keys[1]), vec!["*.Example.com".into()]),

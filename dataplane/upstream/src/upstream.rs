@@ -121,8 +121,7 @@ impl Upstream {
             return Err(Error::new(Kind::Tls, message));
         }
         let failed = |error: std::io::Error| failed(endpoint, &error);
-        let any: IpAddr =
-            if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((any, 0)).await.map_err(failed)?;
         socket.connect(address).await.map_err(failed)?;
         // Until the runtime has heard of a new socket, sending without waiting says that it would have to wait.

@@ -53,20 +53,21 @@ fn streams_become_routes_of_their_own() {
     )
     .expect("loads");
     assert_eq!(loaded.warnings, []);
-    assert_eq!(keys(&loaded, Kind::Bind), [
-        "tcp/0.0.0.0/443/default/default",
-        "tcp/0.0.0.0/5432/default/default",
-        "udp/0.0.0.0/53/default/default"
-    ]);
+    assert_eq!(
+        keys(&loaded, Kind::Bind),
+        ["tcp/0.0.0.0/443/default/default", "tcp/0.0.0.0/5432/default/default", "udp/0.0.0.0/53/default/default"]
+    );
     let tcp: Vec<&v1::TcpRoute> =
         loaded.resources.iter().filter_map(|r| if let Resource::TcpRoute(t) = r { Some(t) } else { None }).collect();
     assert_eq!(tcp[0].backends.iter().map(|b| b.weight).collect::<Vec<_>>(), [3, 1]);
     assert_eq!(tcp[1].hostnames, ["b.a.example"]);
     assert_eq!(keys(&loaded, Kind::UdpRoute).len(), 1);
-    let backends = |key: &str| loaded.resources.iter().find_map(|r| match r {
-        Resource::Backend(b) if b.key == key => Some(b.clone()),
-        _ => None,
-    });
+    let backends = |key: &str| {
+        loaded.resources.iter().find_map(|r| match r {
+            Resource::Backend(b) if b.key == key => Some(b.clone()),
+            _ => None,
+        })
+    };
     let tls = backends(&tcp[0].backends[0].backend_key).expect("a backend").tls.expect("encrypted");
     assert_eq!((tls.hostname.as_str(), tls.authorities.len()), ("db", 1));
     assert!(backends(&tcp[0].backends[1].backend_key).expect("a backend").tls.is_none());
@@ -95,23 +96,39 @@ fn tls_of_an_mcp_backend_is_that_of_its_targets_unless_they_have_their_own() {
 
 #[test]
 fn what_is_wrong_is_named_where_it_stands() {
-    let https = |tls: &str| format!("binds:\n- port: 443\n  listeners: [{{protocol: HTTPS, tls: {tls}, routes: [{{}}]}}]\n");
+    let https =
+        |tls: &str| format!("binds:\n- port: 443\n  listeners: [{{protocol: HTTPS, tls: {tls}, routes: [{{}}]}}]\n");
     let first = |listener: &str| format!("binds:\n- port: 443\n  listeners: [{listener}]\n");
     for (text, message) in [
         (first("{protocol: HTTPS}"), "f:3:15: binds[0].listeners[0]: tls must be set"),
         (https("{cert: cert.pem}"), "binds[0].listeners[0].tls.key: must be set"),
         (https("{cert: cert.pem, key: absent.pem}"), "binds[0].listeners[0].tls.key: "),
-        (https("{cert: cert.pem, key: other.pem}"), "binds[0].listeners[0].tls: certificate 1: certificate and key cannot"),
-        (https("{cert: cert.pem, key: cert.pem}"), "binds[0].listeners[0].tls: certificate 1: there is no PEM private key"),
+        (
+            https("{cert: cert.pem, key: other.pem}"),
+            "binds[0].listeners[0].tls: certificate 1: certificate and key cannot",
+        ),
+        (
+            https("{cert: cert.pem, key: cert.pem}"),
+            "binds[0].listeners[0].tls: certificate 1: there is no PEM private key",
+        ),
         (https("{cert: cert.pem, key: key.pem, root: key.pem}"), "binds[0].listeners[0].tls: client certificates: "),
-        (https("{cert: cert.pem, key: key.pem, minTLSVersion: 1.1}"), "tls.minTLSVersion: \"1.1\" is not one of 1.2, 1.3"),
+        (
+            https("{cert: cert.pem, key: key.pem, minTLSVersion: 1.1}"),
+            "tls.minTLSVersion: \"1.1\" is not one of 1.2, 1.3",
+        ),
         (
             https("{cert: cert.pem, key: key.pem, minTLSVersion: 1.3, maxTLSVersion: 1.2}"),
             "binds[0].listeners[0].tls: the TLS versions allow no connection",
         ),
         (first("{protocol: TCP, routes: [{}]}"), "listeners[0].routes: is for listeners of HTTP and HTTPS alone"),
-        (first("{protocol: TCP, hostname: a.b}"), "listeners[0].hostname: is for listeners of HTTP, HTTPS and TLS alone"),
-        (first("{protocol: HTTP, tls: {cert: cert.pem, key: key.pem}}"), "listeners[0].tls: is for listeners of HTTPS and TLS"),
+        (
+            first("{protocol: TCP, hostname: a.b}"),
+            "listeners[0].hostname: is for listeners of HTTP, HTTPS and TLS alone",
+        ),
+        (
+            first("{protocol: HTTP, tls: {cert: cert.pem, key: key.pem}}"),
+            "listeners[0].tls: is for listeners of HTTPS and TLS",
+        ),
         (first("{protocol: UDP, tcpRoutes: [{}]}"), "listeners[0].tcpRoutes: is for listeners of TLS and TCP alone"),
         (first("{protocol: TCP, policies: {}}"), "listeners[0].policies: is for listeners of HTTP and HTTPS alone"),
         (first("{protocol: TCP}, {protocol: TCP}"), "every host on this port already has the listener"),
@@ -124,7 +141,9 @@ fn what_is_wrong_is_named_where_it_stands() {
             "f:3:18: binds[0].proxyProtocol: the PROXY protocol is for TCP connections",
         ),
         (
-            first("{protocol: TCP, tcpRoutes: [{backends: [{host: 'a:1', policies: {backendTLS: {subjectAltNames: ['a b']}}}]}]}"),
+            first(
+                "{protocol: TCP, tcpRoutes: [{backends: [{host: 'a:1', policies: {backendTLS: {subjectAltNames: ['a b']}}}]}]}",
+            ),
             "tcpRoutes[0].backends[0].policies.backendTLS.subjectAltNames[0]: ",
         ),
     ] {

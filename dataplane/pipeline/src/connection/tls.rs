@@ -198,9 +198,10 @@ async fn handshake(
     };
     let started = StartHandshake::from_parts(accepted, stream).into_stream(Arc::clone(server.config()));
     let mut stream = started.await.map_err(|error| {
-        let of_certificate = error.get_ref().and_then(|e| e.downcast_ref::<TlsError>()).is_some_and(|e| {
-            matches!(e, TlsError::NoCertificatesPresented | TlsError::InvalidCertificate(_))
-        });
+        let of_certificate = error
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<TlsError>())
+            .is_some_and(|e| matches!(e, TlsError::NoCertificatesPresented | TlsError::InvalidCertificate(_)));
         let failure = if of_certificate { HandshakeFailure::ClientCertificate } else { HandshakeFailure::Protocol };
         Refused::Handshake(failure, error.to_string())
     })?;

@@ -209,7 +209,9 @@ impl Index {
     pub(super) fn backends_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
         let first = (Kind::Backend, Arc::from(""));
         let backends = self.all.range(first..).take_while(|((kind, _), _)| *kind == Kind::Backend);
-        backends.filter(|(_, r)| matches!(r.as_ref(), Resource::Backend(b) if b.tls.is_some())).map(|((_, key), _)| key.clone())
+        backends
+            .filter(|(_, r)| matches!(r.as_ref(), Resource::Backend(b) if b.tls.is_some()))
+            .map(|((_, key), _)| key.clone())
     }
 
     /// The certificate that the gateway shows to backends; of several the one whose policy comes first.

@@ -36,7 +36,10 @@ fn the_host_name_is_checked_unless_alternative_names_are_asked_for() {
     assert!(!connects(&settings("b.example", vec![]), &server));
     assert!(connects(&settings("b.example", vec![uri("spiffe://td/a")]), &server), "the name is for SNI alone");
     assert!(!connects(&settings("a.example", vec![uri("spiffe://td/b")]), &server), "the name does not count");
-    assert!(connects(&settings("b.example", vec![uri("spiffe://td/b"), hostname("a.example")]), &server), "one suffices");
+    assert!(
+        connects(&settings("b.example", vec![uri("spiffe://td/b"), hostname("a.example")]), &server),
+        "one suffices"
+    );
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn identities_tell_settings_apart() {
         ..v1::BackendTls::default()
     };
     let identity = |settings: &v1::BackendTls, gateway: Option<&v1::Certificate>| {
-        Client::compile(settings, gateway).expect("a client").identity().to_owned()
+        Client::compile(settings, gateway).expect("a client").identity()
     };
     let (leaf, other) = (one.leaf(&["c"]).pem(), one.leaf(&["c"]).pem());
     assert_eq!(identity(&settings(&one, None), None), identity(&settings(&one, None), None));

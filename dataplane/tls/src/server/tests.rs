@@ -21,14 +21,14 @@ fn client(authority: &Authority, own: Option<&Leaf>) -> Client {
 }
 
 fn validated(authority: &Authority, leaf: &Leaf, mode: v1::client_validation::Mode) -> Server {
-    let client_validation =
-        Some(v1::ClientValidation { authorities: vec![authority.bundle()], mode: mode.into() });
+    let client_validation = Some(v1::ClientValidation { authorities: vec![authority.bundle()], mode: mode.into() });
     Server::compile(&v1::ServerTls { client_validation, ..settings(leaf) }, HTTP_ALPN).expect("a server")
 }
 
 fn connect(server: &Server, client: &Client) -> Result<Option<Identity>, String> {
     let name = server_name("a.example").expect("a name");
-    let (connection, _) = handshake(server.config(), client.config(Offer::AnyHttp), name).map_err(|e| format!("{e:?}"))?;
+    let (connection, _) =
+        handshake(server.config(), client.config(Offer::AnyHttp), name).map_err(|e| format!("{e:?}"))?;
     server.identity(&connection).map_err(|e| e.to_string())
 }
 
@@ -39,7 +39,8 @@ fn alpn_is_http_unless_others_are_named() {
     let chosen = |settings: &v1::ServerTls, alpn: &[&str], offer| {
         let server = Server::compile(settings, alpn).expect("a server");
         let name = server_name("a.example").expect("a name");
-        let (connection, _) = handshake(server.config(), client(&authority, None).config(offer), name).expect("connects");
+        let (connection, _) =
+            handshake(server.config(), client(&authority, None).config(offer), name).expect("connects");
         connection.alpn_protocol().map(<[u8]>::to_vec)
     };
     assert_eq!(chosen(&settings(&leaf), HTTP_ALPN, Offer::AnyHttp).as_deref(), Some(&b"h2"[..]));
@@ -107,7 +108,8 @@ fn a_session_does_not_lead_round_the_validation_of_another_listener() {
 #[test]
 fn nothing_less_than_what_was_meant_is_served() {
     let leaf = Authority::new().leaf(&["a.example"]);
-    let refused = |settings: v1::ServerTls| Server::compile(&settings, HTTP_ALPN).map(|_| ()).map_err(|e| e.to_string());
+    let refused =
+        |settings: v1::ServerTls| Server::compile(&settings, HTTP_ALPN).map(|_| ()).map_err(|e| e.to_string());
     assert!(refused(v1::ServerTls::default()).is_err());
     let empty = Some(v1::ClientValidation::default());
     let error = refused(v1::ServerTls { client_validation: empty, ..settings(&leaf) }).expect_err("trusts nobody");

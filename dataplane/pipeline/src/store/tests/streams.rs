@@ -28,7 +28,11 @@ fn tcp_route(name: &str, listener: &str, created: i64, hostnames: &[&str], backe
         hostnames: hostnames.iter().map(ToString::to_string).collect(),
         backends: backends
             .iter()
-            .map(|(weight, key)| v1::RouteBackend { weight: *weight, backend_key: (*key).into(), inline_policies: vec![] })
+            .map(|(weight, key)| v1::RouteBackend {
+                weight: *weight,
+                backend_key: (*key).into(),
+                inline_policies: vec![],
+            })
             .collect(),
         created,
         ..v1::TcpRoute::default()
@@ -75,7 +79,8 @@ fn listeners_with_tls_share_a_port_by_server_name() {
 #[test]
 fn plaintext_and_tls_on_one_port_is_tls_alone() {
     let mut store = store();
-    let rejected = store.apply(vec![listener("http", ""), of("https", "a.com", Protocol::Https, Some(server())), bind()], vec![]);
+    let rejected =
+        store.apply(vec![listener("http", ""), of("https", "a.com", Protocol::Https, Some(server())), bind()], vec![]);
     assert!(rejected.iter().any(|r| r.kind == Kind::Bind && r.reason.contains("cannot share")), "{rejected:?}");
     assert!(by_name(&store, "a.com").is_some() && by_name(&store, "b.com").is_none());
 }
@@ -101,7 +106,8 @@ fn tls_stays_as_it_is_while_its_settings_do() {
 #[test]
 fn the_oldest_route_of_a_stream_wins_and_the_next_follows_it() {
     let mut store = store();
-    let routes = [tcp_route("young", "tcp", 9, &[], &[(1, "b")]), tcp_route("old", "tcp", 5, &[], &[(3, "a"), (0, "")])];
+    let routes =
+        [tcp_route("young", "tcp", 9, &[], &[(1, "b")]), tcp_route("old", "tcp", 5, &[], &[(3, "a"), (0, "")])];
     let listener = of("tcp", "", Protocol::Tcp, None);
     assert_eq!(store.apply(routes.into_iter().chain([listener, bind()]).collect(), vec![]), []);
     let found = stream(&store);
@@ -122,7 +128,9 @@ fn routes_of_tls_are_found_by_server_name() {
     ];
     store.apply(routes.into_iter().chain([of("tls", "", Protocol::Tls, None), bind()]).collect(), vec![]);
     let Some(TlsListener::Stream(listener)) = by_name(&store, "a.example") else { panic!("no listener") };
-    for (name, route) in [("a.example", Some("ns/exact.0.tls")), ("b.example", Some("ns/wild.0.tls")), ("example", None)] {
+    for (name, route) in
+        [("a.example", Some("ns/exact.0.tls")), ("b.example", Some("ns/wild.0.tls")), ("example", None)]
+    {
         assert_eq!(printed(listener.routes.matching(name).next()), route, "{name}");
     }
 }
@@ -196,7 +204,10 @@ fn the_certificate_of_the_gateway_reaches_backends_with_tls_and_is_no_policy_of_
         port: 8443,
         ..v1::Endpoint::default()
     });
-    store.apply(base().into_iter().filter(|r| r.kind() != Kind::Backend).chain([encrypted(tls), endpoint]).collect(), vec![]);
+    store.apply(
+        base().into_iter().filter(|r| r.kind() != Kind::Backend).chain([encrypted(tls), endpoint]).collect(),
+        vec![],
+    );
     let endpoint = |store: &Store| match kind(store) {
         BackendKind::Cluster(cluster) => cluster.known_endpoint(([10, 0, 0, 1], 8443).into()).expect("known"),
         other => panic!("{other:?}"),
