@@ -43,14 +43,15 @@ class Cluster:
         self.name = name
         self.kubeconfig = BUILD / "clusters" / name / "kubeconfig"
 
-    def up(self):
-        """Starts the cluster, or what is missing of it, with the Gateway API and all images."""
-        missing = [f"build/images/{image}.tar" for image in IMAGES if not (BUILD / "images" / f"{image}.tar").exists()]
+    def up(self, images=IMAGES, channel="experimental"):
+        """Starts the cluster, or what is missing of it, with images and a channel of the Gateway API, if any."""
+        missing = [f"build/images/{image}.tar" for image in images if not (BUILD / "images" / f"{image}.tar").exists()]
         if missing:
             raise CommandFailed(f"missing: {', '.join(missing)}; `make images` makes them")
         run(TESTCLUSTER, "up", self.name)
-        self.kubectl("apply", "--server-side", "-f", BUILD / "crds" / "experimental")
-        run(TESTCLUSTER, "load", self.name, *(BUILD / "images" / f"{image}.tar" for image in IMAGES))
+        if channel:
+            self.kubectl("apply", "--server-side", "-f", BUILD / "crds" / channel)
+        run(TESTCLUSTER, "load", self.name, *(BUILD / "images" / f"{image}.tar" for image in images))
 
     def down(self):
         """Removes the cluster; that there is none is no error."""
@@ -107,7 +108,7 @@ class Cluster:
 
     def condition(self, kind, namespace, name, condition):
         """The condition of an object, or an empty one."""
-        status = self.get(kind, name, "-n", namespace).get("status", {})
+        status = self.get(kind, name, *(["-n", namespace] if namespace else [])).get("status", {})
         parents = status.get("parents", []) + status.get("ancestors", [])
         parents = [entry for parent in parents for entry in parent.get("conditions", [])]
         found = [c for c in status.get("conditions", []) + parents if c["type"] == condition]

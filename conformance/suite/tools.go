@@ -1,7 +1,7 @@
 //go:build tools
 
-// Package suite pins what is taken from the Gateway API's own modules: the echo server that the manifests of its
-// conformance suite run, and the CRDs, which lie beside the Go code.
+// Package suite pins what is taken from the Gateway API's own modules beside the conformance suite: the echo server that the
+// suite's manifests run, and the CRDs, which lie beside the Go code.
 package suite
 
 import (

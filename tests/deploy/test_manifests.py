@@ -10,34 +10,49 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOY = ROOT / "deploy"
 KUBE = ROOT / "build" / "bin" / "kube"
 
+needs_kube = pytest.mark.skipif(
+    not KUBE.exists(), reason="rendering charts needs build/bin/kube (make test-cluster builds it)"
+)
+
 GATEWAY, OWN = "gateway.networking.k8s.io", "gateway.kgateway.dev"
 READ, DEPLOYS = "list watch", "create delete get list patch watch"
+ROUTES = ["httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes"]
+WITH_STATUS = ["gateways", "listenersets", *ROUTES, "backendtlspolicies"]
+# In the whole cluster, however few namespaces are looked at.
 CLUSTER = {
     (GATEWAY, "gatewayclasses"): "create list watch",
-    (GATEWAY, "gateways"): READ,
-    (GATEWAY, "httproutes"): READ,
-    (GATEWAY, "referencegrants"): READ,
     (GATEWAY, "gatewayclasses/status"): "patch",
-    (GATEWAY, "gateways/status"): "patch",
-    (GATEWAY, "httproutes/status"): "patch",
+    ("", "namespaces"): READ,
+    ("apiextensions.k8s.io", "customresourcedefinitions"): READ,
+    ("authentication.k8s.io", "tokenreviews"): "create",
+}
+# In each namespace that is looked at.
+EACH_NAMESPACE = {
+    **{(GATEWAY, kind): READ for kind in [*WITH_STATUS, "referencegrants"]},
+    **{(GATEWAY, f"{kind}/status"): "patch" for kind in WITH_STATUS},
     (OWN, "backends"): READ,
     (OWN, "trafficpolicies"): READ,
+    (OWN, "gatewayparameters"): READ,
     (OWN, "backends/status"): "patch",
     (OWN, "trafficpolicies/status"): "patch",
-    ("", "namespaces"): READ,
     ("discovery.k8s.io", "endpointslices"): READ,
+    ("", "secrets"): "get list watch",
     ("", "services"): DEPLOYS,
     ("", "serviceaccounts"): DEPLOYS,
     ("", "configmaps"): DEPLOYS,
     ("apps", "deployments"): DEPLOYS,
-    ("authentication.k8s.io", "tokenreviews"): "create",
+    ("apps", "daemonsets"): DEPLOYS,
+    ("autoscaling", "horizontalpodautoscalers"): DEPLOYS,
+    ("policy", "poddisruptionbudgets"): DEPLOYS,
     ("events.k8s.io", "events"): "create patch",
 }
-# In its own namespace, each for one object by its name.
-NAMESPACED = {
+# In its own namespace.
+OWN_NAMESPACE = {
     ("", "secrets", "agentgateway-xds-ca"): "get list update watch",
     ("coordination.k8s.io", "leases", "agentgateway-controlplane"): "get update",
+    ("", "configmaps"): "create delete list patch watch",
 }
+NAME, SYSTEM = "agentgateway-controlplane", "kgateway-system"
 
 
 def objects():
@@ -58,15 +73,55 @@ def table(role):
     return found
 
 
+def rendered(*values):
+    flags = [word for value in values for word in ("--set", value)]
+    command = [KUBE, "helm", "template", "agentgateway", DEPLOY / "charts" / "agentgateway", "--namespace", SYSTEM]
+    text = subprocess.run([*command, *flags], check=True, capture_output=True, text=True).stdout
+    return [o for o in yaml.safe_load_all(text) if o]
+
+
+def roles(manifests):
+    """(kind, namespace, name) of each role to its table; each must be bound to the control plane's account alone."""
+    found, bound = {}, set()
+    for manifest in manifests:
+        meta = manifest["metadata"]
+        key = (manifest["kind"].removesuffix("Binding"), meta.get("namespace"), meta["name"])
+        if manifest["kind"] in ("ClusterRole", "Role"):
+            found[key] = table(manifest)
+        elif manifest["kind"] in ("ClusterRoleBinding", "RoleBinding"):
+            assert manifest["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": SYSTEM}]
+            assert (manifest["roleRef"]["kind"], manifest["roleRef"]["name"]) == (key[0], key[2])
+            bound.add(key)
+    assert set(found) == bound
+    return found
+
+
 def test_the_control_plane_may_do_this_and_nothing_else():
-    roles = [o for o in objects() if o["kind"] in ("ClusterRole", "Role")]
-    assert sorted(role["kind"] for role in roles) == ["ClusterRole", "Role"]
-    for role in roles:
-        assert table(role) == (CLUSTER if role["kind"] == "ClusterRole" else NAMESPACED)
-    bindings = [o for o in objects() if o["kind"] in ("ClusterRoleBinding", "RoleBinding")]
-    assert len(bindings) == 2
-    for binding in bindings:
-        assert [s["name"] for s in binding["subjects"]] == ["agentgateway-controlplane"]
+    assert roles(objects()) == {
+        ("ClusterRole", None, f"{NAME}-{SYSTEM}"): {**CLUSTER, **EACH_NAMESPACE},
+        ("Role", SYSTEM, NAME): OWN_NAMESPACE,
+    }
+
+
+@needs_kube
+def test_where_namespaces_are_named_it_may_do_it_in_these_alone():
+    manifests = rendered("watchNamespaces={a,b}")
+    assert roles(manifests) == {
+        ("ClusterRole", None, f"{NAME}-{SYSTEM}"): CLUSTER,
+        ("Role", "a", f"{NAME}-{SYSTEM}"): EACH_NAMESPACE,
+        ("Role", "b", f"{NAME}-{SYSTEM}"): EACH_NAMESPACE,
+        ("Role", SYSTEM, NAME): OWN_NAMESPACE,
+    }
+    deployment = next(o for o in manifests if o["kind"] == "Deployment")
+    assert "--watch-namespaces=a,b" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+@needs_kube
+def test_the_class_may_name_parameters():
+    manifests = rendered("gatewayClass.parametersRef.name=p", "gatewayClass.parametersRef.namespace=infra")
+    (gateway_class,) = [o for o in manifests if o["kind"] == "GatewayClass"]
+    expected = {"group": OWN, "kind": "GatewayParameters", "name": "p", "namespace": "infra"}
+    assert gateway_class["spec"]["parametersRef"] == expected
 
 
 def test_the_chart_has_the_generated_crds():
@@ -75,7 +130,7 @@ def test_the_chart_has_the_generated_crds():
     assert generated and chart == generated, "run `make manifests`"
 
 
-@pytest.mark.skipif(not KUBE.exists(), reason="rendering charts needs build/bin/kube (make test-cluster builds it)")
+@needs_kube
 def test_the_plain_manifests_are_those_of_the_charts(tmp_path):
     subprocess.run([DEPLOY / "manifests.sh", tmp_path], check=True)
     for committed in sorted((DEPLOY / "manifests").iterdir()):

@@ -71,6 +71,10 @@ pub(crate) struct ClusterArgs {
     #[arg(long, env = "XDS_SERVICE_PORT", default_value_t = XDS_PORT)]
     pub(crate) service_port: u16,
 
+    /// Namespaces to look at, as "a,b"; all when none is named. Rights are then needed in these alone.
+    #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',')]
+    pub(crate) watch_namespaces: Vec<String>,
+
     /// DNS domain of the cluster.
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub(crate) cluster_domain: String,

@@ -55,7 +55,7 @@ pub(crate) async fn run(
 
     let (_watcher, mut changed) = follow(&folder)?;
     inputs.send(Input::Changes(load(&folder, &store).await)).await?;
-    for kind in ObjectKind::ALL {
+    for kind in ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()) {
         inputs.send(Input::Synced(kind)).await?;
     }
 

@@ -2,12 +2,15 @@
 
 pub(crate) mod authority;
 mod class;
+mod definitions;
 pub(crate) mod deploy;
 mod events;
 pub(crate) mod leader;
 pub(crate) mod manifests;
 pub(crate) mod owned;
 mod peers;
+mod references;
+pub(crate) mod scope;
 pub(crate) mod status;
 pub(crate) mod tokens;
 pub(crate) mod watch;
@@ -16,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentgateway_controlplane_translate::{Change, Name, ObjectKind, Settings, StatusUpdate, Workload};
+use agentgateway_controlplane_translate::{Change, Name, ObjectKind, References, Settings, StatusUpdate, Workload};
 use agentgateway_controlplane_xds::registry::Phase;
 use agentgateway_controlplane_xds::{Discovery, Registry, Rejections};
 use anyhow::Context;
@@ -35,6 +38,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 struct ClusterSink {
     statuses: Arc<status::Pending>,
     workloads: Arc<deploy::Desired>,
+    references: Arc<references::Wanted>,
 }
 
 impl Sink for ClusterSink {
@@ -45,6 +49,11 @@ impl Sink for ClusterSink {
 
     fn workloads(&mut self, workloads: BTreeMap<Name, Option<Workload>>) -> Vec<Change> {
         self.workloads.set(workloads);
+        Vec::new()
+    }
+
+    fn references(&mut self, references: References) -> Vec<Change> {
+        self.references.change(references);
         Vec::new()
     }
 }
@@ -70,13 +79,23 @@ pub(crate) async fn run(
     let desired = Arc::new(deploy::Desired::default());
     let (inputs, receiver) = mpsc::channel(INPUT_QUEUE);
     let settings = Settings { cluster_domain: cluster.cluster_domain.clone(), ..Settings::default() };
-    let sink = ClusterSink { statuses: statuses.clone(), workloads: desired.clone() };
+    let wanted = Arc::new(references::Wanted::default());
+    let sink = ClusterSink { statuses: statuses.clone(), workloads: desired.clone(), references: wanted.clone() };
     let ready_now = ready.subscribe();
     let world = World::new(settings, registry.clone(), rejections.clone(), metrics.clone(), sink, ready);
     tokio::spawn(world.run(receiver));
-    for kind in ObjectKind::ALL {
-        tokio::spawn(watch::run(client.clone(), kind, inputs.clone()));
+    let scope = scope::Scope::new(&cluster.watch_namespaces);
+    let definitions = definitions::follow(client.clone());
+    let watches = watch::Watches {
+        client: client.clone(),
+        scope: scope.clone(),
+        definitions: definitions.clone(),
+        inputs: inputs.clone(),
+    };
+    for kind in ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()) {
+        tokio::spawn(watches.clone().run(kind));
     }
+    tokio::spawn(references::run(client.clone(), wanted, inputs.clone()));
 
     let (leading, leads) = signal::channel(false);
     let election = {
@@ -86,11 +105,11 @@ pub(crate) async fn run(
     };
     share_rejections(&client, cluster, &rejections, &inputs);
     tokio::spawn(status::run(client.clone(), statuses, leads.clone(), metrics.clone()));
-    tokio::spawn(on_leadership(client.clone(), leads.clone(), inputs, metrics.clone()));
+    tokio::spawn(on_leadership(client.clone(), definitions, leads.clone(), inputs, metrics.clone()));
     tokio::spawn(events::run(client.clone(), cluster.pod_name.clone(), rejections.clone()));
 
     let inventory = Arc::new(owned::Inventory::default());
-    let listed = owned::watch(&client, &inventory);
+    let listed = owned::watch(&client, &scope, &inventory);
     let deployer = deploy::Deployer {
         client: client.clone(),
         desired: desired.clone(),
@@ -131,6 +150,7 @@ fn share_rejections(
 /// What a new leader does: the class exists, and statuses that the last leader did not come to write are written.
 async fn on_leadership(
     client: Client,
+    definitions: definitions::Definitions,
     mut leads: signal::Receiver<bool>,
     inputs: mpsc::Sender<world::Input>,
     metrics: Metrics,
@@ -138,14 +158,20 @@ async fn on_leadership(
     loop {
         let leading = *leads.borrow_and_update();
         metrics.leader.set(i64::from(leading));
-        if leading {
-            class::ensure(client.clone()).await;
-            if inputs.send(Input::RepeatStatuses).await.is_err() {
-                return;
-            }
-        }
-        if leads.changed().await.is_err() {
+        if leading && inputs.send(Input::RepeatStatuses).await.is_err() {
             return;
+        }
+        let ensure = class::ensure(client.clone(), definitions.clone());
+        tokio::pin!(ensure);
+        let mut ensured = !leading;
+        loop {
+            tokio::select! {
+                () = &mut ensure, if !ensured => ensured = true,
+                changed = leads.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+            }
         }
     }
 }

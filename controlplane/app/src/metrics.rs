@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use agentgateway_controlplane_translate::Counters;
+use agentgateway_controlplane_translate::{Counters, ObjectKind};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 type Label = [(&'static str, &'static str); 1];
+type TwoLabels = [(&'static str, &'static str); 2];
 
 /// Metrics of the process; a clone counts into the same.
 #[derive(Clone, Debug)]
@@ -21,8 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) translate_seconds: Histogram,
     /// 1 while this replica is the leader.
     pub(crate) leader: Gauge,
-    /// Statuses written.
-    pub(crate) status_writes: Counter,
+    status_writes: Family<TwoLabels, Counter>,
     /// Objects that do not fit our types at present.
     pub(crate) unreadable: Gauge,
     translated: Family<Label, Gauge>,
@@ -35,7 +35,7 @@ impl Default for Metrics {
             xds: agentgateway_controlplane_xds::Metrics::default(),
             translate_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
             leader: Gauge::default(),
-            status_writes: Counter::default(),
+            status_writes: Family::default(),
             unreadable: Gauge::default(),
             translated: Family::default(),
         };
@@ -43,7 +43,12 @@ impl Default for Metrics {
         metrics.xds.register(&mut registry);
         registry.register("translate_seconds", "Time per translation", metrics.translate_seconds.clone());
         registry.register("leader", "1 while this replica is the leader", metrics.leader.clone());
-        registry.register("status_writes", "Statuses written", metrics.status_writes.clone());
+        registry.register(
+            "status_writes",
+            "Attempts to write a status, by kind and outcome: written, overtaken by a newer state of the object, refused by \
+             the API server, failed and tried again",
+            metrics.status_writes.clone(),
+        );
         registry.register("unreadable_objects", "Objects that do not fit our types", metrics.unreadable.clone());
         registry.register(
             "translated_objects",
@@ -68,6 +73,11 @@ impl Metrics {
             let gauge = self.translated.get_or_create_owned(&[("kind", kind)]);
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// An attempt to write a status.
+    pub(crate) fn status_write(&self, kind: ObjectKind, outcome: &'static str) {
+        self.status_writes.get_or_create_owned(&[("kind", kind.kind()), ("outcome", outcome)]).inc();
     }
 
     /// In the text format of OpenMetrics.

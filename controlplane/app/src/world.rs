@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agentgateway_controlplane_translate::{
-    Change, Name, Object, ObjectKey, ObjectKind, Output, Rejection, Settings, StatusUpdate, Translator, Workload,
+    Change, Name, Object, ObjectKey, ObjectKind, Output, References, Rejection, Settings, StatusUpdate, Translator,
+    Workload,
 };
 use agentgateway_controlplane_xds::registry::Phase;
 use agentgateway_controlplane_xds::{Registry, Rejections};
@@ -43,6 +44,8 @@ pub(crate) trait Sink: Send + 'static {
     fn statuses(&mut self, statuses: Vec<StatusUpdate>) -> Vec<Change>;
     /// What is to be deployed. Gives back objects that exist thereby at once.
     fn workloads(&mut self, workloads: BTreeMap<Name, Option<Workload>>) -> Vec<Change>;
+    /// Secrets and ConfigMaps to be read and followed. Gives back those that are known at once; the others come as input.
+    fn references(&mut self, references: References) -> Vec<Change>;
 }
 
 /// The translator and what hangs on it.
@@ -52,17 +55,25 @@ pub(crate) struct World<S> {
     rejections: Arc<Rejections>,
     metrics: Metrics,
     sink: S,
-    unsynced: BTreeSet<ObjectKind>,
-    /// Of each object the newest state, until all kinds are complete: half a world would close what is open.
-    early: BTreeMap<ObjectKey, Change>,
+    start: Start,
     unreadable: BTreeSet<ObjectKey>,
     rejecting: Rejecting,
     peers_rejecting: Rejecting,
     ready: watch::Sender<bool>,
 }
 
+/// How far the start is. Until its end nothing is given out: half a world would close what is open.
+enum Start {
+    /// Objects are listed: kinds that are not complete, and of each object the newest state.
+    Listing { unsynced: BTreeSet<ObjectKind>, early: BTreeMap<ObjectKey, Change> },
+    /// All is translated but what waits for Secrets and ConfigMaps. With what is to be deployed as far as that is known.
+    Reading { workloads: BTreeMap<Name, Option<Workload>> },
+    /// Everything is given out as it comes.
+    Over,
+}
+
 impl<S: Sink> World<S> {
-    /// A world that waits until every kind in [`ObjectKind::ALL`] is complete.
+    /// A world that waits until every kind that is [watched](ObjectKind::watched) is complete.
     pub(crate) fn new(
         settings: Settings,
         registry: Arc<Registry>,
@@ -77,8 +88,10 @@ impl<S: Sink> World<S> {
             rejections,
             metrics,
             sink,
-            unsynced: ObjectKind::ALL.into_iter().collect(),
-            early: BTreeMap::new(),
+            start: Start::Listing {
+                unsynced: ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()).collect(),
+                early: BTreeMap::new(),
+            },
             unreadable: BTreeSet::new(),
             rejecting: Rejecting::new(),
             peers_rejecting: Rejecting::new(),
@@ -113,14 +126,13 @@ impl<S: Sink> World<S> {
 
     fn take(&mut self, inputs: impl Iterator<Item = Input>) {
         let mut changes = Vec::new();
+        let mut synced = Vec::new();
         let mut repeat = false;
         let mut rejections = false;
         for input in inputs {
             match input {
                 Input::Changes(more) => changes.extend(more),
-                Input::Synced(kind) => {
-                    self.unsynced.remove(&kind);
-                }
+                Input::Synced(kind) => synced.push(kind),
                 Input::RepeatStatuses => repeat = true,
                 Input::PeerRejections(peers) => {
                     self.peers_rejecting = peers;
@@ -128,29 +140,68 @@ impl<S: Sink> World<S> {
                 }
             }
         }
-        let first = !*self.ready.borrow();
-        if first {
-            self.early.extend(changes.into_iter().map(|change| (change.key.clone(), change)));
-            if !self.unsynced.is_empty() {
-                return;
-            }
-            changes = std::mem::take(&mut self.early).into_values().collect();
+        if !matches!(self.start, Start::Over) {
+            // A new leader's statuses and what proxies reject are looked at when it is over.
+            return self.begin(changes, &synced);
         }
-        if !changes.is_empty() || first {
+        if !changes.is_empty() {
             self.apply(changes);
         }
-        if rejections || first {
+        if rejections {
             self.take_rejections();
         }
         if repeat {
             let pending = self.translator.pending_statuses();
             self.settle(Output { statuses: pending, ..Output::default() });
         }
-        if first {
-            tracing::info!(gateways = self.registry.gateways().len(), "all inputs seen and translated; serving");
-            self.registry.set_phase(Phase::Serving);
-            self.ready.send_replace(true);
+    }
+
+    /// Takes in what comes before the start is over, and gives everything out when this ends it.
+    fn begin(&mut self, mut changes: Vec<Change>, synced: &[ObjectKind]) {
+        if let Start::Listing { unsynced, early } = &mut self.start {
+            early.extend(changes.into_iter().map(|change| (change.key.clone(), change)));
+            unsynced.retain(|kind| !synced.contains(kind));
+            if !unsynced.is_empty() {
+                return;
+            }
+            changes = std::mem::take(early).into_values().collect();
+            self.start = Start::Reading { workloads: BTreeMap::new() };
         }
+        loop {
+            changes.iter().for_each(|change| self.note_unreadable(change));
+            let output = self.translate(|translator, now| translator.apply(changes, now));
+            let Start::Reading { workloads } = &mut self.start else { return };
+            workloads.extend(output.workloads);
+            changes = self.sink.references(output.references);
+            if changes.is_empty() {
+                break;
+            }
+        }
+        if self.translator.unread().next().is_some() {
+            return;
+        }
+        if let Start::Reading { workloads } = std::mem::replace(&mut self.start, Start::Over) {
+            self.give_out(workloads);
+        }
+    }
+
+    fn give_out(&mut self, workloads: BTreeMap<Name, Option<Workload>>) {
+        let names = self.translator.gateway_names().cloned().collect::<Vec<_>>();
+        let snapshots = names.into_iter().map(|name| {
+            let snapshot = self.translator.snapshot(&name).cloned();
+            (name, snapshot)
+        });
+        let output = Output {
+            snapshots: snapshots.collect(),
+            statuses: self.translator.pending_statuses(),
+            workloads,
+            ..Output::default()
+        };
+        self.settle(output);
+        self.take_rejections();
+        tracing::info!(gateways = self.registry.gateways().len(), "all inputs seen and translated; serving");
+        self.registry.set_phase(Phase::Serving);
+        self.ready.send_replace(true);
     }
 
     fn apply(&mut self, changes: Vec<Change>) {
@@ -174,8 +225,11 @@ impl<S: Sink> World<S> {
             }
             statuses.extend(output.statuses.into_iter().map(|status| (status.key.clone(), status)));
             let mut back = Vec::new();
+            if output.references != References::default() {
+                back = self.sink.references(output.references);
+            }
             if !output.workloads.is_empty() {
-                back = self.sink.workloads(output.workloads);
+                back.extend(self.sink.workloads(output.workloads));
             }
             if back.is_empty() && !statuses.is_empty() {
                 back = self.sink.statuses(std::mem::take(&mut statuses).into_values().collect());

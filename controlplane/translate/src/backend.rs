@@ -9,14 +9,14 @@ use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
 use agentgateway_types::Path;
 use agentgateway_types::backend::HostPort;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::Name;
+use crate::backend_tls;
 use crate::conditions::{Moment, Verdict, merge};
-use crate::object::ObjectKind;
+use crate::object::{ObjectKey, ObjectKind};
 use crate::selector;
-use crate::service;
-use crate::unit::{BackendUnit, Items, items};
+use crate::service::{self, Asked};
+use crate::unit::{BackendUnit, Items, Speech, items};
 use crate::view::View;
 
 /// Most targets of one MCP backend, those that selectors find included: every listing asks all of them.
@@ -30,6 +30,10 @@ pub(crate) struct BackendState {
     pub(crate) children: BTreeSet<BackendUnit>,
     /// Whether it is an MCP backend.
     pub(crate) mcp: bool,
+    /// Whether HTTP/2 is spoken with it.
+    pub(crate) http2: bool,
+    /// Whether a BackendTLSPolicy applies to it.
+    pub(crate) tls: bool,
     /// Why it cannot be used.
     pub(crate) refused: Option<String>,
     /// What its users should know, although it can be used.
@@ -53,8 +57,14 @@ fn translate_static(backend: &Backend, name: &Name, view: &View<'_>) -> Result<B
         check_address(host, Path::of("spec.static.hosts").index(i), view)?;
     }
     let made = convert::static_backend(config, &name.to_ref(ObjectKind::Backend.kind()));
-    let made = made.map_err(|e| e.within(Path::of("spec.static")).to_string())?;
-    Ok(BackendState { items: items([Resource::Backend(made)]), ..BackendState::default() })
+    let mut made = made.map_err(|e| e.within(Path::of("spec.static")).to_string())?;
+    made.tls = backend_tls::of(&ObjectKey { kind: ObjectKind::Backend, name: name.clone() }, None, view);
+    let http2 = match &made.kind {
+        Some(v1::backend::Kind::Host(host)) => host.version() == v1::HttpVersion::H2c,
+        _ => false,
+    };
+    let tls = made.tls.is_some();
+    Ok(BackendState { items: items([Resource::Backend(made)]), http2, tls, ..BackendState::default() })
 }
 
 fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {
@@ -68,9 +78,12 @@ fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<Back
                 let address = HostPort { host: config.host.clone(), port: config.port };
                 check_address(&address, at().key("static"), view)?;
                 let made = convert::static_target(&target.name, config, &source);
-                let (target, host) = made.map_err(|e| e.within(at().key("static")).to_string())?;
-                targets.push(target);
-                hosts.extend(host.map(Resource::Backend));
+                let (made, host) = made.map_err(|e| e.within(at().key("static")).to_string())?;
+                targets.push(made);
+                hosts.extend(host.map(|host| {
+                    let key = ObjectKey { kind: ObjectKind::Backend, name: name.clone() };
+                    Resource::Backend(v1::Backend { tls: backend_tls::of(&key, Some(&target.name), view), ..host })
+                }));
             }
             (None, Some(selector)) => found.extend(select(selector, name, target, view)?),
             _ => return Err(format!("{}: exactly one of static and selector must be set", at())),
@@ -85,7 +98,7 @@ fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<Back
         }
         match server.target(&targets) {
             Ok(target) => {
-                state.children.insert(BackendUnit::ServicePort(server.service, server.port));
+                state.children.insert(server.unit());
                 targets.push(target);
             }
             Err(reason) => skipped.push(format!("{server}: {reason}")),
@@ -129,8 +142,13 @@ impl Found {
         // Services of one name in two namespaces: the second gets its namespace into its name.
         let taken = others.iter().any(|other| other.name == self.name);
         let name = if taken { format!("{}-{}", self.service.namespace, self.name) } else { self.name.clone() };
-        let key = service::backend_key(&self.service, self.port);
+        let key = self.unit().key();
         convert::target_behind(&name, key, self.path.as_deref(), self.protocol).map_err(|e| e.reason())
+    }
+
+    /// The server, behind its port.
+    fn unit(&self) -> BackendUnit {
+        BackendUnit::Port(self.service.clone(), self.port, Speech::Plain)
     }
 }
 
@@ -159,7 +177,7 @@ fn select(selector: &McpSelector, own: &Name, target: &McpTarget, view: &View<'_
                 name: format!("{}-{section}", name.name),
                 path: service::mcp_path(service).map(str::to_owned),
                 protocol,
-                problem: service::unit(name, number, view).err().map(|(_, message)| message),
+                problem: service::unit(name, number, Asked::Http, view).err().map(|(_, message)| message),
             });
         }
     }
@@ -180,14 +198,14 @@ fn check_address(address: &HostPort, at: Path, view: &View<'_>) -> Result<(), St
     }
 }
 
-/// The status of a Backend object. `rejected` is what proxies say of it.
+/// The status of a Backend object that holds `held`. `rejected` is what proxies say of it.
 pub(crate) fn status(
-    backend: &Backend,
+    held: &BackendStatus,
     state: Option<&BackendState>,
     unreadable: Option<&str>,
     rejected: &[String],
     given: Option<&BackendStatus>,
-    now: &Time,
+    at: Moment<'_>,
 ) -> BackendStatus {
     let accepted = match (unreadable, state.and_then(|s| s.refused.as_ref()), state.and_then(|s| s.remark.as_ref())) {
         (Some(reason), ..) => {
@@ -203,8 +221,6 @@ pub(crate) fn status(
     if !rejected.is_empty() {
         verdicts.push(Verdict::no("Programmed", "Invalid", rejected.join("; ")));
     }
-    let held = backend.status.clone().unwrap_or_default().conditions;
     let given = given.map(|g| g.conditions.clone()).unwrap_or_default();
-    let at = Moment { now, generation: backend.metadata.generation };
-    BackendStatus { conditions: merge(&held, &given, &verdicts, &["Accepted", "Programmed"], at) }
+    BackendStatus { conditions: merge(&held.conditions, &given, &verdicts, &["Accepted", "Programmed"], at) }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::Name;
-use crate::unit::{BackendUnit, Unit};
+use crate::object::{ObjectKey, ObjectKind};
+use crate::unit::Unit;
 
 /// Something that a translation looks at. It is recorded even where there is nothing to be seen, so that the looker is
 /// translated again when it appears.
@@ -11,6 +12,10 @@ use crate::unit::{BackendUnit, Unit};
 pub(crate) enum Fact {
     /// A GatewayClass.
     Class(String),
+    /// A GatewayParameters.
+    Parameters(Name),
+    /// The ListenerSets of a Gateway.
+    ListenerSets(Name),
     /// The ReferenceGrants of a namespace.
     Grants(String),
     /// A Service, without its status.
@@ -23,22 +28,22 @@ pub(crate) enum Fact {
     Namespace(String),
     /// The labels of all namespaces.
     Namespaces,
-    /// Which Gateways a namespace has, with their labels.
-    GatewaysIn(String),
-    /// Which HTTPRoutes a namespace has, with their labels.
-    RoutesIn(String),
-    /// Which Backends a namespace has, with their labels.
-    BackendsIn(String),
+    /// Which objects of a kind a namespace has, with their labels.
+    Labels(ObjectKind, String),
     /// Whether an object of this kind and name exists at all, ours or not.
-    Exists(crate::ObjectKey),
-    /// What a Gateway is for routes and policies: its listeners.
-    Plan(Name),
+    Exists(ObjectKey),
+    /// What is in a Secret or ConfigMap.
+    Content(ObjectKey),
+    /// The BackendTLSPolicies of a Service or Backend, and what is in them.
+    TlsPolicies(ObjectKey),
+    /// What a Gateway or ListenerSet is for routes and policies: its listeners.
+    Parent(ObjectKey),
     /// What a Backend is for routes and policies: whether it can be used, and its type.
     Backend(Name),
-    /// What an HTTPRoute is for policies: the gateways it is on, and the names of its rules.
-    Route(Name),
-    /// The gateways that use a backend.
-    Users(BackendUnit),
+    /// What a route is for policies: the gateways it is on, and the names of its rules.
+    Route(ObjectKey),
+    /// The gateways that use a Service or Backend.
+    Users(ObjectKey),
 }
 
 /// Who looked at what.
@@ -46,6 +51,8 @@ pub(crate) enum Fact {
 pub(crate) struct Index {
     facts: HashMap<Unit, BTreeSet<Fact>>,
     lookers: HashMap<Fact, BTreeSet<Unit>>,
+    /// Secrets and ConfigMaps whose first looker came, or whose last one went.
+    turned: BTreeSet<ObjectKey>,
 }
 
 impl Index {
@@ -60,6 +67,7 @@ impl Index {
                 lookers.remove(&unit);
                 if lookers.is_empty() {
                     self.lookers.remove(gone);
+                    self.turned.extend(content(gone));
                 }
             }
         }
@@ -68,6 +76,7 @@ impl Index {
                 lookers.insert(unit.clone());
             } else {
                 self.lookers.insert(fact.clone(), BTreeSet::from([unit.clone()]));
+                self.turned.extend(content(fact));
             }
         }
         if facts.is_empty() {
@@ -82,10 +91,21 @@ impl Index {
         self.lookers.get(fact).into_iter().flatten()
     }
 
+    /// The Secrets and ConfigMaps that may have come into use or gone out of it since the last call, with whether they are
+    /// in use now.
+    pub(crate) fn take_turned(&mut self) -> Vec<(ObjectKey, bool)> {
+        let turned = std::mem::take(&mut self.turned).into_iter();
+        turned.map(|key| (key.clone(), self.lookers.contains_key(&Fact::Content(key)))).collect()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.facts.is_empty() && self.lookers.is_empty()
     }
+}
+
+fn content(fact: &Fact) -> Option<ObjectKey> {
+    if let Fact::Content(key) = fact { Some(key.clone()) } else { None }
 }
 
 #[cfg(test)]
@@ -94,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_unit_is_found_by_what_it_looked_at_last() {
-        let (unit, a, b) = (Unit::Route(Name::new("n", "r")), Fact::Grants("a".into()), Fact::Grants("b".into()));
+        let (unit, a, b) = (Unit::Gateway(Name::new("n", "g")), Fact::Grants("a".into()), Fact::Grants("b".into()));
         let mut index = Index::default();
         index.set(unit.clone(), BTreeSet::from([a.clone()]));
         index.set(unit.clone(), BTreeSet::from([b.clone()]));

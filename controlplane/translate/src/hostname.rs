@@ -1,5 +1,10 @@
 //! Host names of listeners and routes, and what two of them have in common.
 
+use std::collections::HashSet;
+
+/// Stands for every host, where a host must be named.
+pub(crate) const EVERY: &str = "*";
+
 /// Whether this is a host name, or one whose first label is `*`; not an IP address.
 pub(crate) fn valid(name: &str) -> bool {
     let bare = name.strip_prefix("*.").unwrap_or(name);
@@ -43,6 +48,36 @@ fn covers(outer: &str, inner: &str) -> bool {
     }
 }
 
+/// Host names and wildcards, to be asked whether another one has hosts in common with any of them.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    hosts: HashSet<String>,
+    /// All wildcards that would cover one of them.
+    above: HashSet<String>,
+}
+
+impl Hosts {
+    pub(crate) fn add(&mut self, host: &str) {
+        self.above.extend(wildcards_above(host));
+        self.hosts.insert(host.to_owned());
+    }
+
+    /// Whether a host, a wildcard or [`EVERY`] has a host in common with one of these.
+    pub(crate) fn intersects(&self, host: &str) -> bool {
+        self.hosts.contains(host)
+            || self.above.contains(host)
+            || wildcards_above(host).any(|wider| self.hosts.contains(&wider))
+    }
+}
+
+/// The wildcards that cover a host and more.
+pub(crate) fn wildcards_above(host: &str) -> impl Iterator<Item = String> + '_ {
+    let bare = host.strip_prefix("*.").unwrap_or(host);
+    let every = (host != EVERY).then(|| EVERY.to_owned());
+    let suffixes = bare.match_indices('.').map(move |(at, _)| format!("*{}", bare.get(at..).unwrap_or_default()));
+    suffixes.chain(every)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +105,27 @@ mod tests {
         ] {
             assert_eq!(common(listener, route).as_deref(), expected, "{listener} and {route}");
         }
+    }
+
+    #[test]
+    fn hosts_intersect_by_name_and_by_wildcard() {
+        let mut hosts = Hosts::default();
+        hosts.add("a.example.com");
+        hosts.add("*.b.example.com");
+        for (host, expected) in [
+            ("a.example.com", true),
+            ("*.example.com", true),
+            ("x.b.example.com", true),
+            ("*.x.b.example.com", true),
+            ("*", true),
+            ("b.example.com", false),
+            ("c.example.com", false),
+            ("*.a.example.com", false),
+        ] {
+            assert_eq!(hosts.intersects(host), expected, "{host}");
+        }
+        hosts.add(EVERY);
+        assert!(hosts.intersects("c.example.com"));
     }
 
     #[test]

@@ -21,6 +21,8 @@
 //! what it looked at; a change re-translates only what had looked at it.
 
 mod backend;
+mod backend_tls;
+mod certificate;
 mod conditions;
 mod fact;
 mod features;
@@ -31,6 +33,7 @@ mod name;
 mod names;
 mod object;
 mod output;
+mod parameters;
 mod policy;
 mod rejected;
 mod route;
@@ -44,8 +47,8 @@ mod view;
 mod world;
 
 pub use name::Name;
-pub use object::{Change, Object, ObjectKey, ObjectKind, Rejection, Unreadable};
-pub use output::{Output, Status, StatusUpdate, Workload};
+pub use object::{Change, Object, ObjectKey, ObjectKind, Rejection, Secret, Unreadable};
+pub use output::{Output, References, Status, StatusUpdate, Workload};
 pub use settings::Settings;
 pub use translator::{Counters, Translator};
 

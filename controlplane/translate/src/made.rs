@@ -6,11 +6,12 @@ use agentgateway_proto::snapshot::{Edit, Snapshot};
 
 use crate::Name;
 use crate::backend::BackendState;
+use crate::backend_tls::TlsPolicyState;
 use crate::gateway::{GatewayVerdict, Plan};
 use crate::object::ObjectKey;
 use crate::output::{Status, Workload};
 use crate::policy::PolicyState;
-use crate::route::RouteState;
+use crate::route::{Claim, Claims, RouteState, losers};
 use crate::unit::{BackendUnit, Items};
 
 /// What was made of the objects so far.
@@ -18,10 +19,17 @@ use crate::unit::{BackendUnit, Items};
 pub(crate) struct Made {
     pub(crate) gateways: BTreeMap<Name, GatewayState>,
     pub(crate) backends: HashMap<BackendUnit, BackendState>,
-    pub(crate) routes: HashMap<Name, RouteState>,
+    pub(crate) routes: HashMap<ObjectKey, RouteState>,
     pub(crate) policies: HashMap<Name, PolicyState>,
-    /// The gateways that use a backend: the other direction of [`GatewayState::uses`].
-    pub(crate) users: HashMap<BackendUnit, BTreeSet<Name>>,
+    pub(crate) tls_policies: HashMap<Name, TlsPolicyState>,
+    /// What is used of each Service and Backend, and by which gateways: the other direction of [`GatewayState::uses`].
+    pub(crate) users: HashMap<ObjectKey, BTreeMap<BackendUnit, BTreeSet<Name>>>,
+    /// What routes claim on each listener, by its key: the other direction of [`RouteState::claims`].
+    claims: HashMap<String, Claims>,
+    /// The routes that lost on each listener.
+    pub(crate) lost: HashMap<String, BTreeSet<ObjectKey>>,
+    /// Secrets and ConfigMaps in use.
+    pub(crate) references: BTreeSet<ObjectKey>,
     /// Statuses that were given out and have not come back with their objects.
     pub(crate) given: BTreeMap<ObjectKey, Status>,
 }
@@ -41,8 +49,8 @@ pub(crate) struct GatewayState {
     pub(crate) shown: bool,
     /// Backends in the snapshot, with the number of routes and of other backends that use each.
     pub(crate) uses: HashMap<BackendUnit, usize>,
-    /// Routes on each listener, by its name.
-    pub(crate) attached: HashMap<String, usize>,
+    /// Routes on each listener, by who declares it and its name.
+    pub(crate) attached: HashMap<(ObjectKey, String), usize>,
     /// What its proxies refuse, by the object that it was made from.
     pub(crate) rejections: BTreeMap<ObjectKey, Vec<RejectedPart>>,
 }
@@ -60,8 +68,12 @@ impl GatewayState {
         self.edit.get_or_insert_with(|| self.snapshot.edit())
     }
 
-    /// Counts routes on listeners: takes the old ones off and puts the new ones on.
-    pub(crate) fn count(&mut self, old: &BTreeSet<String>, new: &BTreeSet<String>) -> bool {
+    /// Counts routes on listeners: takes the old ones off and puts the new ones on. Gives whose listeners these are.
+    pub(crate) fn count(
+        &mut self,
+        old: &BTreeSet<(ObjectKey, String)>,
+        new: &BTreeSet<(ObjectKey, String)>,
+    ) -> BTreeSet<ObjectKey> {
         for listener in old.difference(new) {
             if let Some(count) = self.attached.get_mut(listener) {
                 *count -= 1;
@@ -73,7 +85,7 @@ impl GatewayState {
         for listener in new.difference(old) {
             *self.attached.entry(listener.clone()).or_default() += 1;
         }
-        old != new
+        old.symmetric_difference(new).map(|(owner, _)| owner.clone()).collect()
     }
 }
 
@@ -105,13 +117,52 @@ impl GatewayState {
 }
 
 impl Made {
+    /// A gateway begins to use a backend.
+    pub(crate) fn add_user(&mut self, unit: &BackendUnit, gateway: &Name) {
+        let units = self.users.entry(unit.object()).or_default();
+        units.entry(unit.clone()).or_default().insert(gateway.clone());
+    }
+
     /// A gateway no longer uses a backend.
     pub(crate) fn forget_user(&mut self, unit: &BackendUnit, gateway: &Name) {
-        if let Some(users) = self.users.get_mut(unit) {
+        let object = unit.object();
+        let Some(units) = self.users.get_mut(&object) else { return };
+        if let Some(users) = units.get_mut(unit) {
             users.remove(gateway);
             if users.is_empty() {
-                self.users.remove(unit);
+                units.remove(unit);
             }
         }
+        if units.is_empty() {
+            self.users.remove(&object);
+        }
+    }
+
+    /// The gateways that use a backend.
+    pub(crate) fn users_of(&self, unit: &BackendUnit) -> BTreeSet<Name> {
+        self.users.get(&unit.object()).and_then(|units| units.get(unit)).cloned().unwrap_or_default()
+    }
+
+    /// Sets what a route claims on a listener; `None` takes the claim back.
+    pub(crate) fn claim(&mut self, listener: &str, route: &ObjectKey, claim: Option<Claim>) {
+        let claims = self.claims.entry(listener.to_owned()).or_default();
+        match claim {
+            Some(claim) => claims.insert(route.clone(), claim),
+            None => claims.remove(route),
+        };
+        if claims.is_empty() {
+            self.claims.remove(listener);
+        }
+    }
+
+    /// Finds out who loses on a listener, and gives the routes for which that changes.
+    pub(crate) fn settle(&mut self, listener: &str) -> BTreeSet<ObjectKey> {
+        let now = self.claims.get(listener).map(losers).unwrap_or_default();
+        let before = self.lost.remove(listener).unwrap_or_default();
+        let changed = before.symmetric_difference(&now).cloned().collect();
+        if !now.is_empty() {
+            self.lost.insert(listener.to_owned(), now);
+        }
+        changed
     }
 }

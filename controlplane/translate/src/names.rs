@@ -1,5 +1,9 @@
 //! Names of the objects that are deployed for a Gateway.
 
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Service;
+
 use crate::Name;
 use crate::world::World;
 
@@ -17,6 +21,11 @@ pub(crate) fn deployed(gateway: &str) -> String {
     let kept: String = lettered.chars().take(MOST_LABEL_BYTES - 1 - HASH_DIGITS).collect();
     let hash = blake3::hash(gateway.as_bytes()).to_hex();
     format!("{}-{}", kept.trim_end_matches('-'), hash.as_str().get(..HASH_DIGITS).unwrap_or_default())
+}
+
+/// The Service that is deployed for a Gateway.
+pub(crate) fn service_of_gateway<'a>(world: &'a World, gateway: &Name) -> Option<&'a Service> {
+    world.services.get(&Name::new(gateway.namespace.clone(), deployed(&gateway.name))).map(Arc::as_ref)
 }
 
 /// The Gateway for which this Service is deployed.

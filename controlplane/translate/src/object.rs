@@ -1,17 +1,11 @@
 //! What goes into the translator: objects, as they are read, and what proxies refused.
 
-use std::fmt;
+mod kind;
+mod secret;
+
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, TrafficPolicy};
 use agentgateway_proto::kind::Kind;
-use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
-use gateway_api::apis::experimental::gateways::Gateway;
-use gateway_api::apis::experimental::httproutes::HttpRoute;
-use gateway_api::apis::experimental::referencegrants::ReferenceGrant;
-use k8s_openapi::api::core::v1::{Namespace, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::Resource;
 use kube::core::ObjectMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,99 +13,9 @@ use serde_json::Value;
 
 use crate::Name;
 
-/// The kinds of object that are translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "named as in Kubernetes")]
-pub enum ObjectKind {
-    GatewayClass,
-    Gateway,
-    HttpRoute,
-    ReferenceGrant,
-    Service,
-    EndpointSlice,
-    Namespace,
-    Backend,
-    TrafficPolicy,
-}
-
-impl ObjectKind {
-    /// All kinds.
-    pub const ALL: [ObjectKind; 9] = [
-        ObjectKind::GatewayClass,
-        ObjectKind::Gateway,
-        ObjectKind::HttpRoute,
-        ObjectKind::ReferenceGrant,
-        ObjectKind::Service,
-        ObjectKind::EndpointSlice,
-        ObjectKind::Namespace,
-        ObjectKind::Backend,
-        ObjectKind::TrafficPolicy,
-    ];
-
-    /// The `kind` of its manifests.
-    pub const fn kind(self) -> &'static str {
-        match self {
-            ObjectKind::GatewayClass => "GatewayClass",
-            ObjectKind::Gateway => "Gateway",
-            ObjectKind::HttpRoute => "HTTPRoute",
-            ObjectKind::ReferenceGrant => "ReferenceGrant",
-            ObjectKind::Service => "Service",
-            ObjectKind::EndpointSlice => "EndpointSlice",
-            ObjectKind::Namespace => "Namespace",
-            ObjectKind::Backend => "Backend",
-            ObjectKind::TrafficPolicy => "TrafficPolicy",
-        }
-    }
-
-    /// The API group of its manifests.
-    pub const fn group(self) -> &'static str {
-        match self {
-            ObjectKind::GatewayClass | ObjectKind::Gateway | ObjectKind::HttpRoute | ObjectKind::ReferenceGrant => {
-                agentgateway_crds::GATEWAY_GROUP
-            }
-            ObjectKind::Service | ObjectKind::Namespace => "",
-            ObjectKind::EndpointSlice => "discovery.k8s.io",
-            ObjectKind::Backend | ObjectKind::TrafficPolicy => agentgateway_crds::GROUP,
-        }
-    }
-
-    /// Whether its objects have no namespace.
-    pub const fn cluster_scoped(self) -> bool {
-        matches!(self, ObjectKind::GatewayClass | ObjectKind::Namespace)
-    }
-}
-
-/// Kind, namespace and name of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey {
-    /// Kind.
-    pub kind: ObjectKind,
-    /// Namespace and name.
-    pub name: Name,
-}
-
-impl fmt::Display for ObjectKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.kind(), self.name)
-    }
-}
-
-/// An object of one of the kinds that are translated.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "one variant per kind")]
-pub enum Object {
-    GatewayClass(Arc<GatewayClass>),
-    Gateway(Arc<Gateway>),
-    HttpRoute(Arc<HttpRoute>),
-    ReferenceGrant(Arc<ReferenceGrant>),
-    Service(Arc<Service>),
-    EndpointSlice(Arc<EndpointSlice>),
-    Namespace(Arc<Namespace>),
-    Backend(Arc<Backend>),
-    TrafficPolicy(Arc<TrafficPolicy>),
-    /// An object that does not fit our types.
-    Unreadable(Arc<Unreadable>),
-}
+pub(crate) use kind::FromObject;
+pub use kind::{Object, ObjectKey, ObjectKind};
+pub use secret::Secret;
 
 /// An object that does not fit our types, such as one with a value of a newer release. It costs itself a condition and
 /// nothing else; a policy among them refuses all requests of its targets.
@@ -166,22 +70,12 @@ impl Object {
     pub fn read(manifest: Value) -> Option<Object> {
         let text = |field: &str| manifest.get(field).and_then(Value::as_str).unwrap_or_default();
         let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
-        let kind = ObjectKind::ALL.into_iter().find(|k| k.kind() == text("kind") && k.group() == group)?;
+        let kind = *ObjectKind::ALL.iter().find(|k| k.kind() == text("kind") && k.group() == group)?;
         let name = manifest.pointer("/metadata/name").and_then(Value::as_str)?;
         if name.is_empty() {
             return None;
         }
-        Some(match kind {
-            ObjectKind::GatewayClass => read_as(manifest, kind, Object::GatewayClass),
-            ObjectKind::Gateway => read_as(manifest, kind, Object::Gateway),
-            ObjectKind::HttpRoute => read_as(manifest, kind, Object::HttpRoute),
-            ObjectKind::ReferenceGrant => read_as(manifest, kind, Object::ReferenceGrant),
-            ObjectKind::Service => read_as(manifest, kind, Object::Service),
-            ObjectKind::EndpointSlice => read_as(manifest, kind, Object::EndpointSlice),
-            ObjectKind::Namespace => read_as(manifest, kind, Object::Namespace),
-            ObjectKind::Backend => read_as(manifest, kind, Object::Backend),
-            ObjectKind::TrafficPolicy => read_as(manifest, kind, Object::TrafficPolicy),
-        })
+        Some(Object::read_kind(kind, manifest))
     }
 
     /// Kind, namespace and name.
@@ -189,38 +83,6 @@ impl Object {
         let meta = self.meta();
         let namespace = meta.namespace.clone().unwrap_or_default();
         ObjectKey { kind: self.kind(), name: Name::new(namespace, meta.name.clone().unwrap_or_default()) }
-    }
-
-    /// Kind.
-    pub fn kind(&self) -> ObjectKind {
-        match self {
-            Object::GatewayClass(_) => ObjectKind::GatewayClass,
-            Object::Gateway(_) => ObjectKind::Gateway,
-            Object::HttpRoute(_) => ObjectKind::HttpRoute,
-            Object::ReferenceGrant(_) => ObjectKind::ReferenceGrant,
-            Object::Service(_) => ObjectKind::Service,
-            Object::EndpointSlice(_) => ObjectKind::EndpointSlice,
-            Object::Namespace(_) => ObjectKind::Namespace,
-            Object::Backend(_) => ObjectKind::Backend,
-            Object::TrafficPolicy(_) => ObjectKind::TrafficPolicy,
-            Object::Unreadable(o) => o.kind,
-        }
-    }
-
-    /// Metadata.
-    pub fn meta(&self) -> &ObjectMeta {
-        match self {
-            Object::GatewayClass(o) => o.meta(),
-            Object::Gateway(o) => o.meta(),
-            Object::HttpRoute(o) => o.meta(),
-            Object::ReferenceGrant(o) => o.meta(),
-            Object::Service(o) => o.meta(),
-            Object::EndpointSlice(o) => o.meta(),
-            Object::Namespace(o) => o.meta(),
-            Object::Backend(o) => o.meta(),
-            Object::TrafficPolicy(o) => o.meta(),
-            Object::Unreadable(o) => &o.meta,
-        }
     }
 }
 
@@ -237,7 +99,9 @@ fn read_as<T: DeserializeOwned>(manifest: Value, kind: ObjectKind, wrap: fn(Arc<
                     ..ObjectMeta::default()
                 }
             });
-            Object::Unreadable(Arc::new(Unreadable { kind, meta, reason: error.to_string(), raw: manifest }))
+            // A Secret is kept by nobody but those who use it.
+            let raw = if kind == ObjectKind::Secret { Value::Null } else { manifest };
+            Object::Unreadable(Arc::new(Unreadable { kind, meta, reason: error.to_string(), raw }))
         }
     }
 }

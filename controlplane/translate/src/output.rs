@@ -1,12 +1,13 @@
 //! What comes out of the translator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use agentgateway_crds::{BackendStatus, PolicyStatus};
+use agentgateway_crds::{BackendStatus, GatewayParametersSpec, PolicyStatus, RouteStatus};
 use agentgateway_proto::snapshot::Snapshot;
+use agentgateway_proto::v1::bind::Transport;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClassStatus;
 use gateway_api::apis::experimental::gateways::GatewayStatus;
-use gateway_api::apis::experimental::httproutes::HttpRouteStatus;
+use gateway_api::apis::experimental::listenersets::ListenerSetStatus;
 
 use crate::{Name, ObjectKey};
 
@@ -19,6 +20,22 @@ pub struct Output {
     pub statuses: Vec<StatusUpdate>,
     /// Gateways whose deployment changed; `None` for one that is gone or no longer ours.
     pub workloads: BTreeMap<Name, Option<Workload>>,
+    /// Secrets and ConfigMaps that came into use or went out of it.
+    pub references: References,
+}
+
+/// Secrets and ConfigMaps that objects refer to, and may (a ReferenceGrant that is needed is there).
+///
+/// The caller reads each that was added, and follows it until it is removed: it gives the object by
+/// [`Change::set`](crate::Change::set), or says by [`Change::gone`](crate::Change::gone) that there is none or that it cannot be
+/// read. What uses it waits until then, and is as it was before meanwhile, so that nothing is closed or reported while a
+/// Secret is under way. What was removed is forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// To be read and followed from now on.
+    pub added: BTreeSet<ObjectKey>,
+    /// Of no use any more.
+    pub removed: BTreeSet<ObjectKey>,
 }
 
 /// A status that differs from what its object holds.
@@ -35,22 +52,25 @@ pub struct StatusUpdate {
 
 /// A status.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "one variant per kind")]
+#[allow(missing_docs, reason = "named as the kinds")]
 pub enum Status {
     GatewayClass(GatewayClassStatus),
     Gateway(GatewayStatus),
-    HttpRoute(HttpRouteStatus),
+    ListenerSet(ListenerSetStatus),
+    /// Of a route of any kind.
+    Route(RouteStatus),
     Backend(BackendStatus),
-    TrafficPolicy(PolicyStatus),
+    /// Of a policy of any kind.
+    Policy(PolicyStatus),
 }
 
 impl Status {
     /// Whether it has no entry at all.
     pub(crate) fn is_empty(&self) -> bool {
         match self {
-            Status::HttpRoute(status) => status.parents.is_empty(),
-            Status::TrafficPolicy(status) => status.ancestors.is_empty(),
-            Status::GatewayClass(_) | Status::Gateway(_) | Status::Backend(_) => false,
+            Status::Route(status) => status.parents.is_empty(),
+            Status::Policy(status) => status.ancestors.is_empty(),
+            Status::GatewayClass(_) | Status::Gateway(_) | Status::ListenerSet(_) | Status::Backend(_) => false,
         }
     }
 
@@ -59,16 +79,17 @@ impl Status {
         match self {
             Status::GatewayClass(s) => serde_json::to_value(s),
             Status::Gateway(s) => serde_json::to_value(s),
-            Status::HttpRoute(s) => serde_json::to_value(s),
+            Status::ListenerSet(s) => serde_json::to_value(s),
+            Status::Route(s) => serde_json::to_value(s),
             Status::Backend(s) => serde_json::to_value(s),
-            Status::TrafficPolicy(s) => serde_json::to_value(s),
+            Status::Policy(s) => serde_json::to_value(s),
         }
     }
 }
 
 /// What is to be deployed for a Gateway: a Deployment, a Service and a ServiceAccount, all of one name, in the Gateway's
 /// namespace and owned by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
     /// The Gateway.
     pub gateway: Name,
@@ -80,11 +101,14 @@ pub struct Workload {
     pub name: String,
     /// Ports that the Service has and the proxy listens on, in order. Empty when no listener can be served: a Service
     /// cannot be without ports, so nothing is deployed then.
-    pub ports: Vec<u16>,
-    /// Address that the user wants the Service to have (`spec.addresses`).
-    pub address: Option<String>,
+    pub ports: Vec<(u16, Transport)>,
+    /// Addresses that the user wants the Service to have (`spec.addresses`), IP addresses and host names, in the user's
+    /// order; empty when any will do.
+    pub addresses: Vec<String>,
     /// Labels that all objects get (`spec.infrastructure`).
     pub labels: BTreeMap<String, String>,
     /// Annotations that all objects get (`spec.infrastructure`).
     pub annotations: BTreeMap<String, String>,
+    /// What the Gateway's parameters say, over what its class's say.
+    pub parameters: GatewayParametersSpec,
 }

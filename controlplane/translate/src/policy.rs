@@ -16,13 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Name;
+use crate::conditions::Verdict;
 use crate::object::{ObjectKind, Unreadable};
 use crate::unit::{Items, items};
 use crate::view::View;
 use spec::Scope;
 use targets::Resolved;
 
-pub(crate) use status::status;
+pub(crate) use status::{Entry, ancestor, status};
 
 /// What a policy became.
 #[derive(Debug, Default)]
@@ -109,15 +110,29 @@ fn translate_as(
 
 impl PolicyState {
     fn ancestor(&mut self, gateway: &Name) -> &mut Ancestor {
-        let reference = PolicyAncestorRef {
-            group: Some(agentgateway_crds::GATEWAY_GROUP.to_owned()),
-            kind: Some(ObjectKind::Gateway.kind().to_owned()),
-            namespace: Some(gateway.namespace.clone()),
-            name: gateway.name.clone(),
-            ..PolicyAncestorRef::default()
-        };
-        let ancestor = self.ancestors.entry(reference).or_default();
+        let ancestor = self.ancestors.entry(ancestor(gateway)).or_default();
         ancestor.gateway = Some(gateway.clone());
         ancestor
+    }
+
+    /// What the status says.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.ancestors.iter().map(|(reference, ancestor)| Entry {
+            reference: reference.clone(),
+            gateway: ancestor.gateway.clone(),
+            verdicts: vec![ancestor.accepted()],
+        })
+    }
+}
+
+impl Ancestor {
+    fn accepted(&self) -> Verdict {
+        match self.problems.first() {
+            None => Verdict::yes("Accepted", "Accepted", "the policy is in force"),
+            Some((reason, _)) => {
+                let messages: Vec<&str> = self.problems.iter().map(|(_, message)| message.as_str()).collect();
+                Verdict::no("Accepted", reason, messages.join("; "))
+            }
+        }
     }
 }

@@ -28,14 +28,17 @@ fn owner(gateway: &Name, kind: Kind, key: &str) -> (ObjectKey, String) {
     let (Some(first), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
         return (own(), String::new());
     };
-    let object = match (kind, first) {
-        (Kind::Listener, _) => return (own(), parts.next().unwrap_or_default().to_owned()),
-        (Kind::Route, "HTTPRoute") => ObjectKind::HttpRoute,
-        (Kind::Backend, "Backend") => ObjectKind::Backend,
-        (Kind::Policy, "TrafficPolicy") => ObjectKind::TrafficPolicy,
+    let known = ObjectKind::ALL.iter().copied().find(|known| known.kind() == first);
+    let mut section = || parts.next().unwrap_or_default().to_owned();
+    let (object, section) = match (kind, known) {
+        (Kind::Listener, Some(object @ ObjectKind::ListenerSet)) => (object, section()),
+        (Kind::Listener, _) => return (own(), section()),
+        (Kind::Route | Kind::TcpRoute | Kind::UdpRoute, Some(object)) if object.is_route() => (object, String::new()),
+        (Kind::Backend, Some(object @ ObjectKind::Backend)) => (object, String::new()),
+        (Kind::Policy, Some(object @ ObjectKind::TrafficPolicy)) => (object, String::new()),
         _ => return (own(), String::new()),
     };
-    (ObjectKey { kind: object, name: Name::new(namespace, name) }, String::new())
+    (ObjectKey { kind: object, name: Name::new(namespace, name) }, section)
 }
 
 #[cfg(test)]
@@ -47,6 +50,8 @@ mod tests {
         let gateway = Name::new("g", "gw");
         for (kind, key, object, section) in [
             (Kind::Route, "HTTPRoute/n/r/0/1/Gateway/g/gw/http", "HTTPRoute n/r", ""),
+            (Kind::TcpRoute, "TLSRoute/n/r/0/Gateway/g/gw/tls", "TLSRoute n/r", ""),
+            (Kind::Listener, "ListenerSet/n/s/tls", "ListenerSet n/s", "tls"),
             (Kind::Backend, "Backend/n/b/target", "Backend n/b", ""),
             (Kind::Backend, "Service/n/s/80", "Gateway g/gw", ""),
             (Kind::Policy, "TrafficPolicy/n/p/rbac/Gateway/g/gw", "TrafficPolicy n/p", ""),

@@ -1,39 +1,67 @@
-//! HTTPRoutes: to which listeners one attaches, and what its rules become there.
+//! Routes of all kinds: to which listeners one attaches, and what its rules become there.
+//!
+//! What differs by kind is behind [`RouteKind`]: reading the object, and its rules. Attachment, references, conflicts and
+//! statuses are the same for all.
 
 mod attach;
+mod backends;
+mod claims;
 mod filters;
-mod rules;
+mod grpc;
+mod http;
+mod parent;
+mod resources;
+mod rule;
+mod session;
+mod status;
+mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentgateway_proto::resource::Resource;
-use agentgateway_proto::{key, v1};
-use gateway_api::apis::experimental::httproutes::{
-    HttpRoute, HttpRouteParentRefs, HttpRouteStatus, HttpRouteStatusParents, HttpRouteStatusParentsParentRef,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use agentgateway_crds::ParentReference;
+use kube::Resource;
 
 use crate::Name;
-use crate::conditions::{Moment, Verdict, merge};
-use crate::object::ObjectKind;
+use crate::conditions::Verdict;
+use crate::object::{ObjectKey, ObjectKind};
 use crate::unit::{BackendUnit, Items, items};
 use crate::view::View;
+use crate::world::World;
 use attach::Attachment;
-use rules::{Problem, RefProblem, Rule};
+use rule::Rule;
 
-const OURS: [&str; 4] = ["Accepted", "PartiallyInvalid", "Programmed", "ResolvedRefs"];
-/// Most entries in a route's status.
-const MOST_PARENTS: usize = 32;
+pub(crate) use claims::{Claim, Claims, losers};
+pub(crate) use parent::AsStatus;
+pub(crate) use status::status;
 
-/// What an HTTPRoute became.
+/// A kind of route.
+trait RouteKind: Resource<DynamicType = ()> {
+    const KIND: ObjectKind;
+
+    /// What the route attaches to.
+    fn parents(&self) -> Vec<ParentReference>;
+
+    /// The host names that it serves; empty is all that its listeners have.
+    fn hostnames(&self) -> &[String];
+
+    /// Whether it asks for default Gateways.
+    fn wants_default_gateways(&self) -> bool;
+
+    /// Its rules, as all listeners get them.
+    fn rules(&self, name: &Name, view: &View<'_>) -> Vec<Rule>;
+}
+
+/// What a route became.
 #[derive(Debug, Default)]
 pub(crate) struct RouteState {
     /// What each gateway gets of it.
     pub(crate) shares: BTreeMap<Name, Share>,
-    /// The parents that are Gateways of ours, in the order of the spec.
+    /// The parents that are ours, in the order of the spec.
     pub(crate) parents: Vec<Parent>,
     /// Names of its rules.
     pub(crate) rule_names: BTreeSet<String>,
+    /// What it claims on each listener, by the listener's key; an HTTPRoute and a GRPCRoute cannot both have one host.
+    pub(crate) claims: BTreeMap<String, Claim>,
 }
 
 /// What one gateway gets of a route.
@@ -41,61 +69,87 @@ pub(crate) struct RouteState {
 pub(crate) struct Share {
     pub(crate) items: Items,
     pub(crate) uses: BTreeSet<BackendUnit>,
-    /// Names of the listeners that count the route as attached.
-    pub(crate) listeners: BTreeSet<String>,
+    /// The listeners that count the route as attached: who declares each, and its name.
+    pub(crate) listeners: BTreeSet<(ObjectKey, String)>,
 }
 
 /// A parent, and what its entry in the status says.
 #[derive(Clone, Debug)]
 pub(crate) struct Parent {
-    pub(crate) reference: HttpRouteParentRefs,
+    pub(crate) reference: ParentReference,
     pub(crate) gateway: Name,
     pub(crate) verdicts: Vec<Verdict>,
 }
 
-/// Translates an HTTPRoute.
-pub(crate) fn translate(route: &HttpRoute, view: &View<'_>) -> RouteState {
-    let name = Name::of(route);
-    let parents: Vec<_> = ours(&name, route.spec.parent_refs.as_deref().unwrap_or_default(), view).collect();
-    let mut state = RouteState { rule_names: rule_names(route), ..RouteState::default() };
+/// Translates a route; `None` when there is none.
+pub(crate) fn translate(key: &ObjectKey, world: &World, view: &View<'_>) -> Option<RouteState> {
+    let name = &key.name;
+    let state = match key.kind {
+        ObjectKind::HttpRoute => world.http_routes.get(name).map(|r| translate_as(r.as_ref(), key, view)),
+        ObjectKind::GrpcRoute => world.grpc_routes.get(name).map(|r| translate_as(r.as_ref(), key, view)),
+        ObjectKind::TlsRoute => world.tls_routes.get(name).map(|r| translate_as(r.as_ref(), key, view)),
+        ObjectKind::TcpRoute => world.tcp_routes.get(name).map(|r| translate_as(r.as_ref(), key, view)),
+        ObjectKind::UdpRoute => world.udp_routes.get(name).map(|r| translate_as(r.as_ref(), key, view)),
+        _ => None,
+    };
+    let Some(unreadable) = world.unreadable.get(key) else { return state };
+    let mut state = state.unwrap_or_default();
+    state.parents = unreadable_parents(key, &unreadable.raw, &unreadable.reason, view);
+    Some(state)
+}
+
+fn translate_as<R: RouteKind>(route: &R, key: &ObjectKey, view: &View<'_>) -> RouteState {
+    let name = &key.name;
+    let references = route.parents();
+    let parents: Vec<_> = ours(name, &references, view).collect();
+    let mut state = RouteState::default();
     if parents.is_empty() {
         return state;
     }
-    let rules = rules::translate(route, &name, view);
-    let on_rules = verdicts_on_rules(&rules);
-    let mut served: BTreeMap<Name, BTreeMap<String, Vec<String>>> = BTreeMap::new();
-    for (reference, gateway) in parents {
-        let Some(plan) = view.plan(&gateway) else { continue };
-        let attached =
-            attach::attach(reference, route.spec.hostnames.as_deref().unwrap_or_default(), &name, &gateway, plan, view);
-        let mut verdicts = on_rules.clone();
-        let share = state.shares.entry(gateway.clone()).or_default();
-        match attached {
+    let rules = route.rules(name, view);
+    state.rule_names = rules.iter().map(|rule| rule.name.clone()).filter(|name| !name.is_empty()).collect();
+    let mut served: BTreeMap<Name, BTreeMap<String, Attachment<'_>>> = BTreeMap::new();
+    for (reference, owner) in parents {
+        let Some(parent) = view.parent(&owner) else { continue };
+        let attached = attach::attach(reference, route.hostnames(), key, &owner, parent, view);
+        let created = route.meta().creation_timestamp.as_ref().map(|time| time.0);
+        state.claims.extend(attached.claims.into_iter().map(|(listener, hosts)| (listener, (created, hosts))));
+        let passes_on = |to: &[Attachment<'_>]| {
+            (to.iter().any(|a| a.listener.passthrough), to.iter().all(|a| a.listener.passthrough))
+        };
+        let passthrough = attached.to.as_deref().map_or((false, false), passes_on);
+        let mut verdicts = rule::verdicts(&rules, route.wants_default_gateways(), passthrough);
+        match attached.to {
             Err((reason, message)) => {
                 verdicts.retain(|v| v.condition == "ResolvedRefs");
                 verdicts.push(Verdict::no("Accepted", reason, message));
             }
             Ok(attachments) => {
                 let accepted = verdicts.iter().any(|v| v.condition == "Accepted" && v.holds);
-                let listeners = served.entry(gateway.clone()).or_default();
-                for Attachment { listener, hostnames, served } in attachments {
+                let share = state.shares.entry(parent.gateway.clone()).or_default();
+                for attachment in attachments {
                     if accepted {
-                        share.listeners.insert(listener.name.clone());
+                        share.listeners.insert((owner.clone(), attachment.listener.name.clone()));
                     }
-                    if served {
-                        listeners.insert(listener.key.clone(), hostnames);
+                    if attachment.served {
+                        let on_gateway = served.entry(parent.gateway.clone()).or_default();
+                        on_gateway.insert(attachment.listener.key.clone(), attachment);
                     }
                 }
             }
         }
         verdicts.sort_by_key(|v| v.condition);
-        state.parents.push(Parent { reference: reference.clone(), gateway, verdicts });
+        state.parents.push(Parent { reference: reference.clone(), gateway: parent.gateway.clone(), verdicts });
     }
-    for (gateway, listeners) in served {
+    let created = route.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
+    for (gateway, attachments) in served {
         let share = state.shares.entry(gateway).or_default();
-        share.items = resources(route, &name, &rules, &listeners);
-        if !share.items.is_empty() {
-            share.uses = rules.iter().flat_map(|rule| rule.uses.iter().cloned()).collect();
+        for attachment in attachments.values() {
+            share.items.extend(items(resources::on(key, created, &rules, attachment)));
+            if !share.items.is_empty() {
+                let passthrough = attachment.listener.passthrough;
+                share.uses.extend(rules.iter().flat_map(|rule| rule.uses(passthrough)).cloned());
+            }
         }
     }
     state.shares.retain(|_, share| !share.items.is_empty() || !share.listeners.is_empty());
@@ -103,135 +157,35 @@ pub(crate) fn translate(route: &HttpRoute, view: &View<'_>) -> RouteState {
 }
 
 /// A route whose newest state does not fit our types: its parents, if they can be read, are told.
-pub(crate) fn unreadable_parents(name: &Name, raw: &serde_json::Value, reason: &str, view: &View<'_>) -> Vec<Parent> {
+fn unreadable_parents(key: &ObjectKey, raw: &serde_json::Value, reason: &str, view: &View<'_>) -> Vec<Parent> {
     let references = raw.pointer("/spec/parentRefs").cloned().unwrap_or_default();
-    let references: Vec<HttpRouteParentRefs> = serde_json::from_value(references).unwrap_or_default();
+    let references: Vec<ParentReference> = serde_json::from_value(references).unwrap_or_default();
     let message = format!("the object does not fit the types of this release and is not used in this form: {reason}");
     let verdict = Verdict::no("Accepted", "UnsupportedValue", message);
-    ours(name, &references, view)
-        .map(|(reference, gateway)| Parent { reference: reference.clone(), gateway, verdicts: vec![verdict.clone()] })
-        .collect()
+    let told = ours(&key.name, &references, view).filter_map(|(reference, owner)| {
+        let gateway = view.parent(&owner)?.gateway.clone();
+        Some(Parent { reference: reference.clone(), gateway, verdicts: vec![verdict.clone()] })
+    });
+    told.collect()
 }
 
+/// The parents that are Gateways and ListenerSets of ours.
 fn ours<'a>(
     route: &'a Name,
-    references: &'a [HttpRouteParentRefs],
+    references: &'a [ParentReference],
     view: &'a View<'_>,
-) -> impl Iterator<Item = (&'a HttpRouteParentRefs, Name)> {
+) -> impl Iterator<Item = (&'a ParentReference, ObjectKey)> {
     references.iter().filter_map(|reference| {
         let group = reference.group.as_deref().unwrap_or(agentgateway_crds::GATEWAY_GROUP);
-        let kind = reference.kind.as_deref().unwrap_or("Gateway");
-        let namespace = reference.namespace.clone().unwrap_or_else(|| route.namespace.clone());
-        let gateway = Name::new(namespace, reference.name.clone());
-        let gateway_kind = group == agentgateway_crds::GATEWAY_GROUP && kind == "Gateway";
-        (gateway_kind && view.plan(&gateway).is_some()).then_some((reference, gateway))
-    })
-}
-
-fn rule_names(route: &HttpRoute) -> BTreeSet<String> {
-    route.spec.rules.iter().flatten().filter_map(|rule| rule.name.clone()).collect()
-}
-
-/// One resource for each match of each rule on each listener.
-fn resources(route: &HttpRoute, name: &Name, rules: &[Rule], listeners: &BTreeMap<String, Vec<String>>) -> Items {
-    let source = name.to_ref(ObjectKind::HttpRoute.kind());
-    let created = route.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-    let mut made = Vec::new();
-    for (listener_key, hostnames) in listeners {
-        for rule in rules {
-            for (match_index, matched) in &rule.matches {
-                made.push(Resource::Route(v1::Route {
-                    key: key::route(&source, rule.index, *match_index, listener_key),
-                    listener_key: listener_key.clone(),
-                    source: Some(source.clone()),
-                    rule_index: rule.index,
-                    match_index: *match_index,
-                    rule_name: rule.name.clone(),
-                    hostnames: hostnames.clone(),
-                    r#match: Some(matched.clone()),
-                    inline_policies: rule.policies.clone(),
-                    backends: rule.backends.clone(),
-                    created,
-                }));
-            }
-        }
-    }
-    items(made)
-}
-
-/// Accepted, PartiallyInvalid and ResolvedRefs, as far as the rules decide them.
-fn verdicts_on_rules(rules: &[Rule]) -> Vec<Verdict> {
-    let problems: Vec<&Problem> = rules.iter().flat_map(|rule| &rule.problems).collect();
-    let whole = rules.iter().filter(|rule| rule.refused).count();
-    let told = |problems: &[&Problem]| problems.iter().map(|p| p.message.as_str()).collect::<Vec<_>>().join("; ");
-    let mut verdicts = Vec::new();
-    match problems.first() {
-        None => verdicts.push(Verdict::yes("Accepted", "Accepted", "the route is valid")),
-        Some(first) if whole == rules.len() => {
-            verdicts.push(Verdict::no("Accepted", first.reason, told(&problems)));
-        }
-        Some(first) => {
-            verdicts.push(Verdict::yes("Accepted", "Accepted", "the route is valid in part"));
-            // The specification wants the message to begin so.
-            let message = format!("Dropped Rule: requests get the answer 500 where {}", told(&problems));
-            verdicts.push(Verdict::yes("PartiallyInvalid", first.reason, message));
-        }
-    }
-    let unresolved: Vec<&RefProblem> = rules.iter().flat_map(|rule| &rule.unresolved).collect();
-    verdicts.push(match unresolved.first() {
-        None => Verdict::yes("ResolvedRefs", "ResolvedRefs", "all references are resolved"),
-        Some(first) => {
-            let messages: Vec<&str> = unresolved.iter().map(|p| p.message.as_str()).collect();
-            Verdict::no("ResolvedRefs", first.reason, messages.join("; "))
-        }
-    });
-    verdicts
-}
-
-/// The status of an HTTPRoute: the entries of other controllers as they are, and ours. `rejected` gives what the proxies of
-/// a gateway say of the route.
-pub(crate) fn status(
-    route: &HttpRoute,
-    parents: &[Parent],
-    controller: &str,
-    rejected: impl Fn(&Name) -> Vec<String>,
-    given: Option<&HttpRouteStatus>,
-    now: &Time,
-) -> HttpRouteStatus {
-    let held = route.status.clone().unwrap_or_default().parents;
-    let at = Moment { now, generation: route.metadata.generation };
-    let conditions =
-        |entries: &[HttpRouteStatusParents], reference: &HttpRouteStatusParentsParentRef| -> Vec<Condition> {
-            let entry = entries.iter().find(|e| e.controller_name == controller && e.parent_ref == *reference);
-            entry.map(|e| e.conditions.clone()).unwrap_or_default()
+        let kind = match (group, reference.kind.as_deref().unwrap_or("Gateway")) {
+            (agentgateway_crds::GATEWAY_GROUP, "Gateway") => ObjectKind::Gateway,
+            (agentgateway_crds::GATEWAY_GROUP, "ListenerSet") => ObjectKind::ListenerSet,
+            _ => return None,
         };
-    let entry = |parent: &Parent| {
-        let parent_ref = as_status(&parent.reference);
-        let mut verdicts = parent.verdicts.clone();
-        let rejected = rejected(&parent.gateway);
-        if !rejected.is_empty() {
-            verdicts.push(Verdict::no("Programmed", "Invalid", rejected.join("; ")));
-        }
-        let given = given.map(|g| conditions(&g.parents, &parent_ref)).unwrap_or_default();
-        HttpRouteStatusParents {
-            conditions: merge(&conditions(&held, &parent_ref), &given, &verdicts, &OURS, at),
-            controller_name: controller.to_owned(),
-            parent_ref,
-        }
-    };
-    let others = held.iter().filter(|entry| entry.controller_name != controller).cloned();
-    HttpRouteStatus { parents: others.chain(parents.iter().map(entry)).take(MOST_PARENTS).collect() }
-}
-
-fn as_status(reference: &HttpRouteParentRefs) -> HttpRouteStatusParentsParentRef {
-    HttpRouteStatusParentsParentRef {
-        group: reference.group.clone(),
-        kind: reference.kind.clone(),
-        name: reference.name.clone(),
-        namespace: reference.namespace.clone(),
-        port: reference.port,
-        section_name: reference.section_name.clone(),
-    }
+        let namespace = reference.namespace.clone().unwrap_or_else(|| route.namespace.clone());
+        let owner = ObjectKey { kind, name: Name::new(namespace, reference.name.clone()) };
+        view.parent(&owner).is_some().then_some((reference, owner))
+    })
 }
 
 impl RouteState {

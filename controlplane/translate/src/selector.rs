@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gateway_api::apis::experimental::gateways::GatewayListenersAllowedRoutesNamespacesSelector;
+use gateway_api::apis::experimental::{gateways, listenersets};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 /// Labels of an object; `None` is the same as none.
@@ -20,16 +20,31 @@ pub(crate) fn unknown_operator(selector: &LabelSelector) -> Option<&str> {
     selector.match_expressions.iter().flatten().map(|r| r.operator.as_str()).find(|operator| !known(operator))
 }
 
-/// A selector as a listener spells it.
-pub(crate) fn of_listener(selector: &GatewayListenersAllowedRoutesNamespacesSelector) -> LabelSelector {
-    let requirements = selector.match_expressions.as_ref().map(|all| {
-        let one = |r: &gateway_api::apis::experimental::gateways::GatewayListenersAllowedRoutesNamespacesSelectorMatchExpressions| {
-            LabelSelectorRequirement { key: r.key.clone(), operator: r.operator.clone(), values: r.values.clone() }
-        };
-        all.iter().map(one).collect()
-    });
-    LabelSelector { match_expressions: requirements, match_labels: selector.match_labels.clone() }
+/// A selector as some kind of object spells it.
+pub(crate) trait AsSelector {
+    fn as_selector(&self) -> LabelSelector;
 }
+
+macro_rules! as_selector {
+    ($($type:ty),*) => {$(
+        impl AsSelector for $type {
+            fn as_selector(&self) -> LabelSelector {
+                let requirements = self.match_expressions.iter().flatten().map(|r| LabelSelectorRequirement {
+                    key: r.key.clone(),
+                    operator: r.operator.clone(),
+                    values: r.values.clone(),
+                });
+                LabelSelector { match_expressions: Some(requirements.collect()), match_labels: self.match_labels.clone() }
+            }
+        }
+    )*};
+}
+
+as_selector!(
+    gateways::GatewayListenersAllowedRoutesNamespacesSelector,
+    gateways::GatewayAllowedListenersNamespacesSelector,
+    listenersets::ListenerSetListenersAllowedRoutesNamespacesSelector
+);
 
 fn fulfils(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool {
     let value = labels.get(&requirement.key);

@@ -1,37 +1,42 @@
 //! Ports of Services as backends: their endpoints, and MCP servers behind them.
 
+mod endpoints;
+mod protocol;
+
 use std::collections::BTreeSet;
 
-use agentgateway_convert::backend::{http_version, mcp_backend, target_behind};
-use agentgateway_convert::reserved::{OWN_PORTS, refuse_address};
+use agentgateway_convert::backend::{mcp_backend, target_behind};
+use agentgateway_convert::reserved::OWN_PORTS;
 use agentgateway_proto::resource::Resource;
+use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::v1::mcp_http::Protocol;
-use agentgateway_proto::{key, v1};
+use agentgateway_proto::v1::{self, HttpVersion};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::Name;
 use crate::backend::BackendState;
-use crate::object::ObjectKind;
-use crate::unit::{BackendUnit, items};
+use crate::backend_tls;
+use crate::object::{ObjectKey, ObjectKind};
+use crate::unit::{BackendUnit, Speech, items};
 use crate::view::View;
+use protocol::{Application, Spoken};
 
-const MCP: &str = "kgateway.dev/mcp";
-const MCP_SSE: &str = "kgateway.dev/mcp-sse";
 /// Annotation of a Service: the path of its MCP endpoint.
 const MCP_PATH: &str = "kgateway.dev/mcp-path";
-/// The protocols that would need TLS towards the backend.
-const UNSUPPORTED: [&str; 3] = ["https", "kubernetes.io/wss", "tls"];
 
 /// Why a Service cannot be a backend: a reason for a condition, and a message.
 pub(crate) type Problem = (&'static str, String);
 
-/// What speaks behind a port of a Service.
+/// What a route wants to speak with a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub(crate) enum Asked {
     Http,
-    Mcp(Protocol),
+    Grpc,
+    Tcp,
+    /// TLS as the client sends it.
+    Passthrough,
+    Udp,
 }
 
 /// Whether one of the ports has an MCP server behind it.
@@ -41,8 +46,11 @@ pub(crate) fn has_mcp_port(service: &Service) -> bool {
 
 /// The ports with an MCP server behind them.
 pub(crate) fn mcp_ports(service: &Service) -> impl Iterator<Item = (&ServicePort, Protocol)> {
-    let ports = service.spec.as_ref().and_then(|s| s.ports.as_ref()).into_iter().flatten();
-    ports.filter_map(|port| mcp_protocol(port).map(|protocol| (port, protocol)))
+    let protocol = |port: &ServicePort| match Spoken::of(port.app_protocol.as_deref()).application {
+        Application::Mcp(protocol) => Some(protocol),
+        _ => None,
+    };
+    ports(service).filter_map(move |port| protocol(port).map(|protocol| (port, protocol)))
 }
 
 /// The path of a Service's MCP endpoint, where its annotation says it.
@@ -50,50 +58,90 @@ pub(crate) fn mcp_path(service: &Service) -> Option<&str> {
     service.metadata.annotations.as_ref()?.get(MCP_PATH).map(String::as_str)
 }
 
-fn mcp_protocol(port: &ServicePort) -> Option<Protocol> {
-    match port.app_protocol.as_deref() {
-        Some(MCP) => Some(Protocol::StreamableHttp),
-        Some(MCP_SSE) => Some(Protocol::Sse),
-        _ => None,
+/// The name of a port, which policies may name as a section.
+pub(crate) fn port_name(service: &Service, port: u16) -> Option<&str> {
+    find_port(service, port, Transport::Tcp)?.name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Whether a port has this name.
+pub(crate) fn has_port_named(service: &Service, name: &str) -> bool {
+    ports(service).any(|port| port.name.as_deref() == Some(name))
+}
+
+fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    service.spec.as_ref().and_then(|s| s.ports.as_ref()).into_iter().flatten()
+}
+
+/// The transport that a `protocol` names; `None` for another one.
+fn transport(protocol: Option<&str>) -> Option<Transport> {
+    match protocol {
+        None | Some("" | "TCP") => Some(Transport::Tcp),
+        Some("UDP") => Some(Transport::Udp),
+        Some(_) => None,
     }
+}
+
+/// Two ports of one number differ in their transport.
+fn find_port(service: &Service, port: u16, wanted: Transport) -> Option<&ServicePort> {
+    ports(service).find(|p| p.port == i32::from(port) && transport(p.protocol.as_deref()) == Some(wanted))
 }
 
 /// The unit for a port of a Service, or why it cannot be a backend.
-pub(crate) fn unit(name: &Name, port: u16, view: &View<'_>) -> Result<BackendUnit, Problem> {
-    let not_found = |message: String| ("BackendNotFound", message);
-    let service = view.service(name).ok_or_else(|| not_found(format!("Service {name} does not exist")))?;
-    match usable(name, service, port)? {
-        Speaks::Http => Ok(BackendUnit::ServicePort(name.clone(), port)),
-        Speaks::Mcp(protocol) => {
+pub(crate) fn unit(name: &Name, port: u16, asked: Asked, view: &View<'_>) -> Result<BackendUnit, Problem> {
+    let not_found = || ("BackendNotFound", format!("Service {name} does not exist"));
+    let service = view.service(name).ok_or_else(not_found)?;
+    let transport = if asked == Asked::Udp { Transport::Udp } else { Transport::Tcp };
+    let found = usable(name, service, port, transport)?;
+    let unit = |speech| Ok(BackendUnit::Port(name.clone(), port, speech));
+    match asked {
+        Asked::Udp => return unit(Speech::Udp),
+        Asked::Passthrough => return unit(Speech::Passthrough),
+        Asked::Tcp => return unit(Speech::Plain),
+        Asked::Http | Asked::Grpc => {}
+    }
+    let written = found.app_protocol.as_deref();
+    let spoken = Spoken::of(written);
+    let unsupported = |what: &str| {
+        let written = written.unwrap_or_default();
+        ("UnsupportedProtocol", format!("port {port} of Service {name} has appProtocol {written}, {what}"))
+    };
+    if spoken.tls && !has_tls(name, found, view) {
+        return Err(unsupported("but no BackendTLSPolicy says how to check its certificate"));
+    }
+    match (spoken.application, asked) {
+        (Application::Other, _) => Err(unsupported("which is nothing that HTTP can be sent to")),
+        (Application::WebSocket | Application::Mcp(_), Asked::Grpc) => Err(unsupported("which is not gRPC")),
+        (Application::Mcp(protocol), _) => {
             let made = target_behind("", String::new(), mcp_path(service), protocol);
             made.map_err(|e| ("InvalidBackend", format!("Service {name}, annotation {MCP_PATH}: {}", e.reason())))?;
-            Ok(BackendUnit::ServiceMcp(name.clone(), port))
+            unit(Speech::Mcp)
         }
+        (Application::Http, Asked::Grpc) => unit(Speech::Grpc),
+        _ => unit(Speech::Plain),
     }
 }
 
-fn usable(name: &Name, service: &Service, port: u16) -> Result<Speaks, Problem> {
-    let spec = service.spec.as_ref();
-    if spec.and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
+fn usable<'a>(name: &Name, service: &'a Service, port: u16, wanted: Transport) -> Result<&'a ServicePort, Problem> {
+    if service.spec.as_ref().and_then(|s| s.type_.as_deref()) == Some("ExternalName") {
         let message =
             format!("Service {name} is an ExternalName, which may lead anywhere and is refused; use a Backend");
         return Err(("InvalidBackend", message));
     }
-    let found = find_port(service, port);
-    let found = found.ok_or_else(|| ("BackendNotFound", format!("Service {name} has no port {port}")))?;
-    if found.protocol.as_deref().is_some_and(|p| p != "TCP") {
-        let protocol = found.protocol.as_deref().unwrap_or_default();
-        return Err(("UnsupportedProtocol", format!("port {port} of Service {name} is {protocol}, not TCP")));
-    }
-    if let Some(protocol) = found.app_protocol.as_deref().filter(|p| UNSUPPORTED.contains(p)) {
-        let message = format!("port {port} of Service {name} has appProtocol {protocol}, which is not supported");
-        return Err(("UnsupportedProtocol", message));
-    }
-    if let Some(target) = own_port(found) {
+    let Some(found) = find_port(service, port, wanted) else {
+        return Err(match ports(service).find(|p| p.port == i32::from(port)) {
+            Some(other) => {
+                let protocol = other.protocol.as_deref().unwrap_or("TCP");
+                let message = format!("port {port} of Service {name} is {protocol}, not {}", wanted.as_str_name());
+                ("UnsupportedProtocol", message)
+            }
+            None => ("BackendNotFound", format!("Service {name} has no port {port}")),
+        });
+    };
+    if let Some(target) = own_port(found).filter(|_| wanted == Transport::Tcp) {
         let message = format!("port {port} of Service {name} leads to port {target}, which is the proxy's own");
         return Err(("InvalidBackend", message));
     }
-    Ok(mcp_protocol(found).map_or(Speaks::Http, Speaks::Mcp))
+    Ok(found)
 }
 
 fn own_port(port: &ServicePort) -> Option<u16> {
@@ -105,118 +153,62 @@ fn own_port(port: &ServicePort) -> Option<u16> {
     u16::try_from(target).ok().filter(|t| OWN_PORTS.contains(t))
 }
 
-fn find_port(service: &Service, port: u16) -> Option<&ServicePort> {
-    let ports = service.spec.as_ref().and_then(|s| s.ports.as_ref()).into_iter().flatten();
-    // Two ports of one number differ in their transport; only TCP can be meant.
-    let same: Vec<_> = ports.filter(|p| p.port == i32::from(port)).collect();
-    let tcp = same.iter().find(|p| p.protocol.as_deref().is_none_or(|p| p == "TCP"));
-    tcp.or_else(|| same.first()).copied()
+fn has_tls(name: &Name, port: &ServicePort, view: &View<'_>) -> bool {
+    let target = ObjectKey { kind: ObjectKind::Service, name: name.clone() };
+    backend_tls::applies(&target, port.name.as_deref(), view)
 }
 
-/// Key of a Service's port as a backend.
-pub(crate) fn backend_key(name: &Name, port: u16) -> String {
-    key::backend_section(&name.to_ref(ObjectKind::Service.kind()), &port.to_string())
-}
-
-/// Key of the MCP backend that a Service's port is by itself.
-pub(crate) fn mcp_backend_key(name: &Name, port: u16) -> String {
-    key::backend_section(&name.to_ref(ObjectKind::Service.kind()), &format!("{port}/mcp"))
-}
-
-/// Translates a Service's port: a backend and its endpoints.
-pub(crate) fn translate_port(name: &Name, port: u16, view: &View<'_>) -> BackendState {
-    let Some(service) = view.service(name).filter(|s| usable(name, s, port).is_ok()) else {
+/// Translates a Service's port: a backend and its endpoints, or an MCP backend behind the plain one.
+pub(crate) fn translate(name: &Name, port: u16, speech: Speech, view: &View<'_>) -> BackendState {
+    let transport = if speech == Speech::Udp { Transport::Udp } else { Transport::Tcp };
+    let service = view.service(name);
+    let Some((service, found)) = service.and_then(|s| Some((s, usable(name, s, port, transport).ok()?))) else {
         return BackendState::default();
     };
-    let Some(service_port) = find_port(service, port) else { return BackendState::default() };
-    let backend_key = backend_key(name, port);
+    let unit = BackendUnit::Port(name.clone(), port, speech);
+    let spoken = Spoken::of(found.app_protocol.as_deref());
+    if speech == Speech::Mcp {
+        return translate_mcp(name, service, port, spoken, &unit);
+    }
+    let version = match speech {
+        Speech::Grpc => HttpVersion::H2c,
+        Speech::Plain => spoken.version(),
+        Speech::Passthrough | Speech::Udp | Speech::Mcp => HttpVersion::Unspecified,
+    };
+    let tls = matches!(speech, Speech::Plain | Speech::Grpc).then(|| {
+        let target = ObjectKey { kind: ObjectKind::Service, name: name.clone() };
+        backend_tls::of(&target, found.name.as_deref(), view)
+    });
     let backend = v1::ServiceBackend {
-        version: http_version(service_port.app_protocol.as_deref()).into(),
+        version: version.into(),
         authority: format!("{}.{}.svc.{}:{port}", name.name, name.namespace, view.settings.cluster_domain),
     };
     let backend = v1::Backend {
-        key: backend_key.clone(),
+        key: unit.key(),
         source: Some(name.to_ref(ObjectKind::Service.kind())),
         kind: Some(v1::backend::Kind::Service(backend)),
-        ..v1::Backend::default()
+        inline_policies: Vec::new(),
+        tls: tls.flatten(),
     };
-    let endpoints = endpoints(name, service, service_port, &backend_key, view).map(Resource::Endpoint);
+    let endpoints = endpoints::endpoints(name, service, found, &unit.key(), view);
     BackendState {
-        items: items(std::iter::once(Resource::Backend(backend)).chain(endpoints)),
+        items: items(endpoints.into_iter().map(Resource::Endpoint).chain([Resource::Backend(backend)])),
         ..BackendState::default()
     }
 }
 
-fn endpoints(
-    name: &Name,
-    service: &Service,
-    service_port: &ServicePort,
-    backend_key: &str,
-    view: &View<'_>,
-) -> impl Iterator<Item = v1::Endpoint> {
-    let port_name = service_port.name.as_deref().unwrap_or_default();
-    let slices: Vec<&EndpointSlice> = view.slices(name).collect();
-    let of_family = |family: &str| -> Vec<v1::Endpoint> {
-        let same = slices.iter().filter(|slice| slice.address_type == family);
-        same.flat_map(|slice| of_slice(slice, port_name, backend_key, view)).collect()
-    };
-    // A pod of a dual-stack cluster is in the slices of both families; it is one endpoint, by its first address.
-    let families = service.spec.as_ref().and_then(|s| s.ip_families.clone()).unwrap_or_default();
-    let default = ["IPv4", "IPv6"].into_iter().filter(|f| !families.iter().any(|other| other == f)).map(str::to_owned);
-    let families: Vec<String> = families.iter().cloned().chain(default).collect();
-    let first = families.iter().map(|f| of_family(f)).find(|endpoints| !endpoints.is_empty());
-    first.unwrap_or_default().into_iter()
-}
-
-fn of_slice(slice: &EndpointSlice, port_name: &str, backend_key: &str, view: &View<'_>) -> Vec<v1::Endpoint> {
-    let ports: BTreeSet<u16> = slice
-        .ports
-        .iter()
-        .flatten()
-        .filter(|p| p.name.as_deref().unwrap_or_default() == port_name)
-        .filter(|p| p.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
-        .filter_map(|p| p.port.and_then(|port| u16::try_from(port).ok()))
-        .filter(|port| !OWN_PORTS.contains(port))
-        .collect();
-    let ready =
-        slice.endpoints.iter().flatten().filter(|e| e.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true));
-    let allowed = view.settings.allowed;
-    let mut made = Vec::new();
-    for endpoint in ready {
-        // Kubernetes: further addresses are of no defined meaning.
-        let Some(address) = endpoint.addresses.first().and_then(|a| a.parse::<std::net::IpAddr>().ok()) else {
-            continue;
-        };
-        if refuse_address(address, allowed).is_some() {
-            continue;
-        }
-        made.extend(ports.iter().map(|port| v1::Endpoint {
-            key: key::endpoint(backend_key, &address.to_string(), u32::from(*port)),
-            backend_key: backend_key.to_owned(),
-            address: address.to_string(),
-            port: u32::from(*port),
-            cluster: view.settings.cluster.clone(),
-            network: String::new(),
-            region: String::new(),
-            zone: endpoint.zone.clone().unwrap_or_default(),
-        }));
-    }
-    made
-}
-
-/// Translates a Service's port that is an MCP backend by itself: one target, behind the port as a plain backend.
-pub(crate) fn translate_mcp(name: &Name, port: u16, view: &View<'_>) -> BackendState {
-    let Some(service) = view.service(name) else { return BackendState::default() };
-    let Ok(Speaks::Mcp(protocol)) = usable(name, service, port) else { return BackendState::default() };
-    let Ok(target) = target_behind(&name.name, backend_key(name, port), mcp_path(service), protocol) else {
+/// One target, behind the port as a plain backend.
+fn translate_mcp(name: &Name, service: &Service, port: u16, spoken: Spoken, unit: &BackendUnit) -> BackendState {
+    let Application::Mcp(protocol) = spoken.application else { return BackendState::default() };
+    let plain = BackendUnit::Port(name.clone(), port, Speech::Plain);
+    let Ok(target) = target_behind(&name.name, plain.key(), mcp_path(service), protocol) else {
         return BackendState::default();
     };
-    let source = name.to_ref(ObjectKind::Service.kind());
-    let mut backend = mcp_backend(vec![target], &source);
-    backend.key = mcp_backend_key(name, port);
+    let mut backend = mcp_backend(vec![target], &name.to_ref(ObjectKind::Service.kind()));
+    backend.key = unit.key();
     BackendState {
         items: items([Resource::Backend(backend)]),
-        children: BTreeSet::from([BackendUnit::ServicePort(name.clone(), port)]),
+        children: BTreeSet::from([plain]),
         ..BackendState::default()
     }
 }

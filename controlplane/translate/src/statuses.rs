@@ -1,21 +1,21 @@
 //! Statuses: what each object's should be, and whether it is worth a write.
 
+mod held;
+mod same;
+
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, BackendStatus, PolicyStatus, TrafficPolicy};
-use gateway_api::apis::experimental::gateways::{Gateway, GatewayStatus};
-use gateway_api::apis::experimental::httproutes::{HttpRoute, HttpRouteStatus};
+use agentgateway_crds::PolicyStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::core::ObjectMeta;
-use serde_json::Value;
 
-use crate::conditions::same;
+use crate::conditions::Moment;
 use crate::made::Made;
-use crate::object::{ObjectKey, ObjectKind, Unreadable};
+use crate::object::{ObjectKey, ObjectKind};
 use crate::output::{Status, StatusUpdate};
 use crate::unit::BackendUnit;
 use crate::world::World;
-use crate::{Name, Settings, backend, gateway, names, policy, route};
+use crate::{Name, Settings, backend, gateway, names, parameters, policy, route};
+use same::says_the_same;
 
 /// The status of an object, if it has to be written. `touched` tells that the object came in just now: what it holds is then
 /// the truth, and not what was given out before.
@@ -27,7 +27,8 @@ pub(crate) fn update(
     made: &mut Made,
     now: &Time,
 ) -> Option<StatusUpdate> {
-    let Some((held, wanted)) = compute(key, settings, world, made, now) else {
+    let held = held::status(key, world);
+    let Some(wanted) = wanted(key, held.as_ref(), settings, world, made, now) else {
         made.given.remove(key);
         return None;
     };
@@ -54,14 +55,15 @@ pub(crate) fn pending(world: &World, made: &Made) -> Vec<StatusUpdate> {
     made.given.iter().map(update).collect()
 }
 
-/// What the object holds, and what it should hold; `None` when there is nothing for us to say.
-fn compute(
+/// What an object should hold; `None` when there is nothing for us to say.
+fn wanted(
     key: &ObjectKey,
+    held: Option<&Status>,
     settings: &Settings,
     world: &World,
     made: &Made,
     now: &Time,
-) -> Option<(Option<Status>, Status)> {
+) -> Option<Status> {
     let name = &key.name;
     let unreadable = world.unreadable.get(key);
     let reason = unreadable.map(|u| u.reason.as_str());
@@ -72,137 +74,62 @@ fn compute(
         let parts = made.gateways.get(gateway).and_then(|g| g.rejections.get(key)).into_iter().flatten();
         parts.map(|part| format!("the proxy of Gateway {gateway} refuses {}", part.reason)).collect()
     };
+    let meta = unreadable.map(|u| &u.meta).or_else(|| world.meta(key));
+    let at = Moment { now, generation: meta.and_then(|meta| meta.generation) };
     match key.kind {
         ObjectKind::GatewayClass => {
-            let class = world.classes.get(name)?;
-            if class.spec.controller_name != settings.controller_name {
-                return None;
-            }
+            let class = world.classes.get(name).filter(|c| c.spec.controller_name == settings.controller_name)?;
             let given = given.and_then(|g| if let Status::GatewayClass(s) = g { Some(s) } else { None });
-            let wanted = gateway::class_status(class, given, now);
-            Some((class.status.clone().map(Status::GatewayClass), Status::GatewayClass(wanted)))
+            let invalid = parameters::of_class(class, |name| world.parameters.get(name).map(Arc::as_ref)).err();
+            Some(Status::GatewayClass(gateway::class_status(class, invalid, given, now)))
         }
         ObjectKind::Gateway => {
             let (object, state) = (world.gateways.get(name)?, made.gateways.get(name)?);
-            let service = world.services.get(&Name::new(name.namespace.clone(), names::deployed(&name.name)));
             let given = given.and_then(|g| if let Status::Gateway(s) = g { Some(s) } else { None });
-            let wanted = gateway::status(object, state, service.map(Arc::as_ref), reason, given, now);
-            Some((object.status.clone().map(Status::Gateway), Status::Gateway(wanted)))
+            let service = names::service_of_gateway(world, name);
+            Some(Status::Gateway(gateway::status(object, state, service, reason, given, now)))
         }
-        ObjectKind::HttpRoute => {
-            let object =
-                world.routes.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_route(u))))?;
-            let given = given.and_then(|g| if let Status::HttpRoute(s) = g { Some(s) } else { None });
-            let parents = made.routes.get(name).map(|state| state.parents.as_slice()).unwrap_or_default();
-            let wanted = route::status(&object, parents, controller, rejected, given, now);
-            Some((object.status.clone().map(Status::HttpRoute), Status::HttpRoute(wanted)))
+        ObjectKind::ListenerSet => {
+            let set = world.listener_sets.get(name)?;
+            let parent = world.gateway_of_set(name)?;
+            let (object, state) = (world.gateways.get(&parent)?, made.gateways.get(&parent)?);
+            let given = given.and_then(|g| if let Status::ListenerSet(s) = g { Some(s) } else { None });
+            let programmed = gateway::programmed(object, state, names::service_of_gateway(world, &parent));
+            Some(Status::ListenerSet(gateway::listener_set_status(set, state, &programmed, reason, given, now)))
         }
         ObjectKind::Backend => {
-            let object =
-                world.backends.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_backend(u))))?;
+            meta?;
+            let held = held.and_then(|h| if let Status::Backend(s) = h { Some(s.clone()) } else { None });
             let given = given.and_then(|g| if let Status::Backend(s) = g { Some(s) } else { None });
             let state = made.backends.get(&BackendUnit::Object(name.clone()));
             let rejected: Vec<String> = made.gateways.keys().flat_map(rejected).collect();
-            let wanted = backend::status(&object, state, reason, &rejected, given, now);
-            Some((object.status.clone().map(Status::Backend), Status::Backend(wanted)))
+            Some(Status::Backend(backend::status(&held.unwrap_or_default(), state, reason, &rejected, given, at)))
         }
-        ObjectKind::TrafficPolicy => {
-            let object =
-                world.policies.get(name).cloned().or_else(|| unreadable.map(|u| Arc::new(unreadable_policy(u))))?;
-            let given = given.and_then(|g| if let Status::TrafficPolicy(s) = g { Some(s) } else { None });
-            let ancestors = made.policies.get(name).map(|state| state.ancestors.clone()).unwrap_or_default();
-            let wanted = policy::status(&object, &ancestors, controller, rejected, given, now);
-            Some((object.status.clone().map(Status::TrafficPolicy), Status::TrafficPolicy(wanted)))
-        }
-        ObjectKind::ReferenceGrant | ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Namespace => None,
-    }
-}
-
-/// Whether two statuses say the same: conditions and listeners may be in any order, as the API server merges them.
-fn says_the_same(a: &Status, b: &Status) -> bool {
-    match (a, b) {
-        (Status::GatewayClass(a), Status::GatewayClass(b)) => {
-            let conditions = |s: &gateway_api::apis::experimental::gatewayclasses::GatewayClassStatus| {
-                s.conditions.clone().unwrap_or_default()
+        ObjectKind::TrafficPolicy | ObjectKind::BackendTlsPolicy => {
+            meta?;
+            let none = PolicyStatus::default();
+            let held = held.and_then(|h| if let Status::Policy(s) = h { Some(s) } else { None }).unwrap_or(&none);
+            let given = given.and_then(|g| if let Status::Policy(s) = g { Some(s) } else { None });
+            let entries: Vec<policy::Entry> = if key.kind == ObjectKind::TrafficPolicy {
+                made.policies.get(name).into_iter().flat_map(|state| state.entries()).collect()
+            } else {
+                made.tls_policies.get(name).into_iter().flat_map(|state| state.entries()).collect()
             };
-            same(&conditions(a), &conditions(b)) && a.supported_features == b.supported_features
+            Some(Status::Policy(policy::status(held, entries.into_iter(), controller, rejected, given, at)))
         }
-        (Status::Gateway(a), Status::Gateway(b)) => same_gateway(a, b),
-        (Status::HttpRoute(a), Status::HttpRoute(b)) => same_route(a, b),
-        (Status::Backend(a), Status::Backend(b)) => same_backend(a, b),
-        (Status::TrafficPolicy(a), Status::TrafficPolicy(b)) => same_policy(a, b),
-        _ => false,
+        kind if kind.is_route() => {
+            meta?;
+            let held = held.and_then(|h| if let Status::Route(s) = h { Some(s.clone()) } else { None });
+            let given = given.and_then(|g| if let Status::Route(s) = g { Some(s) } else { None });
+            let parents = made.routes.get(key).map(|state| state.parents.as_slice()).unwrap_or_default();
+            let held = held.unwrap_or_default();
+            Some(Status::Route(route::status(&held, parents, controller, rejected, given, at)))
+        }
+        _ => None,
     }
-}
-
-fn same_gateway(a: &GatewayStatus, b: &GatewayStatus) -> bool {
-    let (ours, theirs) = (a.listeners.as_deref().unwrap_or_default(), b.listeners.as_deref().unwrap_or_default());
-    let listeners = ours.len() == theirs.len()
-        && ours.iter().all(|one| {
-            theirs.iter().any(|other| {
-                let kinds = one.supported_kinds.as_deref().unwrap_or_default()
-                    == other.supported_kinds.as_deref().unwrap_or_default();
-                let names = one.name == other.name && one.attached_routes == other.attached_routes;
-                names && kinds && same(&one.conditions, &other.conditions)
-            })
-        });
-    let conditions = |s: &GatewayStatus| s.conditions.clone().unwrap_or_default();
-    let addresses = |s: &GatewayStatus| s.addresses.clone().unwrap_or_default();
-    listeners && same(&conditions(a), &conditions(b)) && addresses(a) == addresses(b)
-}
-
-fn same_route(a: &HttpRouteStatus, b: &HttpRouteStatus) -> bool {
-    a.parents.len() == b.parents.len()
-        && a.parents.iter().zip(&b.parents).all(|(one, other)| {
-            one.parent_ref == other.parent_ref
-                && one.controller_name == other.controller_name
-                && same(&one.conditions, &other.conditions)
-        })
-}
-
-fn same_backend(a: &BackendStatus, b: &BackendStatus) -> bool {
-    same(&a.conditions, &b.conditions)
-}
-
-fn same_policy(a: &PolicyStatus, b: &PolicyStatus) -> bool {
-    a.ancestors.len() == b.ancestors.len()
-        && a.ancestors.iter().zip(&b.ancestors).all(|(one, other)| {
-            one.ancestor_ref == other.ancestor_ref
-                && one.controller_name == other.controller_name
-                && same(&one.conditions, &other.conditions)
-        })
 }
 
 fn resource_version(key: &ObjectKey, world: &World) -> Option<String> {
-    if let Some(unreadable) = world.unreadable.get(key) {
-        return unreadable.meta.resource_version.clone();
-    }
-    let name = &key.name;
-    let meta: Option<&ObjectMeta> = match key.kind {
-        ObjectKind::GatewayClass => world.classes.get(name).map(|o| &o.metadata),
-        ObjectKind::Gateway => world.gateways.get(name).map(|o: &Arc<Gateway>| &o.metadata),
-        ObjectKind::HttpRoute => world.routes.get(name).map(|o| &o.metadata),
-        ObjectKind::Backend => world.backends.get(name).map(|o| &o.metadata),
-        ObjectKind::TrafficPolicy => world.policies.get(name).map(|o| &o.metadata),
-        ObjectKind::ReferenceGrant | ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Namespace => None,
-    };
-    meta.and_then(|m| m.resource_version.clone())
-}
-
-/// What is left of an object that does not fit its type and never did: its metadata and the status that others wrote.
-fn unreadable_route(object: &Unreadable) -> HttpRoute {
-    HttpRoute { metadata: object.meta.clone(), status: raw_status(object), ..HttpRoute::default() }
-}
-
-fn unreadable_backend(object: &Unreadable) -> Backend {
-    Backend { metadata: object.meta.clone(), status: raw_status(object), ..Backend::default() }
-}
-
-fn unreadable_policy(object: &Unreadable) -> TrafficPolicy {
-    TrafficPolicy { metadata: object.meta.clone(), status: raw_status(object), ..TrafficPolicy::default() }
-}
-
-fn raw_status<T: serde::de::DeserializeOwned>(object: &Unreadable) -> Option<T> {
-    let status: &Value = object.raw.get("status")?;
-    serde_json::from_value(status.clone()).ok()
+    let meta = world.unreadable.get(key).map(|u| &u.meta).or_else(|| world.meta(key));
+    meta.and_then(|meta| meta.resource_version.clone())
 }

@@ -1,33 +1,34 @@
 //! The translator: keeps the objects, finds out what a change concerns, and translates that again.
 
+mod backends;
+mod gateways;
+mod policies;
+mod routes;
+
 use std::collections::BTreeSet;
 
 use agentgateway_proto::snapshot::Snapshot;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::backend::BackendState;
 use crate::fact::{Fact, Index};
-use crate::gateway::{self, GatewayTranslation};
-use crate::made::{GatewayState, Made};
+use crate::made::Made;
 use crate::object::{Change, ObjectKey, ObjectKind, Rejection};
-use crate::output::{Output, StatusUpdate};
-use crate::policy::{self, PolicyState};
-use crate::route::{self, RouteState};
-use crate::unit::{BackendUnit, Dirty, Items, Unit, replace};
+use crate::output::{Output, References, StatusUpdate};
+use crate::unit::{Dirty, Unit};
 use crate::view::View;
 use crate::world::World;
-use crate::{Name, Settings, backend, rejected, service, statuses};
+use crate::{Name, Settings, rejected, statuses};
 
 /// How often objects were translated, since the translator was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Gateways.
+    /// Gateways, each with its ListenerSets.
     pub gateways: u64,
-    /// HTTPRoutes.
+    /// Routes of all kinds.
     pub routes: u64,
     /// Backends and ports of Services.
     pub backends: u64,
-    /// TrafficPolicies.
+    /// Policies of all kinds.
     pub policies: u64,
 }
 
@@ -65,6 +66,7 @@ impl Translator {
         self.routes(&mut dirty);
         self.services(&mut dirty);
         self.policies(&mut dirty);
+        self.tls_policies(&mut dirty);
         self.finish(dirty, &touched, now, output)
     }
 
@@ -95,228 +97,39 @@ impl Translator {
         statuses::pending(&self.world, &self.made)
     }
 
+    /// The Secrets and ConfigMaps in use of which nobody has said yet what is in them. What uses them is not translated, so
+    /// a first translation is complete only when there are none.
+    pub fn unread(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.made.references.iter().filter(|key| !self.world.is_read(key))
+    }
+
     /// How often objects were translated.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    fn gateways(&mut self, dirty: &mut Dirty, output: &mut Output) {
-        for name in std::mem::take(&mut dirty.gateways) {
-            self.counters.gateways += 1;
-            let view = View::new(&self.settings, &self.world, &self.made);
-            let object = self.world.gateways.get(&name);
-            let made = object.and_then(|gateway| gateway::translate(gateway, &view));
-            let seen = if object.is_some() { view.into_seen() } else { BTreeSet::new() };
-            self.index.set(Unit::Gateway(name.clone()), seen);
-            dirty.statuses.insert(ObjectKey { kind: ObjectKind::Gateway, name: name.clone() });
-            match made {
-                Some(made) => self.put_gateway(name, made, dirty, output),
-                None => self.drop_gateway(&name, dirty, output),
-            }
-        }
-    }
-
-    fn put_gateway(&mut self, name: Name, made: GatewayTranslation, dirty: &mut Dirty, output: &mut Output) {
-        let GatewayTranslation { plan, verdict, workload, items } = made;
-        let Some(state) = self.made.gateways.get_mut(&name) else {
-            output.workloads.insert(name.clone(), Some(workload.clone()));
-            dirty.fire(&self.index, &Fact::Plan(name.clone()));
-            let mut state = GatewayState::new(plan, verdict, workload);
-            replace(state.edit(), &Items::new(), &items);
-            state.items = items;
-            self.made.gateways.insert(name, state);
-            return;
-        };
-        if state.workload != workload {
-            output.workloads.insert(name.clone(), Some(workload.clone()));
-            state.workload = workload;
-        }
-        if state.plan != plan {
-            dirty.fire(&self.index, &Fact::Plan(name));
-            state.plan = plan;
-        }
-        state.verdict = verdict;
-        let old = std::mem::replace(&mut state.items, items.clone());
-        if old != items {
-            replace(state.edit(), &old, &items);
-        }
-    }
-
-    fn drop_gateway(&mut self, name: &Name, dirty: &mut Dirty, output: &mut Output) {
-        let Some(state) = self.made.gateways.remove(name) else { return };
-        output.workloads.insert(name.clone(), None);
-        output.snapshots.insert(name.clone(), None);
-        dirty.fire(&self.index, &Fact::Plan(name.clone()));
-        for unit in state.uses.into_keys() {
-            self.made.forget_user(&unit, name);
-            self.drop_if_unused(&unit);
-            dirty.fire(&self.index, &Fact::Users(unit));
-        }
-        // The objects that proxies of the gateway refused lose that condition.
-        dirty.statuses.extend(state.rejections.into_keys());
-    }
-
-    fn backend_objects(&mut self, dirty: &mut Dirty) {
-        let (objects, others) =
-            std::mem::take(&mut dirty.backends).into_iter().partition(|unit| matches!(unit, BackendUnit::Object(_)));
-        dirty.backends = others;
-        for unit in objects {
-            let BackendUnit::Object(name) = &unit else { continue };
-            self.counters.backends += 1;
-            let view = View::new(&self.settings, &self.world, &self.made);
-            let object = self.world.backends.get(name);
-            let state = object.map(|backend| backend::translate(backend, &view));
-            let seen = if object.is_some() { view.into_seen() } else { BTreeSet::new() };
-            self.index.set(Unit::Backend(unit.clone()), seen);
-            dirty.statuses.insert(ObjectKey { kind: ObjectKind::Backend, name: name.clone() });
-            let look = |s: &BackendState| (s.mcp, s.refused.clone());
-            if self.made.backends.get(&unit).map(look) != state.as_ref().map(look) {
-                dirty.fire(&self.index, &Fact::Backend(name.clone()));
-            }
-            self.put_backend(unit, state, dirty);
-        }
-    }
-
-    fn services(&mut self, dirty: &mut Dirty) {
-        // A port that is an MCP backend brings the plain port with it, so the one comes before the other.
-        let (mcp, mut plain): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut dirty.backends)
-            .into_iter()
-            .partition(|unit| matches!(unit, BackendUnit::ServiceMcp(..)));
-        for unit in mcp {
-            self.service(unit, dirty);
-        }
-        plain.append(&mut dirty.backends);
-        for unit in plain {
-            self.service(unit, dirty);
-        }
-    }
-
-    fn service(&mut self, unit: BackendUnit, dirty: &mut Dirty) {
-        if !self.made.users.contains_key(&unit) {
-            // Its last user went away in this pass.
-            self.drop_if_unused(&unit);
-            return;
-        }
-        self.counters.backends += 1;
+    /// Translates one unit, and notes what it looked at. Gives nothing when it has to wait for what is not read yet; it is
+    /// then left as it is.
+    fn look<T>(&mut self, unit: Unit, exists: bool, translate: impl FnOnce(&World, &View<'_>) -> T) -> Option<T> {
         let view = View::new(&self.settings, &self.world, &self.made);
-        let state = match &unit {
-            BackendUnit::ServicePort(name, port) => service::translate_port(name, *port, &view),
-            BackendUnit::ServiceMcp(name, port) => service::translate_mcp(name, *port, &view),
-            BackendUnit::Object(_) => return,
-        };
-        self.index.set(Unit::Backend(unit.clone()), view.into_seen());
-        self.put_backend(unit, Some(state), dirty);
+        let made = translate(&self.world, &view);
+        let wait = view.saw_unread();
+        self.index.set(unit, if exists { view.into_seen() } else { BTreeSet::new() });
+        (!wait).then_some(made)
     }
 
-    /// Replaces what a backend became, in every gateway that uses it.
-    fn put_backend(&mut self, unit: BackendUnit, state: Option<BackendState>, dirty: &mut Dirty) {
-        let old = self.made.backends.remove(&unit).unwrap_or_default();
-        let users = self.made.users.get(&unit).cloned().unwrap_or_default();
-        let (items, children) = state.as_ref().map(|s| (s.items.clone(), s.children.clone())).unwrap_or_default();
-        if let Some(state) = state {
-            self.made.backends.insert(unit, state);
-        }
-        for gateway in &users {
-            if let Some(state) = self.made.gateways.get_mut(gateway)
-                && old.items != items
-            {
-                replace(state.edit(), &old.items, &items);
-            }
-            for child in children.difference(&old.children) {
-                self.acquire(gateway, child, dirty);
-            }
-            for child in old.children.difference(&children) {
-                self.release(gateway, child, dirty);
-            }
-        }
-    }
-
-    fn routes(&mut self, dirty: &mut Dirty) {
-        for name in std::mem::take(&mut dirty.routes) {
-            self.counters.routes += 1;
-            let view = View::new(&self.settings, &self.world, &self.made);
-            let object = self.world.routes.get(&name);
-            let key = ObjectKey { kind: ObjectKind::HttpRoute, name: name.clone() };
-            let unreadable = self.world.unreadable.get(&key);
-            let mut state = object.map(|route| route::translate(route, &view));
-            if let Some(unreadable) = unreadable {
-                let parents = route::unreadable_parents(&name, &unreadable.raw, &unreadable.reason, &view);
-                state.get_or_insert_default().parents = parents;
-            }
-            let seen = if state.is_some() { view.into_seen() } else { BTreeSet::new() };
-            self.index.set(Unit::Route(name.clone()), seen);
-            dirty.statuses.insert(key);
-            self.put_route(name, state, dirty);
-        }
-    }
-
-    fn put_route(&mut self, name: Name, state: Option<RouteState>, dirty: &mut Dirty) {
-        let existed = self.made.routes.contains_key(&name);
-        let exists = state.is_some();
-        let old = self.made.routes.remove(&name).unwrap_or_default();
-        let new = state.unwrap_or_default();
-        let gateways: BTreeSet<Name> = old.shares.keys().chain(new.shares.keys()).cloned().collect();
-        let (no_old, no_new) = Default::default();
-        for gateway in &gateways {
-            let before = old.shares.get(gateway).unwrap_or(&no_old);
-            let after = new.shares.get(gateway).unwrap_or(&no_new);
-            let Some(state) = self.made.gateways.get_mut(gateway) else { continue };
-            if before.items != after.items {
-                replace(state.edit(), &before.items, &after.items);
-            }
-            if state.count(&before.listeners, &after.listeners) {
-                dirty.statuses.insert(ObjectKey { kind: ObjectKind::Gateway, name: gateway.clone() });
-            }
-            // First take, then give back: what both use is not taken out and put in again.
-            for unit in after.uses.difference(&before.uses) {
-                self.acquire(gateway, unit, dirty);
-            }
-            for unit in before.uses.difference(&after.uses) {
-                self.release(gateway, unit, dirty);
-            }
-        }
-        if existed != exists || !old.looks_like(&new) {
-            dirty.fire(&self.index, &Fact::Route(name.clone()));
-        }
-        if exists {
-            self.made.routes.insert(name, new);
-        }
-    }
-
-    fn policies(&mut self, dirty: &mut Dirty) {
-        for name in std::mem::take(&mut dirty.policies) {
-            self.counters.policies += 1;
-            let view = View::new(&self.settings, &self.world, &self.made);
-            let key = ObjectKey { kind: ObjectKind::TrafficPolicy, name: name.clone() };
-            let state = match (self.world.unreadable.get(&key), self.world.policies.get(&name)) {
-                (Some(unreadable), _) => Some(policy::translate_unreadable(&name, unreadable, &view)),
-                (None, Some(policy)) => Some(policy::translate(policy, &view)),
-                (None, None) => None,
-            };
-            let seen = if state.is_some() { view.into_seen() } else { BTreeSet::new() };
-            self.index.set(Unit::Policy(name.clone()), seen);
-            dirty.statuses.insert(key);
-            let old = self.made.policies.remove(&name).unwrap_or_default();
-            let exists = state.is_some();
-            let new: PolicyState = state.unwrap_or_default();
-            for gateway in old.shares.keys().chain(new.shares.keys()).collect::<BTreeSet<_>>() {
-                let Some(state) = self.made.gateways.get_mut(gateway) else { continue };
-                let items = |policy: &PolicyState| policy.shares.get(gateway).cloned().unwrap_or_default();
-                let (before, after) = (items(&old), items(&new));
-                if before != after {
-                    replace(state.edit(), &before, &after);
-                }
-            }
-            if exists {
-                self.made.policies.insert(name, new);
-            }
-        }
-    }
-
-    fn finish(&mut self, dirty: Dirty, touched: &BTreeSet<ObjectKey>, now: &Time, mut output: Output) -> Output {
+    fn finish(&mut self, mut dirty: Dirty, touched: &BTreeSet<ObjectKey>, now: &Time, mut output: Output) -> Output {
         for (name, state) in &mut self.made.gateways {
             if state.end_edit() {
                 output.snapshots.insert(name.clone(), Some(state.snapshot.clone()));
+            }
+        }
+        // What becomes of a Gateway concerns its ListenerSets.
+        let gateways: Vec<ObjectKey> =
+            dirty.statuses.iter().filter(|key| key.kind == ObjectKind::Gateway).cloned().collect();
+        for gateway in gateways {
+            if let Some(state) = self.made.gateways.get(&gateway.name) {
+                dirty.statuses.extend(state.plan.owners());
             }
         }
         for key in dirty.statuses {
@@ -324,63 +137,24 @@ impl Translator {
                 statuses::update(&key, touched.contains(&key), &self.settings, &self.world, &mut self.made, now);
             output.statuses.extend(update);
         }
+        output.references = self.references();
         output
     }
 
-    /// A gateway begins to use a backend, or uses it once more.
-    fn acquire(&mut self, gateway: &Name, unit: &BackendUnit, dirty: &mut Dirty) {
-        let Some(state) = self.made.gateways.get_mut(gateway) else { return };
-        let count = state.uses.entry(unit.clone()).or_default();
-        *count += 1;
-        if *count > 1 {
-            return;
-        }
-        self.made.users.entry(unit.clone()).or_default().insert(gateway.clone());
-        dirty.fire(&self.index, &Fact::Users(unit.clone()));
-        match self.made.backends.get(unit) {
-            Some(backend) => {
-                replace(state.edit(), &Items::new(), &backend.items);
-                for child in backend.children.clone() {
-                    self.acquire(gateway, &child, dirty);
-                }
-            }
-            None if matches!(unit, BackendUnit::Object(_)) => {}
-            None => {
-                dirty.backends.insert(unit.clone());
+    fn references(&mut self) -> References {
+        let mut references = References::default();
+        for (key, used) in self.index.take_turned() {
+            if used && self.made.references.insert(key.clone()) {
+                references.added.insert(key);
+            } else if !used && self.made.references.remove(&key) {
+                self.world.forget(&key);
+                references.removed.insert(key);
             }
         }
+        references
     }
 
-    /// A gateway uses a backend once less.
-    fn release(&mut self, gateway: &Name, unit: &BackendUnit, dirty: &mut Dirty) {
-        let Some(state) = self.made.gateways.get_mut(gateway) else { return };
-        match state.uses.get_mut(unit) {
-            Some(count) if *count > 1 => {
-                *count -= 1;
-                return;
-            }
-            Some(_) => state.uses.remove(unit),
-            None => return,
-        };
-        self.made.forget_user(unit, gateway);
-        dirty.fire(&self.index, &Fact::Users(unit.clone()));
-        if let Some(backend) = self.made.backends.get(unit) {
-            let children = backend.children.clone();
-            if let Some(state) = self.made.gateways.get_mut(gateway) {
-                replace(state.edit(), &backend.items, &Items::new());
-            }
-            for child in children {
-                self.release(gateway, &child, dirty);
-            }
-        }
-        self.drop_if_unused(unit);
-    }
-
-    /// A port of a Service is kept only while it is used; a Backend object has a status of its own.
-    fn drop_if_unused(&mut self, unit: &BackendUnit) {
-        if !matches!(unit, BackendUnit::Object(_)) && !self.made.users.contains_key(unit) {
-            self.made.backends.remove(unit);
-            self.index.set(Unit::Backend(unit.clone()), BTreeSet::new());
-        }
+    fn fire(&self, fact: &Fact, dirty: &mut Dirty) {
+        dirty.fire(&self.index, fact);
     }
 }

@@ -3,20 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use agentgateway_proto::key;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::snapshot::{Edit, Encoded};
 
 use crate::Name;
 use crate::fact::Fact;
+use crate::object::{ObjectKey, ObjectKind};
 
 /// What is translated as one piece.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Unit {
+    /// A Gateway with its ListenerSets.
     Gateway(Name),
-    Route(Name),
+    Route(ObjectKey),
     Backend(BackendUnit),
     Policy(Name),
+    BackendTls(Name),
 }
 
 /// Something that routes can send requests to. Its resources are the same for every gateway that uses it.
@@ -25,9 +29,52 @@ pub(crate) enum BackendUnit {
     /// A Backend object.
     Object(Name),
     /// A port of a Service.
-    ServicePort(Name, u16),
-    /// A port of a Service whose appProtocol says that an MCP server listens there.
-    ServiceMcp(Name, u16),
+    Port(Name, u16, Speech),
+}
+
+/// How a port of a Service is spoken to. What its `appProtocol` and its BackendTLSPolicies say is found out when the port is
+/// translated; here is what depends on who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Speech {
+    /// As the port itself says: HTTP, or a stream of bytes.
+    Plain,
+    /// gRPC, on a port that does not say so itself.
+    Grpc,
+    /// Bytes that are encrypted already.
+    Passthrough,
+    /// Datagrams.
+    Udp,
+    /// MCP: the port as a backend with one target, behind itself as a plain one.
+    Mcp,
+}
+
+impl BackendUnit {
+    /// The Backend or Service.
+    pub(crate) fn object(&self) -> ObjectKey {
+        match self {
+            BackendUnit::Object(name) => ObjectKey { kind: ObjectKind::Backend, name: name.clone() },
+            BackendUnit::Port(name, ..) => ObjectKey { kind: ObjectKind::Service, name: name.clone() },
+        }
+    }
+
+    /// Key of its Backend resource.
+    pub(crate) fn key(&self) -> String {
+        let source = self.object();
+        let source = source.name.to_ref(source.kind.kind());
+        match self {
+            BackendUnit::Object(_) => key::backend(&source),
+            BackendUnit::Port(_, port, speech) => {
+                let suffix = match speech {
+                    Speech::Plain => "",
+                    Speech::Grpc => "/grpc",
+                    Speech::Passthrough => "/passthrough",
+                    Speech::Udp => "/udp",
+                    Speech::Mcp => "/mcp",
+                };
+                key::backend_section(&source, &format!("{port}{suffix}"))
+            }
+        }
+    }
 }
 
 /// Resources by kind and key. No two units give the same key.
@@ -53,19 +100,21 @@ pub(crate) fn replace(edit: &mut Edit, old: &Items, new: &Items) {
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     pub(crate) gateways: BTreeSet<Name>,
-    pub(crate) routes: BTreeSet<Name>,
+    pub(crate) routes: BTreeSet<ObjectKey>,
     pub(crate) backends: BTreeSet<BackendUnit>,
     pub(crate) policies: BTreeSet<Name>,
-    pub(crate) statuses: BTreeSet<crate::ObjectKey>,
+    pub(crate) backend_tls: BTreeSet<Name>,
+    pub(crate) statuses: BTreeSet<ObjectKey>,
 }
 
 impl Dirty {
     pub(crate) fn add(&mut self, unit: &Unit) {
         match unit {
             Unit::Gateway(name) => self.gateways.insert(name.clone()),
-            Unit::Route(name) => self.routes.insert(name.clone()),
+            Unit::Route(key) => self.routes.insert(key.clone()),
             Unit::Backend(unit) => self.backends.insert(unit.clone()),
             Unit::Policy(name) => self.policies.insert(name.clone()),
+            Unit::BackendTls(name) => self.backend_tls.insert(name.clone()),
         };
     }
 

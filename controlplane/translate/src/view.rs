@@ -1,22 +1,26 @@
 //! The eyes of a translation: what it asks for here, it is translated again for when that changes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agentgateway_crds::GatewayParameters;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
-use k8s_openapi::api::core::v1::Service;
+use gateway_api::apis::experimental::listenersets::ListenerSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Resource;
 
 use crate::backend::BackendState;
+use crate::backend_tls::Candidate;
 use crate::fact::Fact;
-use crate::gateway::Plan;
+use crate::gateway::Parent;
 use crate::made::Made;
-use crate::object::{ObjectKey, ObjectKind};
+use crate::object::{ObjectKey, ObjectKind, Secret};
 use crate::route::RouteState;
 use crate::selector::Labels;
 use crate::unit::BackendUnit;
-use crate::world::World;
+use crate::world::{Known, Table, World};
 use crate::{Name, Settings};
 
 /// Label that every namespace has.
@@ -28,16 +32,22 @@ pub(crate) struct View<'a> {
     world: &'a World,
     made: &'a Made,
     seen: RefCell<BTreeSet<Fact>>,
+    unread: Cell<bool>,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(settings: &'a Settings, world: &'a World, made: &'a Made) -> View<'a> {
-        View { settings, world, made, seen: RefCell::default() }
+        View { settings, world, made, seen: RefCell::default(), unread: Cell::default() }
     }
 
     /// All that was looked at.
     pub(crate) fn into_seen(self) -> BTreeSet<Fact> {
         self.seen.into_inner()
+    }
+
+    /// Whether something was looked at that nobody has read yet: what came of the translation must wait for it.
+    pub(crate) fn saw_unread(&self) -> bool {
+        self.unread.get()
     }
 
     fn look(&self, fact: Fact) {
@@ -49,10 +59,53 @@ impl<'a> View<'a> {
         self.world.classes.get(&Name::new("", name)).map(Arc::as_ref)
     }
 
-    /// The listeners of a Gateway of ours.
-    pub(crate) fn plan(&self, gateway: &Name) -> Option<&'a Plan> {
-        self.look(Fact::Plan(gateway.clone()));
-        self.made.gateways.get(gateway).map(|state| &state.plan)
+    pub(crate) fn parameters(&self, name: &Name) -> Option<&'a GatewayParameters> {
+        self.look(Fact::Parameters(name.clone()));
+        self.world.parameters.get(name).map(Arc::as_ref)
+    }
+
+    /// A Gateway or ListenerSet of ours, as routes and policies see it.
+    pub(crate) fn parent(&self, owner: &ObjectKey) -> Option<Parent<'a>> {
+        self.look(Fact::Parent(owner.clone()));
+        let gateway = match owner.kind {
+            ObjectKind::ListenerSet => self.world.gateway_of_set(&owner.name)?,
+            _ => owner.name.clone(),
+        };
+        let (name, state) = self.made.gateways.get_key_value(&gateway)?;
+        state.plan.parent(name, owner)
+    }
+
+    /// Whether a route lost a host name on a listener to an older route of another kind.
+    pub(crate) fn lost(&self, listener: &str, route: &ObjectKey) -> bool {
+        self.made.lost.get(listener).is_some_and(|lost| lost.contains(route))
+    }
+
+    /// The ListenerSets that name a Gateway as their parent.
+    pub(crate) fn listener_sets(&self, gateway: &Name) -> impl Iterator<Item = (&'a Name, &'a ListenerSet)> {
+        self.look(Fact::ListenerSets(gateway.clone()));
+        self.world.sets_of(gateway)
+    }
+
+    /// A Secret; `None` when there is none. Only for references that are permitted: it is asked for from now on.
+    pub(crate) fn secret(&self, name: &Name) -> Option<&'a Secret> {
+        self.content(ObjectKind::Secret, name, self.world.secret(name))
+    }
+
+    /// A ConfigMap, as [`View::secret`].
+    pub(crate) fn config_map(&self, name: &Name) -> Option<&'a ConfigMap> {
+        self.content(ObjectKind::ConfigMap, name, self.world.config_map(name))
+    }
+
+    fn content<T>(&self, kind: ObjectKind, name: &Name, known: Known<'a, T>) -> Option<&'a T> {
+        self.look(Fact::Content(ObjectKey { kind, name: name.clone() }));
+        match known {
+            Known::Present(object) => Some(object),
+            Known::Absent => None,
+            Known::Unread => {
+                self.unread.set(true);
+                None
+            }
+        }
     }
 
     pub(crate) fn service(&self, name: &Name) -> Option<&'a Service> {
@@ -91,9 +144,10 @@ impl<'a> View<'a> {
         labels
     }
 
-    /// Whether HTTPRoutes of `from` may refer to this object in another namespace (ReferenceGrant).
-    pub(crate) fn granted(&self, from: &str, to_group: &str, to_kind: &str, to: &Name) -> bool {
-        if from == to.namespace {
+    /// Whether objects of `from`'s kind and namespace may refer to this object in another namespace (ReferenceGrant).
+    pub(crate) fn granted(&self, from: (ObjectKind, &str), to_group: &str, to_kind: &str, to: &Name) -> bool {
+        let (from_kind, from_namespace) = from;
+        if from_namespace == to.namespace {
             return true;
         }
         self.look(Fact::Grants(to.namespace.clone()));
@@ -102,11 +156,25 @@ impl<'a> View<'a> {
         grants.any(|grant| {
             let from_matches =
                 grant.spec.from.iter().any(|f| {
-                    f.group == agentgateway_crds::GATEWAY_GROUP && f.kind == "HTTPRoute" && f.namespace == from
+                    f.group == from_kind.group() && f.kind == from_kind.kind() && f.namespace == from_namespace
                 });
             let named = |name: &Option<String>| name.as_deref().is_none_or(|n| n.is_empty() || n == to.name);
             let to_matches = grant.spec.to.iter().any(|t| t.group == to_group && t.kind == to_kind && named(&t.name));
             from_matches && to_matches
+        })
+    }
+
+    /// The BackendTLSPolicies that name a Service or a Backend as their target.
+    pub(crate) fn tls_policies(&self, target: &ObjectKey) -> impl Iterator<Item = Candidate<'a>> {
+        self.look(Fact::TlsPolicies(target.clone()));
+        let world = self.world;
+        world.tls_policies_of(target).filter_map(|name| {
+            let key = ObjectKey { kind: ObjectKind::BackendTlsPolicy, name: name.clone() };
+            match (world.unreadable.get(&key), world.backend_tls.get(name)) {
+                (Some(unreadable), _) => Some(Candidate::Unreadable(name, unreadable)),
+                (None, Some(policy)) => Some(Candidate::Readable(name, policy)),
+                (None, None) => None,
+            }
         })
     }
 
@@ -116,17 +184,16 @@ impl<'a> View<'a> {
         self.made.backends.get(&BackendUnit::Object(name.clone()))
     }
 
-    /// What an HTTPRoute became; `None` when there is none.
-    pub(crate) fn route(&self, name: &Name) -> Option<&'a RouteState> {
-        self.look(Fact::Route(name.clone()));
-        self.made.routes.get(name)
+    /// What a route became; `None` when there is none.
+    pub(crate) fn route(&self, route: &ObjectKey) -> Option<&'a RouteState> {
+        self.look(Fact::Route(route.clone()));
+        self.made.routes.get(route)
     }
 
-    /// The gateways that use a Backend object.
-    pub(crate) fn users(&self, backend: &Name) -> BTreeSet<Name> {
-        let unit = BackendUnit::Object(backend.clone());
-        self.look(Fact::Users(unit.clone()));
-        self.made.users.get(&unit).cloned().unwrap_or_default()
+    /// What of a Service or Backend is in use, and the gateways that use it.
+    pub(crate) fn users(&self, object: &ObjectKey) -> impl Iterator<Item = (&'a BackendUnit, &'a BTreeSet<Name>)> {
+        self.look(Fact::Users(object.clone()));
+        self.made.users.get(object).into_iter().flatten()
     }
 
     /// Whether there is such an object, ours or not.
@@ -138,34 +205,24 @@ impl<'a> View<'a> {
 
     /// Names of the objects of a namespace with these labels.
     pub(crate) fn labelled(&self, kind: ObjectKind, namespace: &str, wanted: &Labels) -> Vec<Name> {
-        let (world, at) = (self.world, Name::new(namespace, ""));
+        self.look(Fact::Labels(kind, namespace.to_owned()));
+        let world = self.world;
         match kind {
-            ObjectKind::Gateway => {
-                self.look(Fact::GatewaysIn(namespace.to_owned()));
-                filter(world.gateways.range(at..), namespace, wanted, |g| g.metadata.labels.as_ref())
-            }
-            ObjectKind::HttpRoute => {
-                self.look(Fact::RoutesIn(namespace.to_owned()));
-                filter(world.routes.range(at..), namespace, wanted, |r| r.metadata.labels.as_ref())
-            }
-            ObjectKind::Backend => {
-                self.look(Fact::BackendsIn(namespace.to_owned()));
-                filter(world.backends.range(at..), namespace, wanted, |b| b.metadata.labels.as_ref())
-            }
+            ObjectKind::Gateway => filter(&world.gateways, namespace, wanted),
+            ObjectKind::ListenerSet => filter(&world.listener_sets, namespace, wanted),
+            ObjectKind::HttpRoute => filter(&world.http_routes, namespace, wanted),
+            ObjectKind::GrpcRoute => filter(&world.grpc_routes, namespace, wanted),
+            ObjectKind::Service => filter(&world.services, namespace, wanted),
+            ObjectKind::Backend => filter(&world.backends, namespace, wanted),
             _ => Vec::new(),
         }
     }
 }
 
-fn filter<'a, T: 'a>(
-    objects: impl Iterator<Item = (&'a Name, &'a Arc<T>)>,
-    namespace: &str,
-    wanted: &Labels,
-    labels: impl Fn(&'a T) -> Option<&'a Labels>,
-) -> Vec<Name> {
-    let of_namespace = objects.take_while(|(name, _)| name.namespace == namespace);
+fn filter<T: Resource>(table: &Table<T>, namespace: &str, wanted: &Labels) -> Vec<Name> {
+    let of_namespace = table.range(Name::new(namespace, "")..).take_while(|(name, _)| name.namespace == namespace);
     let fitting = of_namespace.filter_map(|(name, object)| {
-        let has = labels(object.as_ref());
+        let has = object.meta().labels.as_ref();
         wanted.iter().all(|(key, value)| has.is_some_and(|l| l.get(key) == Some(value))).then(|| name.clone())
     });
     fitting.collect()

@@ -1,14 +1,16 @@
 //! Golden files: each folder in `tests/golden` holds the objects of a case and what the translator makes of them.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p agentgateway-controlplane-translate --test golden` writes the expectations; review them by
-//! eye. An input whose first line is `# base` has the objects of `base.yaml` too.
+//! eye. An input whose first line is `# base` has the objects of `base.yaml` too, with `# base certificates` those of
+//! `certificates.yaml` as well.
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use agentgateway_controlplane_translate::{Change, Settings, Translator};
-use support::{at, final_state, run};
+use support::{apply, at, by_key, final_state, run};
 
 #[test]
 fn every_case_gives_what_is_expected() {
@@ -43,8 +45,10 @@ fn the_order_of_arrival_does_not_matter() {
         for direction in ["forwards", "backwards"] {
             let mut translator = Translator::new(Settings::default());
             let mut outputs = Vec::new();
+            let mut known = BTreeMap::new();
             for object in &forwards {
-                outputs.push(translator.apply([Change::set(object.clone())], &at(0)));
+                known.insert(object.key(), object.clone());
+                outputs.extend(apply(&mut translator, [Change::set(object.clone())], &known, 0));
             }
             outputs.extend(case.reject(&mut translator));
             assert_eq!(final_state(&translator, &outputs), expected, "{} {direction}", case.name);
@@ -59,7 +63,7 @@ fn what_comes_again_unchanged_costs_nothing() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for case in support::cases(&folder) {
         let mut translator = Translator::new(Settings::default());
-        translator.apply(case.objects.iter().cloned().map(Change::set), &at(0));
+        apply(&mut translator, case.objects.iter().cloned().map(Change::set), &by_key(&case.objects), 0);
         let before = translator.counters();
         let output = translator.apply(case.objects.iter().cloned().map(Change::set), &at(1));
         assert_eq!(translator.counters(), before, "{}", case.name);
@@ -73,8 +77,10 @@ fn a_status_that_came_back_is_not_written_again() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for case in support::cases(&folder) {
         let mut translator = Translator::new(Settings::default());
-        let output = translator.apply(case.objects.iter().cloned().map(Change::set), &at(0));
-        let returned: Vec<Change> = output.statuses.iter().map(|update| case.with_status(update)).collect();
+        let outputs = apply(&mut translator, case.objects.iter().cloned().map(Change::set), &by_key(&case.objects), 0);
+        let statuses: BTreeMap<_, _> =
+            outputs.iter().flat_map(|output| &output.statuses).map(|update| (&update.key, update)).collect();
+        let returned: Vec<Change> = statuses.into_values().map(|update| case.with_status(update)).collect();
         let second = translator.apply(returned, &at(60));
         assert_eq!(second.statuses, [], "{}", case.name);
         assert_eq!(translator.pending_statuses(), [], "{}", case.name);

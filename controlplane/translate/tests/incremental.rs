@@ -191,10 +191,99 @@ fn a_status_that_is_not_back_yet_is_given_out_once() {
     assert!(again.statuses.is_empty());
 }
 
+fn sets() -> Vec<Object> {
+    let mut gateway = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "gw", "namespace": "infra"},
+        "spec": {
+            "gatewayClassName": "agentgateway", "allowedListeners": {"namespaces": {"from": "All"}},
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", "hostname": "gw.example.com"}],
+        },
+    });
+    gateway["metadata"]["generation"] = json!(1);
+    let mut all = many_routes();
+    all.truncate(1);
+    all.push(object(gateway));
+    all.extend((0..50).map(|i| set(i, &format!("s{i}.example.com"))));
+    all.extend((0..500).map(|i| {
+        object(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": format!("r{i}"), "namespace": "app"},
+            "spec": {"parentRefs": [{"kind": "ListenerSet", "name": format!("set{}", i % 50)}]},
+        }))
+    }));
+    all
+}
+
+fn set(index: usize, hostname: &str) -> Object {
+    object(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "ListenerSet",
+        "metadata": {"name": format!("set{index}"), "namespace": "app"},
+        "spec": {
+            "parentRef": {"name": "gw", "namespace": "infra"},
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", "hostname": hostname}],
+        },
+    }))
+}
+
+#[test]
+fn a_changed_listener_set_costs_its_gateway_and_its_own_routes() {
+    let mut translator = fresh(sets());
+    let (work, changed, output) = step(&mut translator, Change::set(set(7, "new.example.com")));
+    assert_eq!(work, Counters { gateways: 1, routes: 10, ..Counters::default() });
+    assert_eq!(changed, BTreeMap::from([("Listener", BTreeSet::from(["ListenerSet/app/set7/http".to_owned()]))]));
+    let statuses: Vec<String> = output.statuses.iter().map(|update| update.key.to_string()).collect();
+    assert_eq!(statuses, ["ListenerSet app/set7"]);
+}
+
+#[test]
+fn a_backend_tls_policy_costs_the_ports_that_it_applies_to() {
+    let mut translator = fresh(many_routes());
+    let policy = object(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy",
+        "metadata": {"name": "p", "namespace": "app"},
+        "spec": {
+            "targetRefs": [{"group": "", "kind": "Service", "name": "s3"}],
+            "validation": {"hostname": "a.example.com", "wellKnownCACertificates": "System"},
+        },
+    }));
+    let (work, changed, output) = step(&mut translator, Change::set(policy.clone()));
+    assert_eq!(work, Counters { backends: 1, policies: 1, ..Counters::default() });
+    assert_eq!(changed, BTreeMap::from([("Backend", BTreeSet::from(["Service/app/s3/80".to_owned()]))]));
+    assert_eq!(output.statuses.len(), 1);
+    let (work, changed, _) = step(&mut translator, Change::gone(policy.key()));
+    assert_eq!((work.backends, work.routes, changed.len()), (1, 0, 1));
+}
+
+#[test]
+fn a_grpc_route_that_takes_a_host_costs_the_route_that_loses_it() {
+    let mut translator = fresh(many_routes());
+    let grpc = object(json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute",
+        "metadata": {"name": "g", "namespace": "app", "creationTimestamp": "2020-01-01T00:00:00Z"},
+        "spec": {"parentRefs": [{"name": "gw", "namespace": "infra"}], "hostnames": ["r5.example.com"]},
+    }));
+    let (work, _, output) = step(&mut translator, Change::set(grpc.clone()));
+    assert_eq!(work, Counters { routes: 2, ..Counters::default() });
+    let lost = output.statuses.iter().find(|update| update.key.to_string() == "HTTPRoute app/r5").expect("a status");
+    assert_eq!(lost.status.to_value().expect("serialises")["parents"][0]["conditions"][0]["reason"], "Conflicted");
+    let (work, ..) = step(&mut translator, Change::gone(grpc.key()));
+    assert_eq!((work.routes, work.gateways), (2, 0));
+    assert_eq!(generation(&translator), generation(&fresh(many_routes())));
+}
+
 /// The states that objects may have, by identity.
 fn variants() -> Vec<Vec<Object>> {
     let mut by_key: BTreeMap<ObjectKey, Vec<Object>> = BTreeMap::new();
-    for object in objects(include_str!("variants.yaml")) {
+    let certificates = include_str!("golden/certificates.yaml");
+    // The other pair, and one that is of no use, are states that the Secret may have.
+    let renewed = certificates.replace("{name: b, namespace: infra}", "{name: a, namespace: infra}");
+    let renewed = renewed.replace("{name: junk, namespace: infra}", "{name: a, namespace: infra}");
+    let used = |object: &Object| {
+        ["Secret infra/a", "ConfigMap infra/ca", "ConfigMap app/ca"].contains(&object.key().to_string().as_str())
+    };
+    let all = objects(include_str!("variants.yaml")).into_iter().chain(objects(&renewed).into_iter().filter(used));
+    for object in all {
         by_key.entry(object.key()).or_default().push(object);
     }
     by_key.into_values().collect()
@@ -225,7 +314,7 @@ proptest! {
         let variants = variants();
         let mut translator = Translator::new(Settings::default());
         let mut world: BTreeMap<ObjectKey, Object> = variants.iter().map(|states| (states[0].key(), states[0].clone())).collect();
-        let mut outputs = vec![translator.apply(world.values().cloned().map(Change::set), &at(0))];
+        let mut outputs = support::apply(&mut translator, world.values().cloned().map(Change::set), &world, 0);
         for batch in &batches {
             let changes: Vec<Change> = batch.iter().map(|pick| change(pick, &variants)).collect();
             for change in &changes {
@@ -235,15 +324,16 @@ proptest! {
                 };
             }
             let gone: BTreeSet<ObjectKey> = changes.iter().map(|c| c.key.clone()).filter(|k| !world.contains_key(k)).collect();
-            outputs.push(translator.apply(changes, &at(0)));
+            outputs.extend(support::apply(&mut translator, changes, &world, 0));
             // An object that is gone has no status any more.
             outputs.iter_mut().for_each(|output| output.statuses.retain(|update| !gone.contains(&update.key)));
         }
         let mut other = Translator::new(Settings::default());
-        let expected = vec![other.apply(world.values().cloned().map(Change::set), &at(0))];
+        let expected = support::apply(&mut other, world.values().cloned().map(Change::set), &world, 0);
         let (mut ended, expected) = (final_state(&translator, &outputs), final_state(&other, &expected));
-        // A Gateway or a class that is no longer ours keeps the status that we gave it, until its new owner writes one.
-        let left = |key: &str| key.starts_with("Gateway") && expected["statuses"].get(key).is_none();
+        // A Gateway, its ListenerSets or a class that are no longer ours keep the status that we gave, until their new owner writes one.
+        let of_gateway = |key: &str| key.starts_with("Gateway") || key.starts_with("ListenerSet");
+        let left = |key: &str| of_gateway(key) && expected["statuses"].get(key).is_none();
         ended["statuses"].as_object_mut().expect("statuses").retain(|key, _| !left(key));
         prop_assert_eq!(ended, expected);
     }

@@ -1,15 +1,22 @@
-//! The Kubernetes resources `Backend` and `TrafficPolicy` (`gateway.kgateway.dev/v1alpha1`), and their definitions as YAML.
+//! The Kubernetes resources `Backend`, `TrafficPolicy` and `GatewayParameters` (`gateway.kgateway.dev/v1alpha1`), and their
+//! definitions as YAML; besides them those types of Gateway API that its own crate lacks.
 //!
 //! Names, limits and meaning are kgateway's; only fields that have an effect exist. What users write inside them are the
 //! types of `agentgateway-types`.
 
 pub mod backend;
 pub mod definitions;
+pub mod parameters;
 pub mod policy;
+pub mod stream_route;
 
 pub use backend::{Backend, BackendSpec, BackendStatus, BackendType, McpBackend, McpSelector, McpTarget};
+pub use parameters::{GatewayParameters, GatewayParametersSpec};
 pub use policy::{
     PolicyAncestor, PolicyAncestorRef, PolicyStatus, TargetRef, TargetSelector, TrafficPolicy, TrafficPolicySpec,
+};
+pub use stream_route::{
+    BackendReference, ParentReference, RouteParentStatus, RouteStatus, StreamRouteRule, TcpRoute, UdpRoute,
 };
 
 /// The API group of the resources here.

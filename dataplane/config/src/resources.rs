@@ -19,6 +19,7 @@ use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
+use agentgateway_types::backend::HostBackend;
 use agentgateway_types::file::{self, File};
 
 use crate::diagnostic::Report;
@@ -46,6 +47,7 @@ pub(crate) fn make(file: &File, environment: &Environment, report: &mut Report<'
         resources: Vec::new(),
         files: BTreeSet::new(),
         names: Names::default(),
+        policy_backends: BTreeSet::new(),
         sockets: HashMap::new(),
     };
     if file.binds.is_empty() {
@@ -91,6 +93,8 @@ struct Maker<'m, 't> {
     resources: Vec<Resource>,
     files: BTreeSet<PathBuf>,
     names: Names,
+    /// Keys of the backends that policies name.
+    policy_backends: BTreeSet<String>,
     /// Binds by transport and port, with their addresses.
     sockets: HashMap<(Transport, u16), Vec<(String, Path)>>,
 }
@@ -190,7 +194,14 @@ impl Maker<'_, '_> {
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
         let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
         let made = match (&config.host, &config.mcp) {
-            (Some(host), None) => vec![self.host(host, source, tls, at)?],
+            (Some(host), None) => {
+                let host = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
+                vec![self.host(&host, source, tls, at)?]
+            }
+            (None, Some(_)) if config.app_protocol.is_some() => {
+                self.report.error(&at.clone().key("appProtocol"), "is for host only");
+                return None;
+            }
             (None, Some(group)) => self.mcp(group, source, tls, at)?,
             _ => {
                 self.report.error(at, "exactly one of host and mcp must be set");
@@ -209,15 +220,17 @@ impl Maker<'_, '_> {
     /// The backend `source` of one host; what encrypts it stands at the backend's `policies`.
     fn host(
         &mut self,
-        host: &str,
+        config: &HostBackend,
         source: &ObjectRef,
         tls: Option<&file::BackendTls>,
         at: &Path,
     ) -> Option<v1::Backend> {
-        let mut made = match backend::host(host, source, key::backend(source)) {
-            Ok(backend) => self.reachable(backend, |_| at.clone().key("host")),
-            Err(error) => return self.convert_error(&at.clone().key("host"), &error),
+        let host = match backend::one_host_of(config) {
+            Ok(host) => host,
+            Err(error) => return self.convert_error(at, &error),
         };
+        let made = backend::host(host, source, key::backend(source));
+        let mut made = self.reachable(made, |_| at.clone().key("host"));
         self.encrypt(&mut made, tls, &at.clone().join(Path::of("policies.backendTLS")));
         Some(made)
     }

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::net::TcpStream;
 
+use crate::forwarded::Address;
 use crate::request::Origin;
 use crate::snapshot::{Bind, Listeners};
 use crate::worker::{Accepted, Worker};
@@ -85,7 +86,11 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted) {
             // A connection may live for days; it keeps nothing of the configuration.
             drop(bind);
             let Client { worker, bind_key, port, source, state } = client;
-            http::serve_plain(Rc::new(Origin { worker, bind_key, port, source, state, secure: None }), stream).await;
+            http::serve_plain(
+                Rc::new(Origin { worker, bind_key, port, source, state, secure: None, address: Address::default() }),
+                stream,
+            )
+            .await;
         }
         Listeners::Tls(_) => Box::pin(tls::serve(client, bind, stream)).await,
         Listeners::Stream(listener) => {

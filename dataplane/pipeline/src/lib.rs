@@ -4,19 +4,34 @@
 //! [`store::Store`] turns resources into immutable [`snapshot::Snapshot`]s; [`worker`] threads accept connections and
 //! load one snapshot per request. What is spoken behind a route other than plain HTTP plugs in by [`protocol`].
 
+mod attempts;
 mod connection;
+mod deadline;
 pub mod discard;
 mod error;
 mod forward;
+mod forwarded;
+mod grpc;
 pub mod limits;
 pub mod listen;
+mod mirror;
+mod persistence;
 pub mod protocol;
+mod replay;
 mod reply;
 mod request;
+mod select;
+mod services;
 pub mod snapshot;
 pub mod store;
+mod tap;
 mod tracked;
+mod tunnel;
 mod udp;
+mod upgrade;
 pub mod worker;
+
+#[cfg(test)]
+mod testing;
 
 pub use error::Error;

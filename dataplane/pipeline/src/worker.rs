@@ -82,16 +82,20 @@ impl Worker {
         self.drain.get() != Drain::Serving
     }
 
-    /// A number below `n`, which is not 0.
-    pub(crate) fn random_below(&self, n: u64) -> u64 {
+    /// Any number; good enough to spread load, and no secret.
+    pub(crate) fn random(&self) -> u64 {
         // splitmix64
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        u64::try_from((u128::from(z) * u128::from(n)) >> 64).unwrap_or(0)
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, which is not 0.
+    pub(crate) fn random_below(&self, n: u64) -> u64 {
+        u64::try_from((u128::from(self.random()) * u128::from(n)) >> 64).unwrap_or(0)
     }
 }
 

@@ -9,6 +9,8 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
+use crate::ext_authz::ResponseChange;
+
 /// State of one request, from the first policy to the last.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
@@ -28,6 +30,8 @@ pub struct RequestContext {
     pub matched_prefix: Option<Arc<str>>,
     /// The `Origin` of a cross-origin request, for the response.
     pub(crate) origin: Option<HeaderValue>,
+    /// What external authorization wants in the response.
+    pub(crate) response_changes: Vec<ResponseChange>,
     /// Whether a CORS policy answered a preflight request, which later ones then leave as it is.
     pub(crate) preflight: bool,
 }
@@ -44,6 +48,7 @@ impl RequestContext {
             credentials: None,
             matched_prefix: None,
             origin: None,
+            response_changes: Vec::new(),
             preflight: false,
         }
     }
@@ -64,6 +69,14 @@ impl RequestContext {
                 names: &identity.names,
             }),
         }
+    }
+}
+
+/// Host and port that the request names: of its URI (HTTP/2, or the absolute form), else of `Host`.
+pub(crate) fn authority(head: &Parts) -> &str {
+    match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => head.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default(),
     }
 }
 

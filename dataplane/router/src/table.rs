@@ -48,12 +48,7 @@ pub(crate) struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table {
-            exact: Paths::default(),
-            prefixes: Paths::default(),
-            depths: Vec::new(),
-            regexes: imbl::Vector::new(),
-        }
+        Table { exact: Paths::default(), prefixes: Paths::default(), depths: Vec::new(), regexes: imbl::Vector::new() }
     }
 }
 

@@ -54,8 +54,14 @@ pub struct HttpMetrics {
     pub refused: AtomicU64,
     /// Connections closed for want of a PROXY protocol header that can be used.
     pub proxy_protocol_failures: AtomicU64,
-    /// Requests sent again to another endpoint.
+    /// Requests sent again.
     pub retries: AtomicU64,
+    /// Copies of requests for mirrors.
+    pub mirrored: AtomicU64,
+    /// Of these, those that were not answered completely.
+    pub mirror_failures: AtomicU64,
+    /// Connections that switched protocols.
+    pub upgrades: AtomicU64,
     /// Lines of the access log that were dropped because its reader was too slow.
     pub access_log_dropped: AtomicU64,
     /// Times that a worker did not get to its tasks for longer than it should.
@@ -159,7 +165,10 @@ impl Collector for HttpCollector {
                 "Connections closed for want of a PROXY protocol header that can be used",
                 &m.proxy_protocol_failures,
             ),
-            ("agentgateway_retries", "Requests sent again to another endpoint", &m.retries),
+            ("agentgateway_retries", "Requests sent again", &m.retries),
+            ("agentgateway_mirrored", "Copies of requests for mirrors", &m.mirrored),
+            ("agentgateway_mirror_failures", "Copies of requests that a mirror did not answer", &m.mirror_failures),
+            ("agentgateway_upgrades", "Connections that switched protocols, WebSockets for one", &m.upgrades),
             (
                 "agentgateway_access_log_dropped",
                 "Access log lines dropped because the reader was slow",

@@ -1,5 +1,7 @@
 //! A compiled backend: where its endpoints come from, and which one a request gets.
 
+mod other;
+
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

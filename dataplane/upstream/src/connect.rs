@@ -59,7 +59,7 @@ fn chosen<S>(stream: &TlsStream<S>) -> Protocol {
 
 async fn start_http1<S>(endpoint: &Endpoint, stream: S, slot: ConnectionSlot) -> Result<Sender, Error>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
         .max_headers(limits::MAX_RESPONSE_HEADERS)
@@ -69,7 +69,7 @@ where
         .map_err(|e| failed(endpoint, &e))?;
     tokio::task::spawn_local(async move {
         // What goes wrong is told to the request that is waiting; without one there is nobody to tell.
-        let _closed = connection.await;
+        let _closed = connection.with_upgrades().await;
         drop(slot);
     });
     Ok(Sender::Http1(sender))

@@ -76,6 +76,10 @@ impl Upstream {
         Upstream { pool, resolver, rules }
     }
 
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// An endpoint of the cluster for the next request.
     pub async fn pick(&self, cluster: &Arc<Cluster>) -> Result<Picked, Error> {
         cluster.pick(&self.resolver).await.map(Picked)

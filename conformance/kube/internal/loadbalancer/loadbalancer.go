@@ -122,21 +122,30 @@ func (a *allocator) reconcile(ctx context.Context, key string) error {
 		delete(a.given, key)
 		return nil
 	}
-	if len(service.Status.LoadBalancer.Ingress) > 0 {
+	held, wanted := service.Status.LoadBalancer.Ingress, service.Spec.LoadBalancerIP
+	if len(held) > 0 && (wanted == "" || held[0].IP == wanted) {
 		return nil
 	}
 	all, err := a.services.List(labels.Everything())
 	if err != nil {
 		return err
 	}
-	address, err := choose(a.pool, service.Spec.LoadBalancerIP, inUse(all, a.given, key))
-	if err != nil {
-		return err
+	// An address that is wanted and cannot be given leaves the Service without any: another one is not what was asked for.
+	var ingress []corev1.LoadBalancerIngress
+	address, unusable := choose(a.pool, wanted, inUse(all, a.given, key))
+	if unusable == nil {
+		ingress = []corev1.LoadBalancerIngress{{IP: address.String()}}
+	} else if len(held) == 0 {
+		return unusable
 	}
 	updated := service.DeepCopy()
-	updated.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address.String()}}
+	updated.Status.LoadBalancer.Ingress = ingress
 	if _, err := a.client.CoreV1().Services(namespace).UpdateStatus(ctx, updated, metav1.UpdateOptions{}); err != nil {
 		return err
+	}
+	if unusable != nil {
+		delete(a.given, key)
+		return unusable
 	}
 	a.given[key] = address
 	slog.Info("address given", "service", key, "address", address.String())
@@ -147,6 +156,9 @@ func (a *allocator) reconcile(ctx context.Context, key string) error {
 func inUse(services []*corev1.Service, given map[string]netip.Addr, except string) map[netip.Addr]bool {
 	used := map[netip.Addr]bool{}
 	for _, service := range services {
+		if service.Namespace+"/"+service.Name == except {
+			continue
+		}
 		for _, ingress := range service.Status.LoadBalancer.Ingress {
 			if address, err := netip.ParseAddr(ingress.IP); err == nil {
 				used[address] = true

@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
 )
 
 func TestChooseSkipsNetworkUsedAndBroadcast(t *testing.T) {
@@ -68,5 +70,46 @@ func TestServeGivesAddressesOnce(t *testing.T) {
 	}
 	if len(addresses) != 2 || addresses["a"] == addresses["b"] || addresses["a"] == "" || addresses["b"] == "" {
 		t.Fatalf("addresses: %v", addresses)
+	}
+}
+
+func TestReconcileFollowsTheWantedAddress(t *testing.T) {
+	service := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a"},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer},
+	}
+	client := fake.NewClientset(service)
+	a := &allocator{client: client, pool: netip.MustParsePrefix("172.31.9.0/24"), given: map[string]netip.Addr{}}
+	for _, step := range []struct{ wanted, given string }{
+		{"", "172.31.9.1"},
+		{"172.31.9.7", "172.31.9.7"},
+		{"", "172.31.9.7"},
+		{"192.0.2.1", ""},
+		{"172.31.9.7", "172.31.9.7"},
+	} {
+		current, err := client.CoreV1().Services("default").Get(t.Context(), "a", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		current.Spec.LoadBalancerIP = step.wanted
+		indexer := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+		if err := indexer.Add(current); err != nil {
+			t.Fatal(err)
+		}
+		a.services = corelisters.NewServiceLister(indexer)
+		if err := a.reconcile(t.Context(), "default/a"); (err != nil) != (step.given == "") {
+			t.Fatalf("wanted %q: %v", step.wanted, err)
+		}
+		current, err = client.CoreV1().Services("default").Get(t.Context(), "a", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		given := ""
+		if ingress := current.Status.LoadBalancer.Ingress; len(ingress) > 0 {
+			given = ingress[0].IP
+		}
+		if given != step.given {
+			t.Fatalf("wanted %q: given %q, not %q", step.wanted, given, step.given)
+		}
 	}
 }

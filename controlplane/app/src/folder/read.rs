@@ -4,15 +4,19 @@ use std::fmt;
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
-use agentgateway_controlplane_translate::{Object, ObjectKind, Unreadable};
-use agentgateway_crds::{Backend, TrafficPolicy};
+use agentgateway_controlplane_translate::{Object, ObjectKind, Secret, Unreadable};
+use agentgateway_crds::{Backend, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
 use agentgateway_types::path::Path;
 use agentgateway_types::strict;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
+use gateway_api::apis::experimental::grpcroutes::GrpcRoute;
 use gateway_api::apis::experimental::httproutes::HttpRoute;
+use gateway_api::apis::experimental::listenersets::ListenerSet;
 use gateway_api::apis::experimental::referencegrants::ReferenceGrant;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use gateway_api::apis::experimental::tlsroutes::TlsRoute;
+use gateway_api::apis::standard::backendtlspolicies::BackendTlsPolicy;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -192,6 +196,15 @@ fn check(kind: ObjectKind, value: &Value) -> Result<(), (Path, String)> {
         ObjectKind::GatewayClass => check_as::<GatewayClass>(value),
         ObjectKind::Gateway => check_as::<Gateway>(value),
         ObjectKind::HttpRoute => check_as::<HttpRoute>(value),
+        ObjectKind::ListenerSet => check_as::<ListenerSet>(value),
+        ObjectKind::GrpcRoute => check_as::<GrpcRoute>(value),
+        ObjectKind::TlsRoute => check_as::<TlsRoute>(value),
+        ObjectKind::TcpRoute => check_as::<TcpRoute>(value),
+        ObjectKind::UdpRoute => check_as::<UdpRoute>(value),
+        ObjectKind::BackendTlsPolicy => check_as::<BackendTlsPolicy>(value),
+        ObjectKind::Secret => check_as::<Secret>(value),
+        ObjectKind::ConfigMap => check_as::<ConfigMap>(value),
+        ObjectKind::GatewayParameters => check_as::<GatewayParameters>(value),
         ObjectKind::ReferenceGrant => check_as::<ReferenceGrant>(value),
         ObjectKind::Service => check_as::<Service>(value),
         ObjectKind::EndpointSlice => check_as::<EndpointSlice>(value),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agentgateway_controlplane_translate::{
-    CONTROLLER_NAME, Change, Name, Object, ObjectKey, ObjectKind, StatusUpdate, Workload,
+    CONTROLLER_NAME, Change, Name, Object, ObjectKey, ObjectKind, References, StatusUpdate, Workload,
 };
 use serde_json::{Value, json};
 
@@ -79,6 +79,12 @@ impl Store {
         let fitting = file.objects.into_iter().map(|manifest| Stored { manifest, misfit: None });
         let misfits = file.misfits.into_iter().map(|(manifest, reason)| Stored { manifest, misfit: Some(reason) });
         fitting.chain(misfits).filter_map(|stored| Some((stored.object()?.key(), stored))).collect()
+    }
+
+    /// The object of this key as a change, or that there is none.
+    fn known(&self, key: ObjectKey) -> Change {
+        let object = self.objects.get(&key).and_then(Stored::object);
+        Change { key, object }
     }
 
     fn take(&mut self, mut new: BTreeMap<ObjectKey, Stored>) -> Vec<Change> {
@@ -162,8 +168,11 @@ const DEPLOYED: &str = "/metadata/labels/gateway.networking.k8s.io~1gateway-name
 
 /// The Service that a cluster would have: it gives the Gateway its address, this machine's.
 fn address(gateway: &Name, workload: &Workload) -> Value {
-    let ports: Vec<_> =
-        workload.ports.iter().map(|port| json!({"name": format!("port-{port}"), "port": port})).collect();
+    let ports: Vec<_> = workload
+        .ports
+        .iter()
+        .map(|(port, transport)| json!({"port": port, "protocol": transport.as_str_name()}))
+        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -238,6 +247,11 @@ impl Sink for FolderSink {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         workloads.iter().flat_map(|(gateway, workload)| store.set_workload(gateway, workload.as_ref())).collect()
     }
+
+    fn references(&mut self, references: References) -> Vec<Change> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        references.added.into_iter().map(|key| store.known(key)).collect()
+    }
 }
 
 #[cfg(test)]
@@ -288,10 +302,11 @@ mod tests {
             uid: None,
             class: CLASS.to_owned(),
             name: "gw".to_owned(),
-            ports: vec![80],
-            address: None,
+            ports: vec![(80, agentgateway_proto::v1::bind::Transport::Tcp)],
+            addresses: Vec::new(),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
+            parameters: agentgateway_crds::GatewayParametersSpec::default(),
         };
         let gateway = Name::new("n", "gw");
         assert_eq!(shape(&store.set_workload(&gateway, Some(&workload))), ["+Service n/gw"]);

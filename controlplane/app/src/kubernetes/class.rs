@@ -1,14 +1,23 @@
 //! The GatewayClass that users refer to.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use gateway_api::apis::experimental::gatewayclasses::{GatewayClass, GatewayClassSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
+use super::definitions::Definitions;
+
 /// Its name.
 pub(crate) const CLASS: &str = "agentgateway";
 
-/// Makes the GatewayClass when there is none of its name; one that a user changed stays as it is.
-pub(crate) async fn ensure(client: Client) {
+/// Pause before another try.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Makes the GatewayClass when there is none of its name, as soon as the cluster has that kind; one that a user changed stays
+/// as it is.
+pub(crate) async fn ensure(client: Client, mut definitions: Definitions) {
     let api: Api<GatewayClass> = Api::all(client);
     let class = GatewayClass {
         metadata: ObjectMeta { name: Some(CLASS.to_owned()), ..Default::default() },
@@ -19,9 +28,21 @@ pub(crate) async fn ensure(client: Client) {
         },
         status: None,
     };
-    match api.create(&PostParams::default(), &class).await {
-        Ok(_) => tracing::info!(class = CLASS, "GatewayClass created"),
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
-        Err(error) => tracing::error!(class = CLASS, %error, "cannot create the GatewayClass"),
+    loop {
+        let known = |names: &Option<BTreeSet<String>>| {
+            names.as_ref().is_some_and(|names| names.contains("gatewayclasses.gateway.networking.k8s.io"))
+        };
+        if definitions.wait_for(known).await.is_err() {
+            return;
+        }
+        match api.create(&PostParams::default(), &class).await {
+            Ok(_) => {
+                tracing::info!(class = CLASS, "GatewayClass created");
+                return;
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => return,
+            Err(error) => tracing::warn!(class = CLASS, %error, "cannot create the GatewayClass; trying again"),
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }

@@ -187,13 +187,16 @@ impl Deployer {
     }
 
     fn api(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
-        let (group, plural) = match kind {
-            "Deployment" => ("apps", "deployments"),
-            "Service" => ("", "services"),
-            "ServiceAccount" => ("", "serviceaccounts"),
-            _ => ("", "configmaps"),
+        let (group, version, plural) = match kind {
+            "Deployment" => ("apps", "v1", "deployments"),
+            "DaemonSet" => ("apps", "v1", "daemonsets"),
+            "Service" => ("", "v1", "services"),
+            "ServiceAccount" => ("", "v1", "serviceaccounts"),
+            "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers"),
+            "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
+            _ => ("", "v1", "configmaps"),
         };
-        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1", kind), plural);
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         Api::namespaced_with(self.client.clone(), namespace, &resource)
     }
 }

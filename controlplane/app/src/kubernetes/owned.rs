@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -16,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 
 use super::manifests::{APPLIED, GATEWAY_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
+use super::scope::{Place, Scope};
 
 /// Kind, namespace and name.
 pub(crate) type OwnedKey = (String, String, String);
@@ -61,17 +64,23 @@ impl Inventory {
     }
 }
 
-/// Watches all kinds that are deployed. The result turns true when all were listed once.
-pub(crate) fn watch(client: &Client, inventory: &Arc<Inventory>) -> Vec<watch::Receiver<bool>> {
-    vec![
-        follow::<Deployment>(client, inventory),
-        follow::<Service>(client, inventory),
-        follow::<ServiceAccount>(client, inventory),
-        follow::<ConfigMap>(client, inventory),
-    ]
+/// Watches all kinds that are deployed. The results turn true when all were listed once.
+pub(crate) fn watch(client: &Client, scope: &Scope, inventory: &Arc<Inventory>) -> Vec<watch::Receiver<bool>> {
+    let each = |place: Place| {
+        [
+            follow::<Deployment>(client, &place, inventory),
+            follow::<DaemonSet>(client, &place, inventory),
+            follow::<Service>(client, &place, inventory),
+            follow::<ServiceAccount>(client, &place, inventory),
+            follow::<ConfigMap>(client, &place, inventory),
+            follow::<HorizontalPodAutoscaler>(client, &place, inventory),
+            follow::<PodDisruptionBudget>(client, &place, inventory),
+        ]
+    };
+    scope.places().into_iter().flat_map(each).collect()
 }
 
-fn follow<K>(client: &Client, inventory: &Arc<Inventory>) -> watch::Receiver<bool>
+fn follow<K>(client: &Client, place: &Place, inventory: &Arc<Inventory>) -> watch::Receiver<bool>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -81,7 +90,8 @@ where
         + 'static,
 {
     let (listed, receiver) = watch::channel(false);
-    let api = Api::<PartialObjectMeta<K>>::all(client.clone());
+    let api: Api<PartialObjectMeta<K>> = place.typed(client.clone());
+    let place = place.clone();
     let config = Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
     let inventory = inventory.clone();
     tokio::spawn(async move {
@@ -98,7 +108,7 @@ where
                 Ok(Event::InitDone) => {
                     let new = listing.take().unwrap_or_default();
                     inventory.change(|objects| {
-                        objects.retain(|key, _| key.0 != kind);
+                        objects.retain(|key, _| key.0 != kind || !place.covers(&key.1));
                         objects.extend(new);
                     });
                     listed.send_replace(true);

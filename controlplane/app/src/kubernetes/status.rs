@@ -81,9 +81,10 @@ pub(crate) async fn run(client: Client, pending: Arc<Pending>, mut leading: watc
 
 /// Gives the status back when it is worth another try.
 async fn write(client: Client, update: StatusUpdate, metrics: Metrics) -> Option<StatusUpdate> {
-    let resource = api_resource(update.key.kind);
+    let kind = update.key.kind;
+    let resource = api_resource(kind);
     let name = &update.key.name;
-    let api: Api<DynamicObject> = if update.key.kind.cluster_scoped() {
+    let api: Api<DynamicObject> = if kind.cluster_scoped() {
         Api::all_with(client, &resource)
     } else {
         Api::namespaced_with(client, &name.namespace, &resource)
@@ -102,23 +103,22 @@ async fn write(client: Client, update: StatusUpdate, metrics: Metrics) -> Option
         "status": status,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    match api.patch_status(&name.name, &parameters, &Patch::Apply(&patch)).await {
-        Ok(_) => {
-            metrics.status_writes.inc();
-            None
-        }
+    let (outcome, again) = match api.patch_status(&name.name, &parameters, &Patch::Apply(&patch)).await {
+        Ok(_) => ("written", None),
         // The object changed meanwhile, or is gone: the watch brings what is true now, and with it a new status.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
             tracing::debug!(object = %update.key, "a status was overtaken");
-            None
+            ("overtaken", None)
         }
         Err(kube::Error::Api(status)) if status.code == 422 || status.code == 403 => {
             tracing::error!(object = %update.key, reason = status.message, "the API server refuses a status");
-            None
+            ("refused", None)
         }
         Err(error) => {
             tracing::warn!(object = %update.key, %error, "a status could not be written; it is tried again");
-            Some(update)
+            ("failed", Some(update))
         }
-    }
+    };
+    metrics.status_write(kind, outcome);
+    again
 }

@@ -1,13 +1,15 @@
-//! Watches one kind of object and tells the world of every change.
+//! Watches kinds of object and tells the world of every change.
 //!
 //! Objects are watched without their types: one that does not fit is told as unreadable, with its content, and costs the
-//! watch nothing.
+//! watch nothing. A kind that the cluster does not have counts as one without objects, and is watched when it comes.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agentgateway_controlplane_translate::{Change, Name, Object, ObjectKey, ObjectKind, Unreadable};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, future};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
 use kube::core::PartialObjectMeta;
@@ -16,74 +18,143 @@ use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 
+use super::definitions::Definitions;
+use super::scope::{Place, Scope};
 use crate::world::Input;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Group, version and names of a kind, as the API server has it.
 pub(crate) fn api_resource(kind: ObjectKind) -> ApiResource {
-    let (version, plural) = match kind {
-        ObjectKind::GatewayClass => ("v1", "gatewayclasses"),
-        ObjectKind::Gateway => ("v1", "gateways"),
-        ObjectKind::HttpRoute => ("v1", "httproutes"),
-        // The version that every release of Gateway API serves.
-        ObjectKind::ReferenceGrant => ("v1beta1", "referencegrants"),
-        ObjectKind::Service => ("v1", "services"),
-        ObjectKind::EndpointSlice => ("v1", "endpointslices"),
-        ObjectKind::Namespace => ("v1", "namespaces"),
-        ObjectKind::Backend => ("v1alpha1", "backends"),
-        ObjectKind::TrafficPolicy => ("v1alpha1", "trafficpolicies"),
-    };
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(kind.group(), version, kind.kind()), plural)
+    let gvk = GroupVersionKind::gvk(kind.group(), kind.version(), kind.kind());
+    ApiResource::from_gvk_with_plural(&gvk, kind.plural())
 }
 
-/// Watches all objects of a kind in all namespaces, until the world ends.
-pub(crate) async fn run(client: Client, kind: ObjectKind, inputs: mpsc::Sender<Input>) {
-    let config = watcher::Config::default();
-    if kind == ObjectKind::Namespace {
-        // Labels are all that is wanted of a namespace.
-        let api = Api::<PartialObjectMeta<Namespace>>::all(client);
-        let read = |namespace: PartialObjectMeta<Namespace>| {
-            let metadata = namespace.metadata;
-            Object::Namespace(std::sync::Arc::new(Namespace { metadata, ..Default::default() }))
-        };
-        follow(kind, watch_objects(api, config).default_backoff(), read, inputs).await;
-    } else {
-        let resource = api_resource(kind);
-        let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
-        let api = Api::<DynamicObject>::all_with(client, &resource);
-        let read = move |object| read(kind, &types, object);
-        follow(kind, watch_objects(api, config).default_backoff(), read, inputs).await;
+/// What watches need.
+#[derive(Clone)]
+pub(crate) struct Watches {
+    /// Client.
+    pub(crate) client: Client,
+    /// Where to look.
+    pub(crate) scope: Scope,
+    /// Which kinds the cluster has.
+    pub(crate) definitions: Definitions,
+    /// Whom to tell.
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+impl Watches {
+    /// Watches all objects of a kind in all places, until the world ends.
+    pub(crate) async fn run(self, kind: ObjectKind) {
+        let places = if kind.cluster_scoped() { vec![Place::Cluster] } else { self.scope.places() };
+        let incomplete = AtomicUsize::new(places.len());
+        future::join_all(places.iter().map(|place| self.watch(kind, place, &incomplete))).await;
     }
-}
 
-async fn follow<K: ResourceExt>(
-    kind: ObjectKind,
-    events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
-    read: impl Fn(K) -> Object,
-    inputs: mpsc::Sender<Input>,
-) {
-    let mut events = pin!(events);
-    let mut listing = Listing::default();
-    let mut synced = false;
-    while let Some(event) = events.next().await {
-        let (changes, complete) = match event {
-            Ok(event) => listing.take(kind, event, &read),
-            Err(error) => {
-                tracing::warn!(kind = kind.kind(), %error, "a watch was interrupted; it is resumed");
-                continue;
-            }
-        };
-        if !changes.is_empty() && inputs.send(Input::Changes(changes)).await.is_err() {
-            return;
-        }
-        if complete && !synced {
-            synced = true;
-            if inputs.send(Input::Synced(kind)).await.is_err() {
+    async fn watch(&self, kind: ObjectKind, place: &Place, incomplete: &AtomicUsize) {
+        let mut told = Told { kind, inputs: &self.inputs, listing: Listing::default(), incomplete: Some(incomplete) };
+        let definition = format!("{}.{}", kind.plural(), kind.group());
+        // What Kubernetes itself brings has no definition.
+        let custom = !matches!(kind.group(), "" | "discovery.k8s.io");
+        let mut definitions = self.definitions.clone();
+        loop {
+            let config = watcher::Config::default();
+            let absent =
+                || custom && matches!(&*self.definitions.borrow(), Some(names) if !names.contains(&definition));
+            let end = if kind == ObjectKind::Namespace {
+                // Labels are all that is wanted of a namespace.
+                let api = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
+                let read = |namespace: PartialObjectMeta<Namespace>| {
+                    let metadata = namespace.metadata;
+                    Object::Namespace(std::sync::Arc::new(Namespace { metadata, ..Default::default() }))
+                };
+                told.follow(watch_objects(api, config).default_backoff(), read, absent).await
+            } else {
+                let resource = api_resource(kind);
+                let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+                let api: Api<DynamicObject> = place.api(self.client.clone(), &resource);
+                let read = |object| read(kind, &types, object);
+                told.follow(watch_objects(api, config).default_backoff(), read, absent).await
+            };
+            if end.is_break() {
                 return;
             }
+            tracing::warn!(
+                kind = kind.kind(),
+                definition,
+                "the cluster does not have this kind; it is used when it comes"
+            );
+            let comes =
+                |names: &Option<BTreeSet<String>>| names.as_ref().is_some_and(|names| names.contains(&definition));
+            if definitions.wait_for(comes).await.is_err() {
+                return;
+            }
+            tracing::info!(kind = kind.kind(), "the cluster has this kind now");
         }
     }
+}
+
+/// What the world was told of a kind in one place.
+struct Told<'a> {
+    kind: ObjectKind,
+    inputs: &'a mpsc::Sender<Input>,
+    listing: Listing,
+    /// Counts the places that are not complete; `None` when this one is.
+    incomplete: Option<&'a AtomicUsize>,
+}
+
+impl Told<'_> {
+    /// Tells what a watch gives. Breaks when the world has ended; continues when the cluster does not have the kind.
+    async fn follow<K: ResourceExt>(
+        &mut self,
+        events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+        read: impl Fn(K) -> Object,
+        absent: impl Fn() -> bool,
+    ) -> ControlFlow<()> {
+        let mut events = pin!(events);
+        while let Some(event) = events.next().await {
+            let (changes, complete, gone) = match event {
+                Ok(event) => {
+                    let (changes, complete) = self.listing.take(self.kind, event, &read);
+                    (changes, complete, false)
+                }
+                Err(error) if not_served(&error) && (absent() || self.listing.known.is_empty()) => {
+                    (self.listing.clear(self.kind), true, absent())
+                }
+                Err(error) => {
+                    tracing::warn!(kind = self.kind.kind(), %error, "a watch was interrupted; it is resumed");
+                    continue;
+                }
+            };
+            self.tell(changes, complete).await?;
+            if gone {
+                return ControlFlow::Continue(());
+            }
+        }
+        ControlFlow::Break(())
+    }
+
+    async fn tell(&mut self, changes: Vec<Change>, complete: bool) -> ControlFlow<()> {
+        if !changes.is_empty() && self.inputs.send(Input::Changes(changes)).await.is_err() {
+            return ControlFlow::Break(());
+        }
+        if complete
+            && let Some(incomplete) = self.incomplete.take()
+            && incomplete.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.inputs.send(Input::Synced(self.kind)).await.is_err()
+        {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether the API server says that there is no such resource. While it starts it says 503 instead.
+fn not_served(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
+        return false;
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// Which objects there are, so that those which a new listing lacks are known to be gone.
@@ -94,6 +165,12 @@ struct Listing {
 }
 
 impl Listing {
+    /// That there are none any more.
+    fn clear(&mut self, kind: ObjectKind) -> Vec<Change> {
+        self.listed = None;
+        std::mem::take(&mut self.known).into_iter().map(|name| Change::gone(ObjectKey { kind, name })).collect()
+    }
+
     /// The changes that an event means, and whether a listing is complete with it.
     fn take<K: ResourceExt>(
         &mut self,
@@ -136,7 +213,8 @@ fn name_of(object: &impl ResourceExt) -> Name {
     Name::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn read(kind: ObjectKind, types: &TypeMeta, mut object: DynamicObject) -> Object {
+/// Reads an object that was got without its type.
+pub(super) fn read(kind: ObjectKind, types: &TypeMeta, mut object: DynamicObject) -> Object {
     // Objects of a list come without their type, and these two are only weight.
     object.types = Some(types.clone());
     object.metadata.managed_fields = None;
@@ -203,7 +281,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_group_and_reads_what_it_watches() {
-        for kind in ObjectKind::ALL {
+        for kind in ObjectKind::ALL.iter().copied() {
             let resource = api_resource(kind);
             assert_eq!(resource.group, kind.group());
             assert_eq!(resource.kind, kind.kind());

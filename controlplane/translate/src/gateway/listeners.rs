@@ -1,192 +1,180 @@
-//! The listeners of a Gateway: which can be served, and which routes they let in (Gateway API, "Listener").
-
-use std::collections::HashMap;
+//! Which listeners can be served, and which routes they let in (Gateway API, "Listener").
 
 use agentgateway_convert::reserved::OWN_PORTS;
-use agentgateway_proto::key;
-use agentgateway_proto::v1::ObjectRef;
-use gateway_api::apis::experimental::gateways::{
-    Gateway, GatewayListeners, GatewayListenersAllowedRoutesNamespacesFrom as From,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use agentgateway_proto::v1::listener::Protocol;
+use agentgateway_proto::{key, v1};
 
-use crate::conditions::Verdict;
+use super::conflicts::{Conflict, conflicts};
+use super::declared::{Declared, Listener, Namespaces};
+use super::frontend::Frontend;
+use super::overlap::overlapping;
+use super::plan::{Plan, PlannedListener};
+use super::tls::{self, Why};
 use crate::hostname;
+use crate::object::{ObjectKey, ObjectKind};
 use crate::selector;
+use crate::view::View;
 
-/// The kind of route that HTTP listeners serve.
-pub(crate) const ROUTE_KIND: &str = "HTTPRoute";
-
-/// What a Gateway is for routes and policies.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Plan {
-    pub(crate) listeners: Vec<PlannedListener>,
-    /// Whether the Gateway as a whole is refused, and nothing of it served.
-    pub(crate) refused: bool,
+/// A planned listener with the TLS settings that its resource gets. They are no part of the plan: a renewed certificate is
+/// nothing to routes.
+pub(super) struct Made {
+    pub(super) listener: PlannedListener,
+    pub(super) tls: Option<v1::ServerTls>,
 }
 
-impl Plan {
-    /// The listeners that become resources.
-    pub(crate) fn served(&self) -> impl Iterator<Item = &PlannedListener> {
-        self.listeners.iter().filter(|listener| !self.refused && listener.served())
+/// Plans the listeners of all objects, in their order.
+pub(super) fn plan(declared: &[Declared], frontend: &Frontend, plan: &mut Plan, view: &View<'_>) -> Vec<Made> {
+    let conflicts = conflicts(declared);
+    let mut made = Vec::new();
+    for (object, conflicts) in declared.iter().zip(conflicts) {
+        for (listener, conflict) in object.listeners.iter().zip(conflicts) {
+            made.push(plan_one(listener, &object.owner, conflict, frontend, view));
+        }
     }
-}
-
-/// A listener.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct PlannedListener {
-    pub(crate) name: String,
-    /// Key of its resource.
-    pub(crate) key: String,
-    pub(crate) port: u16,
-    /// `None` is every host.
-    pub(crate) hostname: Option<String>,
-    /// Whether HTTPRoutes may attach.
-    pub(crate) takes_http_routes: bool,
-    /// The namespaces whose routes may attach.
-    pub(crate) namespaces: Namespaces,
-    /// Why it cannot be served.
-    pub(crate) accepted: Result<(), (&'static str, String)>,
-    pub(crate) conflict: Option<(&'static str, String)>,
-    /// Why its references do not resolve.
-    pub(crate) unresolved: Option<(&'static str, String)>,
-}
-
-/// Namespaces whose routes may attach to a listener.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Namespaces {
-    All,
-    /// That of the Gateway.
-    Same,
-    Selector(LabelSelector),
-}
-
-impl PlannedListener {
-    fn served(&self) -> bool {
-        self.accepted.is_ok() && self.conflict.is_none() && self.takes_http_routes
+    mark_overlaps(&mut made);
+    for Declared { owner, .. } in declared {
+        plan.listeners.entry(owner.clone()).or_default();
     }
-
-    /// Its conditions, but for Programmed.
-    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
-        let accepted = match (&self.conflict, &self.accepted) {
-            (Some((reason, message)), _) | (None, Err((reason, message))) => Verdict::no("Accepted", reason, message),
-            (None, Ok(())) => Verdict::yes("Accepted", "Accepted", "the listener is valid"),
-        };
-        let conflicted = match &self.conflict {
-            Some((reason, message)) => Verdict::yes("Conflicted", reason, message),
-            None => Verdict::no("Conflicted", "NoConflicts", "no other listener is in its way"),
-        };
-        let resolved = match &self.unresolved {
-            Some((reason, message)) => Verdict::no("ResolvedRefs", reason, message),
-            None => Verdict::yes("ResolvedRefs", "ResolvedRefs", "all references are resolved"),
-        };
-        vec![accepted, conflicted, resolved]
+    for Made { listener, .. } in &made {
+        plan.listeners.entry(listener.owner.clone()).or_default().push(listener.clone());
     }
-}
-
-/// Plans the listeners of a Gateway, in the order of its spec.
-pub(crate) fn plan(gateway: &Gateway, source: &ObjectRef, refused: bool) -> Plan {
-    let conflicts = conflicts(&gateway.spec.listeners);
-    let planned = gateway.spec.listeners.iter().zip(conflicts);
-    Plan { listeners: planned.map(|(listener, conflict)| plan_one(listener, conflict, source)).collect(), refused }
+    made
 }
 
 fn plan_one(
-    listener: &GatewayListeners,
-    conflict: Option<(&'static str, String)>,
-    source: &ObjectRef,
-) -> PlannedListener {
-    let allowed = listener.allowed_routes.as_ref();
-    let namespaces = match allowed.and_then(|a| a.namespaces.as_ref()) {
-        None => Namespaces::Same,
-        Some(namespaces) => match namespaces.from {
-            Some(From::All) => Namespaces::All,
-            Some(From::Same) | None => Namespaces::Same,
-            Some(From::Selector) => {
-                Namespaces::Selector(namespaces.selector.as_ref().map(selector::of_listener).unwrap_or_default())
-            }
-        },
+    listener: &Listener,
+    owner: &ObjectKey,
+    conflict: Option<Conflict>,
+    frontend: &Frontend,
+    view: &View<'_>,
+) -> Made {
+    let protocol = protocol(&listener.protocol);
+    let passthrough = protocol == Protocol::Tls && listener.tls.as_ref().is_some_and(|tls| tls.passthrough);
+    let (kinds, mut unresolved) = kinds(listener, protocol);
+    let mut accepted = accept(listener, protocol);
+    let ends_tls = protocol == Protocol::Https || (protocol == Protocol::Tls && !passthrough);
+    let outcome = if ends_tls && accepted.is_ok() {
+        let validation = (protocol == Protocol::Https).then(|| frontend.on(listener.port)).flatten();
+        tls::server(listener, owner, validation, view)
+    } else {
+        tls::Outcome::default()
     };
-    let http = listener.protocol == "HTTP";
-    let kinds = allowed.and_then(|a| a.kinds.as_deref()).unwrap_or_default();
-    let ours = |group: &Option<String>| group.as_deref().is_none_or(|g| g == agentgateway_crds::GATEWAY_GROUP);
-    let foreign: Vec<&str> =
-        kinds.iter().filter(|k| k.kind != ROUTE_KIND || !ours(&k.group)).map(|k| k.kind.as_str()).collect();
-    let takes_http_routes = http && (kinds.is_empty() || foreign.len() < kinds.len());
-    let unresolved = (http && !foreign.is_empty()).then(|| {
-        let message = format!("allowedRoutes.kinds: {} cannot attach to an HTTP listener here", foreign.join(", "));
-        ("InvalidRouteKinds", message)
-    });
-    let hostname = listener.hostname.as_ref().filter(|h| !h.is_empty()).map(|h| h.to_ascii_lowercase());
-    PlannedListener {
+    if let Some(refused) = outcome.refused {
+        accepted = Err(refused);
+    }
+    unresolved.extend(outcome.unresolved);
+    let planned = PlannedListener {
+        owner: owner.clone(),
         name: listener.name.clone(),
-        key: key::listener(source, &listener.name),
+        key: key::listener(&owner.name.to_ref(owner.kind.kind()), &listener.name),
         port: u16::try_from(listener.port).unwrap_or_default(),
-        takes_http_routes,
-        accepted: accept(listener, hostname.as_deref(), &namespaces),
-        hostname,
-        namespaces,
+        protocol,
+        passthrough,
+        // Gateway API: ignored where the protocol knows no hosts.
+        hostname: listener.hostname.clone().filter(|_| !matches!(protocol, Protocol::Tcp | Protocol::Udp)),
+        kinds,
+        namespaces: listener.namespaces.clone(),
+        accepted,
         conflict,
-        unresolved,
+        unresolved: joined(unresolved),
+        equipped: !ends_tls || outcome.tls.is_some(),
+        overlaps: false,
+    };
+    Made { listener: planned, tls: outcome.tls }
+}
+
+/// The first reason, with all messages.
+fn joined(all: Vec<Why>) -> Option<Why> {
+    let (reason, _) = *all.first()?;
+    let messages: Vec<String> = all.into_iter().map(|(_, message)| message).collect();
+    Some((reason, messages.join("; ")))
+}
+
+fn mark_overlaps(made: &mut [Made]) {
+    let ends_tls = |m: &&mut Made| m.tls.is_some() && m.listener.served();
+    let hosts: Vec<(u16, Option<String>)> =
+        made.iter_mut().filter(ends_tls).map(|m| (m.listener.port, m.listener.hostname.clone())).collect();
+    let hosts: Vec<(u16, Option<&str>)> = hosts.iter().map(|(port, host)| (*port, host.as_deref())).collect();
+    let found = overlapping(&hosts);
+    for (_, one) in made.iter_mut().filter(ends_tls).enumerate().filter(|(place, _)| found.contains(place)) {
+        one.listener.overlaps = true;
     }
 }
 
-fn accept(
-    listener: &GatewayListeners,
-    hostname: Option<&str>,
-    namespaces: &Namespaces,
-) -> Result<(), (&'static str, String)> {
-    if listener.protocol != "HTTP" {
-        let message = format!("protocol {} is not supported, only HTTP is", listener.protocol);
+fn protocol(name: &str) -> Protocol {
+    match name {
+        "HTTP" => Protocol::Http,
+        "HTTPS" => Protocol::Https,
+        "TLS" => Protocol::Tls,
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        _ => Protocol::Unspecified,
+    }
+}
+
+/// The kinds of route that a protocol can serve.
+fn servable(protocol: Protocol) -> &'static [ObjectKind] {
+    match protocol {
+        Protocol::Http | Protocol::Https => &[ObjectKind::HttpRoute, ObjectKind::GrpcRoute],
+        Protocol::Tls => &[ObjectKind::TlsRoute],
+        Protocol::Tcp => &[ObjectKind::TcpRoute],
+        Protocol::Udp => &[ObjectKind::UdpRoute],
+        Protocol::Unspecified => &[],
+    }
+}
+
+/// The kinds that may attach, and what is wrong with the others that are listed.
+fn kinds(listener: &Listener, protocol: Protocol) -> (Vec<ObjectKind>, Vec<Why>) {
+    let servable = servable(protocol);
+    if listener.kinds.is_empty() {
+        return (servable.to_vec(), Vec::new());
+    }
+    let is = |kind: &ObjectKind, (group, name): &(Option<String>, String)| {
+        kind.kind() == name && group.as_deref().is_none_or(|group| group == kind.group())
+    };
+    let kinds = servable.iter().filter(|kind| listener.kinds.iter().any(|written| is(kind, written))).copied();
+    let foreign: Vec<&str> = listener
+        .kinds
+        .iter()
+        .filter(|written| !servable.iter().any(|kind| is(kind, written)))
+        .map(|(_, kind)| kind.as_str())
+        .collect();
+    let mut wrong = Vec::new();
+    if !foreign.is_empty() && protocol != Protocol::Unspecified {
+        let protocol = &listener.protocol;
+        let message =
+            format!("allowedRoutes.kinds: {} cannot attach to listeners of protocol {protocol}", foreign.join(", "));
+        wrong.push(("InvalidRouteKinds", message));
+    }
+    (kinds.collect(), wrong)
+}
+
+fn accept(listener: &Listener, protocol: Protocol) -> Result<(), Why> {
+    if protocol == Protocol::Unspecified {
+        let message = format!("protocol {} is not supported; HTTP, HTTPS, TLS, TCP and UDP are", listener.protocol);
         return Err(("UnsupportedProtocol", message));
     }
     match u16::try_from(listener.port) {
-        Ok(port) if OWN_PORTS.contains(&port) => {
+        Ok(port) if OWN_PORTS.contains(&port) && protocol != Protocol::Udp => {
             let message = format!("port {port} is the proxy's own: admin, metrics or readiness");
             return Err(("PortUnavailable", message));
         }
         Ok(port) if port > 0 => {}
         Ok(_) | Err(_) => return Err(("PortUnavailable", format!("{} is not a port", listener.port))),
     }
-    if let Some(hostname) = hostname.filter(|h| !hostname::valid(h)) {
+    if let Some(hostname) = listener.hostname.as_ref().filter(|h| !hostname::valid(h)) {
         return Err(("Invalid", format!("hostname {hostname:?} is neither a host name nor a wildcard of one")));
     }
-    if let Namespaces::Selector(selector) = namespaces
+    if let Namespaces::Selector(selector) = &listener.namespaces
         && let Some(operator) = selector::unknown_operator(selector)
     {
         return Err(("Invalid", format!("allowedRoutes.namespaces.selector: there is no operator {operator}")));
     }
-    Ok(())
-}
-
-/// The conflict of each listener, if it has one. All that are in each other's way lose: none is the winner.
-fn conflicts(listeners: &[GatewayListeners]) -> Vec<Option<(&'static str, String)>> {
-    let mut ports: HashMap<(i32, bool), Vec<&GatewayListeners>> = HashMap::new();
-    for listener in listeners {
-        ports.entry((listener.port, listener.protocol == "UDP")).or_default().push(listener);
+    if let Some(tls) = &listener.tls
+        && tls.passthrough
+        && protocol == Protocol::Https
+    {
+        return Err(("UnsupportedValue", "tls.mode: HTTPS ends at the gateway, only TLS can be passed on".to_owned()));
     }
-    let same_host = |a: &GatewayListeners, b: &GatewayListeners| {
-        let host = |l: &GatewayListeners| l.hostname.as_deref().unwrap_or_default().to_ascii_lowercase();
-        host(a) == host(b)
-    };
-    let others = |listener: &GatewayListeners| {
-        let port = ports.get(&(listener.port, listener.protocol == "UDP")).map(Vec::as_slice).unwrap_or_default();
-        let name = listener.name.clone();
-        port.iter().filter(move |other| other.name != name)
-    };
-    let conflict = |listener: &GatewayListeners| {
-        let names = |of: Vec<&&GatewayListeners>| of.iter().map(|l| l.name.as_str()).collect::<Vec<_>>().join(", ");
-        let protocol: Vec<_> = others(listener).filter(|o| o.protocol != listener.protocol).collect();
-        if !protocol.is_empty() {
-            let message = format!("port {} has listeners of other protocols: {}", listener.port, names(protocol));
-            return Some(("ProtocolConflict", message));
-        }
-        let host: Vec<_> = others(listener).filter(|o| same_host(o, listener)).collect();
-        if host.is_empty() {
-            return None;
-        }
-        let message = format!("port {} has other listeners of the same host: {}", listener.port, names(host));
-        Some(("HostnameConflict", message))
-    };
-    listeners.iter().map(conflict).collect()
+    Ok(())
 }

@@ -1,55 +1,59 @@
-//! The status of a TrafficPolicy (GEP-713: conditions by ancestor).
+//! The status of a policy of any kind (GEP-713: conditions by ancestor).
 
-use std::collections::BTreeMap;
+use agentgateway_crds::{GATEWAY_GROUP, MOST_ANCESTORS, PolicyAncestor, PolicyAncestorRef, PolicyStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use agentgateway_crds::{MOST_ANCESTORS, PolicyAncestor, PolicyAncestorRef, PolicyStatus, TrafficPolicy};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-
-use super::Ancestor;
 use crate::Name;
 use crate::conditions::{Moment, Verdict, merge};
+use crate::object::ObjectKind;
 
-const OURS: [&str; 2] = ["Accepted", "Programmed"];
+const OURS: [&str; 3] = ["Accepted", "Programmed", "ResolvedRefs"];
 
-/// The status: the entries of other controllers as they are, then ours, as many as there is room for. `rejected` gives what
-/// the proxies of a gateway say of the policy.
+/// What a status says of one ancestor.
+pub(crate) struct Entry {
+    pub(crate) reference: PolicyAncestorRef,
+    /// The Gateway, where the ancestor is one of ours.
+    pub(crate) gateway: Option<Name>,
+    pub(crate) verdicts: Vec<Verdict>,
+}
+
+/// A Gateway as an ancestor.
+pub(crate) fn ancestor(gateway: &Name) -> PolicyAncestorRef {
+    PolicyAncestorRef {
+        group: Some(GATEWAY_GROUP.to_owned()),
+        kind: Some(ObjectKind::Gateway.kind().to_owned()),
+        namespace: Some(gateway.namespace.clone()),
+        name: gateway.name.clone(),
+        ..PolicyAncestorRef::default()
+    }
+}
+
+/// The status of a policy that holds `held`: the entries of other controllers as they are, then ours, as many as there is
+/// room for. `rejected` gives what the proxies of a gateway say of the policy.
 pub(crate) fn status(
-    policy: &TrafficPolicy,
-    ancestors: &BTreeMap<PolicyAncestorRef, Ancestor>,
+    held: &PolicyStatus,
+    entries: impl Iterator<Item = Entry>,
     controller: &str,
     rejected: impl Fn(&Name) -> Vec<String>,
     given: Option<&PolicyStatus>,
-    now: &Time,
+    at: Moment<'_>,
 ) -> PolicyStatus {
-    let held = policy.status.clone().unwrap_or_default().ancestors;
-    let at = Moment { now, generation: policy.metadata.generation };
-    let conditions = |entries: &[PolicyAncestor], reference: &PolicyAncestorRef| -> Vec<Condition> {
-        let entry = entries.iter().find(|e| e.controller_name == controller && e.ancestor_ref == *reference);
-        entry.map(|e| e.conditions.clone()).unwrap_or_default()
+    let conditions = |status: &PolicyStatus, reference: &PolicyAncestorRef| -> Vec<Condition> {
+        let ours = |entry: &&PolicyAncestor| entry.controller_name == controller && entry.ancestor_ref == *reference;
+        status.ancestors.iter().find(ours).map(|entry| entry.conditions.clone()).unwrap_or_default()
     };
-    let entry = |(reference, ancestor): (&PolicyAncestorRef, &Ancestor)| {
-        let mut verdicts = vec![accepted(ancestor)];
-        let rejected = ancestor.gateway.as_ref().map(&rejected).unwrap_or_default();
+    let made = |Entry { reference, gateway, mut verdicts }: Entry| {
+        let rejected = gateway.as_ref().map(&rejected).unwrap_or_default();
         if !rejected.is_empty() {
             verdicts.push(Verdict::no("Programmed", "Invalid", rejected.join("; ")));
         }
-        let given = given.map(|g| conditions(&g.ancestors, reference)).unwrap_or_default();
+        let given = given.map(|given| conditions(given, &reference)).unwrap_or_default();
         PolicyAncestor {
-            ancestor_ref: reference.clone(),
             controller_name: controller.to_owned(),
-            conditions: merge(&conditions(&held, reference), &given, &verdicts, &OURS, at),
+            conditions: merge(&conditions(held, &reference), &given, &verdicts, &OURS, at),
+            ancestor_ref: reference,
         }
     };
-    let others = held.iter().filter(|entry| entry.controller_name != controller).cloned();
-    PolicyStatus { ancestors: others.chain(ancestors.iter().map(entry)).take(MOST_ANCESTORS).collect() }
-}
-
-fn accepted(ancestor: &Ancestor) -> Verdict {
-    match ancestor.problems.first() {
-        None => Verdict::yes("Accepted", "Accepted", "the policy is in force"),
-        Some((reason, _)) => {
-            let messages: Vec<&str> = ancestor.problems.iter().map(|(_, message)| message.as_str()).collect();
-            Verdict::no("Accepted", reason, messages.join("; "))
-        }
-    }
+    let others = held.ancestors.iter().filter(|entry| entry.controller_name != controller).cloned();
+    PolicyStatus { ancestors: others.chain(entries.map(made)).take(MOST_ANCESTORS).collect() }
 }

@@ -1,4 +1,5 @@
-//! What a TrafficPolicy applies to: Gateways and their listeners, HTTPRoutes and their rules, Backends.
+//! What a TrafficPolicy applies to: Gateways, ListenerSets and their listeners, HTTPRoutes, GRPCRoutes and their rules,
+//! Services and their ports, Backends.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,9 @@ use agentgateway_crds::{GATEWAY_GROUP, GROUP, PolicyAncestorRef, TargetRef, Targ
 use agentgateway_proto::{key, v1};
 
 use crate::Name;
-use crate::object::ObjectKind;
+use crate::object::{ObjectKey, ObjectKind};
+use crate::service;
+use crate::unit::{BackendUnit, Speech};
 use crate::view::View;
 
 /// What a target of a policy is.
@@ -20,7 +23,7 @@ pub(super) enum Resolved {
         key: String,
         scope: Scope,
     },
-    /// The object exists, but the listener or rule does not.
+    /// The object exists, but the listener, rule or port does not.
     NoSection { gateways: BTreeSet<Name>, message: String },
     /// There is no such object.
     Missing { reference: PolicyAncestorRef, message: String },
@@ -62,58 +65,111 @@ pub(super) fn resolve(
 fn kind(group: &str, kind: &str) -> Option<ObjectKind> {
     match (group, kind) {
         (GATEWAY_GROUP, "Gateway") => Some(ObjectKind::Gateway),
+        (GATEWAY_GROUP, "ListenerSet") => Some(ObjectKind::ListenerSet),
         (GATEWAY_GROUP, "HTTPRoute") => Some(ObjectKind::HttpRoute),
+        (GATEWAY_GROUP, "GRPCRoute") => Some(ObjectKind::GrpcRoute),
+        ("", "Service") => Some(ObjectKind::Service),
         // Manifests in the wild write a Backend with Gateway API's group.
         (GATEWAY_GROUP | GROUP, "Backend") => Some(ObjectKind::Backend),
         _ => None,
     }
 }
 
-fn resolve_one(kind: ObjectKind, name: &Name, section: Option<&str>, view: &View<'_>) -> Option<Resolved> {
+fn resolve_one(kind: ObjectKind, name: &Name, section: Option<&str>, view: &View<'_>) -> Vec<Resolved> {
+    let object = ObjectKey { kind, name: name.clone() };
     match kind {
-        ObjectKind::Gateway => on_gateway(name, section, view),
-        ObjectKind::HttpRoute => on_route(name, section, view),
-        _ => on_backend(name, view),
+        ObjectKind::Gateway | ObjectKind::ListenerSet => on_listeners(&object, section, view),
+        ObjectKind::HttpRoute | ObjectKind::GrpcRoute => on_route(&object, section, view).into_iter().collect(),
+        ObjectKind::Service => on_service(&object, section, view),
+        _ => on_backend(&object, view).into_iter().collect(),
     }
 }
 
-fn on_gateway(name: &Name, section: Option<&str>, view: &View<'_>) -> Option<Resolved> {
-    // A Gateway of another controller: nothing to do, and nothing to say about it.
-    let plan = view.plan(name)?;
-    let gateways = BTreeSet::from([name.clone()]);
-    let Some(section) = section else {
-        let printed = name.to_string();
+fn on_listeners(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec<Resolved> {
+    // One of another controller: nothing to do, and nothing to say about it.
+    let Some(parent) = view.parent(object) else { return Vec::new() };
+    let gateways = BTreeSet::from([parent.gateway.clone()]);
+    if object.kind == ObjectKind::Gateway && section.is_none() {
+        let printed = object.name.to_string();
         let target = v1::policy::Target::Gateway(printed.clone());
-        return Some(Resolved::Found { gateways, target, key: format!("Gateway/{printed}"), scope: Scope::Http });
-    };
-    Some(match plan.listeners.iter().find(|l| l.name == section) {
-        Some(listener) => {
+        return vec![Resolved::Found { gateways, target, key: format!("Gateway/{printed}"), scope: Scope::Http }];
+    }
+    let meant = parent.listeners.iter().filter(|l| section.is_none_or(|section| l.name == section));
+    let found: Vec<Resolved> = meant
+        .map(|listener| {
             let target = v1::policy::Target::ListenerKey(listener.key.clone());
-            Resolved::Found { gateways, target, key: listener.key.clone(), scope: Scope::Http }
+            Resolved::Found { gateways: gateways.clone(), target, key: listener.key.clone(), scope: Scope::Http }
+        })
+        .collect();
+    match section {
+        Some(section) if found.is_empty() => {
+            vec![Resolved::NoSection { gateways, message: format!("{object} has no listener {section}") }]
         }
-        None => Resolved::NoSection { gateways, message: format!("Gateway {name} has no listener {section}") },
-    })
+        _ => found,
+    }
 }
 
-fn on_route(name: &Name, section: Option<&str>, view: &View<'_>) -> Option<Resolved> {
-    let state = view.route(name)?;
+fn on_route(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Option<Resolved> {
+    let state = view.route(object)?;
     let gateways: BTreeSet<Name> = state.parents.iter().map(|parent| parent.gateway.clone()).collect();
     if let Some(section) = section.filter(|section| !state.rule_names.contains(*section)) {
-        return Some(Resolved::NoSection { gateways, message: format!("HTTPRoute {name} has no rule {section}") });
+        return Some(Resolved::NoSection { gateways, message: format!("{object} has no rule {section}") });
     }
     let rule_name = section.unwrap_or_default().to_owned();
-    let kind = ObjectKind::HttpRoute.kind().to_owned();
+    let (kind, name) = (object.kind.kind().to_owned(), &object.name);
     let key = format!("{kind}/{}/{}/{rule_name}", name.namespace, name.name);
     let route = v1::RouteTarget { kind, namespace: name.namespace.clone(), name: name.name.clone(), rule_name };
     Some(Resolved::Found { gateways, target: v1::policy::Target::Route(route), key, scope: Scope::Http })
 }
 
-fn on_backend(name: &Name, view: &View<'_>) -> Option<Resolved> {
-    let state = view.backend(name)?;
+/// Each port in use is a backend of its own, and may be several: as gRPC, as an MCP server.
+fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec<Resolved> {
+    let service = view.service(&object.name);
+    let meant = |port: u16| {
+        section.is_none_or(|section| service.and_then(|service| service::port_name(service, port)) == Some(section))
+    };
+    let used: Vec<_> = view.users(object).collect();
+    let mcp: BTreeSet<u16> = used
+        .iter()
+        .filter_map(|(unit, _)| match unit {
+            BackendUnit::Port(_, port, Speech::Mcp) => Some(*port),
+            _ => None,
+        })
+        .collect();
+    let mut everybody = BTreeSet::new();
+    let mut found = Vec::new();
+    for (unit, gateways) in used {
+        everybody.extend(gateways.iter().cloned());
+        let scope = match unit {
+            BackendUnit::Port(_, port, speech) if meant(*port) => match speech {
+                // What is behind the MCP backend that the policy applies to.
+                Speech::Plain if mcp.contains(port) => continue,
+                Speech::Plain | Speech::Grpc => Scope::Http,
+                Speech::Mcp => Scope::McpItems,
+                // Nobody reads requests there.
+                Speech::Passthrough | Speech::Udp => continue,
+            },
+            BackendUnit::Port(..) | BackendUnit::Object(_) => continue,
+        };
+        let key = unit.key();
+        let target = v1::policy::Target::BackendKey(key.clone());
+        found.push(Resolved::Found { gateways: gateways.clone(), target, key, scope });
+    }
+    match section {
+        Some(section) if !service.is_some_and(|service| service::has_port_named(service, section)) => {
+            vec![Resolved::NoSection { gateways: everybody, message: format!("{object} has no port {section}") }]
+        }
+        _ => found,
+    }
+}
+
+fn on_backend(object: &ObjectKey, view: &View<'_>) -> Option<Resolved> {
+    let state = view.backend(&object.name)?;
     let scope = if state.mcp { Scope::McpItems } else { Scope::Http };
-    let key = key::backend(&name.to_ref(ObjectKind::Backend.kind()));
+    let key = key::backend(&object.name.to_ref(object.kind.kind()));
     let target = v1::policy::Target::BackendKey(key.clone());
-    Some(Resolved::Found { gateways: view.users(name), target, key, scope })
+    let gateways = view.users(object).flat_map(|(_, gateways)| gateways.iter().cloned()).collect();
+    Some(Resolved::Found { gateways, target, key, scope })
 }
 
 fn missing(reference: &TargetRef, name: &Name) -> Resolved {

@@ -1,169 +1,150 @@
-//! Filters of HTTPRoutes as policies. A filter that is not supported is an error, never left out.
+//! Filters of HTTPRoutes and GRPCRoutes as policies. A filter that is not supported is an error, never left out.
 
-use agentgateway_convert::{Error, policy};
-use agentgateway_proto::v1;
+mod read;
+
+use agentgateway_convert::policy;
+use agentgateway_crds::BackendReference;
+use agentgateway_proto::v1::{self, external_authorization::Protocol, policy_spec::Kind};
 use agentgateway_types::Path;
-use agentgateway_types::policy::{Cors, Header, HeaderModifier, PathModifier, RequestRedirect, UrlRewrite};
-use gateway_api::apis::experimental::httproutes as api;
+use agentgateway_types::policy::{Cors, HeaderModifier, RequestRedirect, UrlRewrite};
 
-use super::rules::Problem;
+use super::backends::Referrer;
+use super::rule::{Problem, Rule};
+use crate::object::ObjectKind;
+use crate::service::Asked;
 
-/// A filter, from wherever in a route it is: Gateway API has the same filters on rules and on backend references, but the
-/// types of each are their own.
+/// A filter, from wherever in a route it is: Gateway API has the same filters on rules and on backend references of two kinds
+/// of route, but the types of each are their own.
 #[derive(Default)]
-struct Filter {
+pub(super) struct Filter {
     kind: &'static str,
     request_headers: Option<HeaderModifier>,
     response_headers: Option<HeaderModifier>,
     redirect: Option<RequestRedirect>,
     rewrite: Option<UrlRewrite>,
     cors: Option<Cors>,
+    mirror: Option<Mirror>,
+    external_auth: Option<ExternalAuth>,
 }
 
-/// The policies of a rule.
-pub(super) fn of_rule(filters: &[api::HttpRouteRulesFilters], at: &Path) -> Result<Vec<v1::PolicySpec>, Problem> {
-    convert_all(filters.iter().map(Filter::from), at)
+struct Mirror {
+    to: BackendReference,
+    percent: Option<i32>,
+    /// Numerator and denominator.
+    fraction: Option<(i32, Option<i32>)>,
 }
 
-/// The policies of a backend reference.
-pub(super) fn of_backend(
-    filters: &[api::HttpRouteRulesBackendRefsFilters],
+struct ExternalAuth {
+    service: BackendReference,
+    protocol: Protocol,
+    body_bytes: Option<i64>,
+}
+
+/// The policies of a list of filters. What is wrong with them is noted at the rule.
+pub(super) fn convert(
+    filters: impl Iterator<Item = Filter>,
     at: &Path,
-) -> Result<Vec<v1::PolicySpec>, Problem> {
-    convert_all(filters.iter().map(Filter::from), at)
-}
-
-fn convert_all(filters: impl Iterator<Item = Filter>, at: &Path) -> Result<Vec<v1::PolicySpec>, Problem> {
+    referrer: Referrer<'_>,
+    rule: &mut Rule,
+) -> Vec<v1::PolicySpec> {
     let (mut specs, mut kinds) = (Vec::new(), Vec::new());
     for (i, filter) in filters.enumerate() {
         let at = at.clone().index(i);
-        if kinds.contains(&filter.kind) {
-            return Err(Problem::unsupported(format!("{at}: a second filter of type {}", filter.kind)));
+        // Requests may be copied to several backends.
+        if filter.kind != "RequestMirror" && kinds.contains(&filter.kind) {
+            rule.problems.push(Problem::unsupported(format!("{at}: a second filter of type {}", filter.kind)));
+            continue;
         }
         kinds.push(filter.kind);
-        specs.push(convert(&filter, &at)?);
+        match convert_one(&filter, &at, referrer, rule) {
+            Ok(spec) => specs.push(spec),
+            Err(problem) => rule.problems.push(problem),
+        }
     }
     if kinds.contains(&"RequestRedirect") && kinds.contains(&"URLRewrite") {
         let message = format!("{at}: RequestRedirect and URLRewrite exclude each other");
-        return Err(Problem { reason: "IncompatibleFilters", message });
+        rule.problems.push(Problem::new("IncompatibleFilters", message));
     }
-    Ok(specs)
+    specs
 }
 
-fn convert(filter: &Filter, at: &Path) -> Result<v1::PolicySpec, Problem> {
-    let wrong = |member: &str, error: Error| Problem::unsupported(error.within(at.clone().key(member)).to_string());
-    let absent = |member: &str| Problem::unsupported(format!("{}: must be set", at.clone().key(member)));
+fn convert_one(filter: &Filter, at: &Path, referrer: Referrer<'_>, rule: &mut Rule) -> Result<v1::PolicySpec, Problem> {
+    fn part<'a, T>(config: &'a Option<T>, member: &'static str, at: &Path) -> Result<(&'a T, Path), Problem> {
+        let at = at.clone().key(member);
+        match config {
+            Some(config) => Ok((config, at)),
+            None => Err(Problem::unsupported(format!("{at}: must be set"))),
+        }
+    }
     match filter.kind {
         "RequestHeaderModifier" => {
-            let config = filter.request_headers.as_ref().ok_or_else(|| absent("requestHeaderModifier"))?;
-            policy::request_headers(config).map_err(|e| wrong("requestHeaderModifier", e))
+            let (config, at) = part(&filter.request_headers, "requestHeaderModifier", at)?;
+            policy::request_headers(config).map_err(|e| Problem::wrong(at, e))
         }
         "ResponseHeaderModifier" => {
-            let config = filter.response_headers.as_ref().ok_or_else(|| absent("responseHeaderModifier"))?;
-            policy::response_headers(config).map_err(|e| wrong("responseHeaderModifier", e))
+            let (config, at) = part(&filter.response_headers, "responseHeaderModifier", at)?;
+            policy::response_headers(config).map_err(|e| Problem::wrong(at, e))
         }
         "RequestRedirect" => {
-            let config = filter.redirect.as_ref().ok_or_else(|| absent("requestRedirect"))?;
-            policy::request_redirect(config).map_err(|e| wrong("requestRedirect", e))
+            let (config, at) = part(&filter.redirect, "requestRedirect", at)?;
+            policy::request_redirect(config).map_err(|e| Problem::wrong(at, e))
         }
         "URLRewrite" => {
-            let config = filter.rewrite.as_ref().ok_or_else(|| absent("urlRewrite"))?;
-            policy::url_rewrite(config).map_err(|e| wrong("urlRewrite", e))
+            let (config, at) = part(&filter.rewrite, "urlRewrite", at)?;
+            policy::url_rewrite(config).map_err(|e| Problem::wrong(at, e))
         }
         "CORS" => {
-            let config = filter.cors.as_ref().ok_or_else(|| absent("cors"))?;
-            policy::cors(config).map_err(|e| wrong("cors", e))
+            let (config, at) = part(&filter.cors, "cors", at)?;
+            policy::cors(config).map_err(|e| Problem::wrong(at, e))
+        }
+        "RequestMirror" => {
+            let (config, at) = part(&filter.mirror, "requestMirror", at)?;
+            mirror(config, &at, referrer, rule)
+        }
+        "ExternalAuth" => {
+            let (config, at) = part(&filter.external_auth, "externalAuth", at)?;
+            external_auth(config, &at, referrer, rule)
         }
         other => Err(Problem::unsupported(format!("{at}: a filter of type {other} is not supported"))),
     }
 }
 
-/// Reads the filters of one place in a route; the types of the two places differ in their names alone.
-macro_rules! filters_of {
-    ($filter:ty, $kind:ty, $redirect_path:ty, $rewrite_path:ty, $scheme:ty) => {
-        impl From<&$filter> for Filter {
-            fn from(filter: &$filter) -> Filter {
-                type Kind = $kind;
-                let kind = match filter.r#type {
-                    Kind::RequestHeaderModifier => "RequestHeaderModifier",
-                    Kind::ResponseHeaderModifier => "ResponseHeaderModifier",
-                    Kind::RequestMirror => "RequestMirror",
-                    Kind::RequestRedirect => "RequestRedirect",
-                    Kind::UrlRewrite => "URLRewrite",
-                    Kind::ExtensionRef => "ExtensionRef",
-                    Kind::Cors => "CORS",
-                    Kind::ExternalAuth => "ExternalAuth",
-                };
-                let header = |name: &String, value: &String| Header { name: name.clone(), value: value.clone() };
-                Filter {
-                    kind,
-                    request_headers: filter.request_header_modifier.as_ref().map(|m| HeaderModifier {
-                        set: m.set.iter().flatten().map(|h| header(&h.name, &h.value)).collect(),
-                        add: m.add.iter().flatten().map(|h| header(&h.name, &h.value)).collect(),
-                        remove: m.remove.clone().unwrap_or_default(),
-                    }),
-                    response_headers: filter.response_header_modifier.as_ref().map(|m| HeaderModifier {
-                        set: m.set.iter().flatten().map(|h| header(&h.name, &h.value)).collect(),
-                        add: m.add.iter().flatten().map(|h| header(&h.name, &h.value)).collect(),
-                        remove: m.remove.clone().unwrap_or_default(),
-                    }),
-                    redirect: filter.request_redirect.as_ref().map(|r| RequestRedirect {
-                        scheme: r.scheme.as_ref().map(|scheme| {
-                            match scheme {
-                                <$scheme>::Http => "http",
-                                <$scheme>::Https => "https",
-                            }
-                            .to_owned()
-                        }),
-                        hostname: r.hostname.clone(),
-                        port: r.port.map(|port| u16::try_from(port).unwrap_or_default()),
-                        path: r.path.as_ref().map(|path| match path.r#type {
-                            <$redirect_path>::ReplaceFullPath => full(path.replace_full_path.as_deref()),
-                            <$redirect_path>::ReplacePrefixMatch => prefix(path.replace_prefix_match.as_deref()),
-                        }),
-                        status_code: r.status_code.map(|code| u16::try_from(code).unwrap_or_default()),
-                    }),
-                    rewrite: filter.url_rewrite.as_ref().map(|r| UrlRewrite {
-                        hostname: r.hostname.clone(),
-                        path: r.path.as_ref().map(|path| match path.r#type {
-                            <$rewrite_path>::ReplaceFullPath => full(path.replace_full_path.as_deref()),
-                            <$rewrite_path>::ReplacePrefixMatch => prefix(path.replace_prefix_match.as_deref()),
-                        }),
-                    }),
-                    cors: filter.cors.as_ref().map(|c| Cors {
-                        allow_origins: c.allow_origins.clone().unwrap_or_default(),
-                        allow_credentials: c.allow_credentials,
-                        allow_methods: c.allow_methods.clone().unwrap_or_default(),
-                        allow_headers: c.allow_headers.clone().unwrap_or_default(),
-                        expose_headers: c.expose_headers.clone().unwrap_or_default(),
-                        max_age: c.max_age.map(|age| u32::try_from(age).unwrap_or_default()),
-                    }),
-                }
-            }
+/// A mirror that leads nowhere costs a condition; requests are served all the same.
+fn mirror(config: &Mirror, at: &Path, referrer: Referrer<'_>, rule: &mut Rule) -> Result<v1::PolicySpec, Problem> {
+    let share = |numerator: i32, denominator: i32| match (u32::try_from(numerator), u32::try_from(denominator)) {
+        (Ok(numerator), Ok(denominator)) if denominator > 0 && numerator <= denominator => Ok((numerator, denominator)),
+        _ => Err(Problem::unsupported(format!("{at}: {numerator} of {denominator} is no share of the requests"))),
+    };
+    let (numerator, denominator) = match (config.percent, config.fraction) {
+        (None, None) => (0, 0),
+        (Some(percent), None) => share(percent, 100)?,
+        (None, Some((numerator, denominator))) => share(numerator, denominator.unwrap_or(100))?,
+        (Some(_), Some(_)) => {
+            return Err(Problem::unsupported(format!("{at}: percent and fraction exclude each other")));
         }
     };
+    let asked = if referrer.kind == ObjectKind::GrpcRoute { Asked::Grpc } else { Asked::Http };
+    let backend_key = referrer.key(&config.to, asked, &at.clone().key("backendRef"), rule);
+    let kind = Kind::RequestMirror(v1::RequestMirror { backend_key, numerator, denominator });
+    Ok(v1::PolicySpec { kind: Some(kind) })
 }
 
-filters_of!(
-    api::HttpRouteRulesFilters,
-    api::HttpRouteRulesFiltersType,
-    api::HttpRouteRulesFiltersRequestRedirectPathType,
-    api::HttpRouteRulesFiltersUrlRewritePathType,
-    api::HttpRouteRulesFiltersRequestRedirectScheme
-);
-filters_of!(
-    api::HttpRouteRulesBackendRefsFilters,
-    api::HttpRouteRulesBackendRefsFiltersType,
-    api::HttpRouteRulesBackendRefsFiltersRequestRedirectPathType,
-    api::HttpRouteRulesBackendRefsFiltersUrlRewritePathType,
-    api::HttpRouteRulesBackendRefsFiltersRequestRedirectScheme
-);
-
-/// What stands in place of a path that is not written is the empty path.
-fn full(path: Option<&str>) -> PathModifier {
-    PathModifier { full: Some(path.unwrap_or_default().to_owned()), prefix: None }
-}
-
-fn prefix(path: Option<&str>) -> PathModifier {
-    PathModifier { full: None, prefix: Some(path.unwrap_or_default().to_owned()) }
+/// A service that cannot be asked refuses every request.
+fn external_auth(
+    config: &ExternalAuth,
+    at: &Path,
+    referrer: Referrer<'_>,
+    rule: &mut Rule,
+) -> Result<v1::PolicySpec, Problem> {
+    let asked = if matches!(config.protocol, Protocol::Grpc(_)) { Asked::Grpc } else { Asked::Http };
+    let forward_body_bytes = u32::try_from(config.body_bytes.unwrap_or_default())
+        .map_err(|_| Problem::unsupported(format!("{at}.forwardBody.maxSize: out of range")))?;
+    let backend_key = referrer.key(&config.service, asked, &at.clone().key("backendRef"), rule);
+    let kind = Kind::ExternalAuthorization(v1::ExternalAuthorization {
+        backend_key,
+        protocol: Some(config.protocol.clone()),
+        forward_body_bytes,
+        ..v1::ExternalAuthorization::default()
+    });
+    Ok(v1::PolicySpec { kind: Some(kind) })
 }

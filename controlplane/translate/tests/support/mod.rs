@@ -9,6 +9,7 @@ use std::path::Path;
 use agentgateway_controlplane_translate::{
     Change, Name, Object, ObjectKey, Output, Rejection, Settings, Status, StatusUpdate, Translator,
 };
+use agentgateway_crds::GatewayParametersSpec;
 use agentgateway_proto::DESCRIPTORS;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::snapshot::Snapshot;
@@ -32,7 +33,7 @@ pub(crate) fn at(second: i64) -> Time {
 
 /// All cases, in the order of their names.
 pub(crate) fn cases(folder: &Path) -> Vec<Case> {
-    let base = std::fs::read_to_string(folder.join("base.yaml")).expect("base.yaml");
+    let shared = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a shared input");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("the folder of cases")
         .map(|entry| entry.expect("an entry"))
@@ -42,8 +43,11 @@ pub(crate) fn cases(folder: &Path) -> Vec<Case> {
     names.sort();
     let read = |name: String| {
         let text = std::fs::read_to_string(folder.join(&name).join("input.yaml")).expect("input.yaml");
-        let with_base = text.starts_with("# base\n");
-        Case::new(name, if with_base { vec![base.as_str(), text.as_str()] } else { vec![text.as_str()] })
+        let first = text.lines().next().unwrap_or_default();
+        let named = first.strip_prefix("# base").map(|more| ["base"].into_iter().chain(more.split_whitespace()));
+        let mut texts: Vec<String> = named.into_iter().flatten().map(|name| shared(&format!("{name}.yaml"))).collect();
+        texts.push(text.clone());
+        Case::new(name, texts.iter().map(String::as_str).collect())
     };
     names.into_iter().map(read).collect()
 }
@@ -93,10 +97,34 @@ impl Case {
     }
 }
 
+/// Gives changes to a translator, and answers what it asks for out of `known`, as a caller must.
+pub(crate) fn apply(
+    translator: &mut Translator,
+    changes: impl IntoIterator<Item = Change>,
+    known: &BTreeMap<ObjectKey, Object>,
+    second: i64,
+) -> Vec<Output> {
+    let mut outputs = vec![translator.apply(changes, &at(second))];
+    loop {
+        let asked = outputs.last().map(|output| output.references.added.clone()).unwrap_or_default();
+        if asked.is_empty() {
+            assert_eq!(translator.unread().count(), 0);
+            return outputs;
+        }
+        let answer = |key: ObjectKey| known.get(&key).cloned().map_or_else(|| Change::gone(key), Change::set);
+        outputs.push(translator.apply(asked.into_iter().map(answer), &at(second)));
+    }
+}
+
+pub(crate) fn by_key(objects: &[Object]) -> BTreeMap<ObjectKey, Object> {
+    objects.iter().map(|object| (object.key(), object.clone())).collect()
+}
+
 /// Translates a case from nothing.
 pub(crate) fn run(case: &Case) -> Value {
     let mut translator = Translator::new(Settings::default());
-    let mut outputs = vec![translator.apply(case.objects.iter().cloned().map(Change::set), &at(0))];
+    let changes = case.objects.iter().cloned().map(Change::set);
+    let mut outputs = apply(&mut translator, changes, &by_key(&case.objects), 0);
     outputs.extend(case.reject(&mut translator));
     final_state(&translator, &outputs)
 }
@@ -110,10 +138,15 @@ pub(crate) fn final_state(translator: &Translator, outputs: &[Output]) -> Value 
             workloads.insert(
                 gateway.to_string(),
                 workload.as_ref().map(|w| {
-                    json!({
-                        "name": w.name, "class": w.class, "uid": w.uid, "ports": w.ports, "address": w.address,
+                    let mut printed = json!({
+                        "name": w.name, "class": w.class, "uid": w.uid, "addresses": w.addresses,
+                        "ports": w.ports.iter().map(|(port, transport)| format!("{port}/{}", transport.as_str_name())).collect::<Vec<_>>(),
                         "labels": w.labels, "annotations": w.annotations,
-                    })
+                    });
+                    if w.parameters != GatewayParametersSpec::default() {
+                        printed["parameters"] = json!(w.parameters);
+                    }
+                    printed
                 }),
             );
         }
@@ -144,7 +177,10 @@ pub(crate) fn print_snapshot(snapshot: &Snapshot) -> Value {
             .flat_map(|keyed| keyed.values())
             .map(|encoded| {
                 let decoded = DynamicMessage::decode(message.clone(), encoded.bytes.as_ref()).expect("decodes");
-                decoded.serialize_with_options(serde_json::value::Serializer, &options).expect("serialises")
+                let mut value =
+                    decoded.serialize_with_options(serde_json::value::Serializer, &options).expect("serialises");
+                shorten(&mut value);
+                value
             })
             .collect();
         if !resources.is_empty() {
@@ -159,6 +195,31 @@ fn print_status(status: &Status) -> Value {
     let mut value = status.to_value().expect("serialises");
     strip(&mut value);
     value
+}
+
+/// Certificates and keys by their hash: what is in them says nothing to a reader.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object.iter_mut() {
+                if matches!(key.as_str(), "chain" | "private_key" | "authorities") {
+                    hash(value);
+                } else {
+                    shorten(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+fn hash(value: &mut Value) {
+    match value {
+        Value::String(text) => *value = json!(format!("hash:{}", &blake3::hash(text.as_bytes()).to_hex()[..8])),
+        Value::Array(items) => items.iter_mut().for_each(hash),
+        _ => {}
+    }
 }
 
 fn strip(value: &mut Value) {

@@ -4,6 +4,7 @@ use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
 use agentgateway_types::Path;
+use agentgateway_types::backend::HostBackend;
 use agentgateway_types::file;
 
 use super::{Maker, object};
@@ -61,7 +62,8 @@ impl Maker<'_, '_> {
         tls: Option<&file::BackendTls>,
         at: &Path,
     ) -> Option<v1::RouteBackend> {
-        let backend = self.host(host, source, tls, at)?;
+        let host = HostBackend { host: host.to_owned(), app_protocol: None };
+        let backend = self.host(&host, source, tls, at)?;
         let backend_key = backend.key.clone();
         self.resources.push(Resource::Backend(backend));
         Some(v1::RouteBackend { weight, backend_key, inline_policies: Vec::new() })

@@ -75,7 +75,8 @@ where
         .header_read_timeout(None)
         .max_headers(limits::MAX_HEADERS)
         .max_buf_size(limits::MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     // A broken connection is the client's affair; requests on it have their own record.
     let _ended = Run::new(Box::pin(connection), state).await;
 }
@@ -97,15 +98,16 @@ where
         .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
         .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), service);
     // A broken connection is the client's affair; requests on it have their own record.
     let _ended = Run::new(Box::pin(connection), state).await;
 }
 
-impl<S, I> Connection for Pin<Box<http1::Connection<TokioIo<I>, S>>>
+impl<S, I> Connection for Pin<Box<http1::UpgradeableConnection<TokioIo<I>, S>>>
 where
     S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
-    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     fn shut_down(self: Pin<&mut Self>) {
         self.get_mut().as_mut().graceful_shutdown();

@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::stream::{Chosen, Flow};
 use super::{Client, Opening, http};
+use crate::forwarded::Address;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::request::{Origin, Secure};
 use crate::snapshot::{Bind, Listener, Listeners, StreamListener, Tls, TlsListener};
@@ -89,7 +90,8 @@ async fn run(client: Client, opened: Opened) {
     match opened {
         Opened::Https { stream, secure } => {
             let Client { worker, bind_key, port, source, state } = client;
-            let origin = Origin { worker, bind_key, port, source, state, secure: Some(secure) };
+            let origin =
+                Origin { worker, bind_key, port, source, state, secure: Some(secure), address: Address::default() };
             http::serve_encrypted(Rc::new(origin), stream).await;
         }
         Opened::Terminated { stream, flow, chosen } => flow.carry(&client.state, chosen, stream, Vec::new()).await,

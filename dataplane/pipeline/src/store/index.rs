@@ -152,21 +152,26 @@ impl Index {
         })
     }
 
-    /// Policies of a listener: its gateway's and its own.
+    /// Policies of a listener: its own, and its gateway's, which are less specific.
     pub(super) fn policies_of_listener<'a>(
         &'a self,
         listener: &v1::Listener,
     ) -> impl Iterator<Item = &'a v1::Policy> + use<'a> {
         let gateway = format!("gateway {}", key::print_object(listener.gateway.as_ref()));
-        self.policies(&gateway).chain(self.policies(&format!("listener {}", listener.key)))
+        self.policies(&format!("listener {}", listener.key)).chain(self.policies(&gateway))
     }
 
-    /// Policies of a route's object that apply to its rule.
+    /// Policies of a route's object that apply to its rule: those of the rule, and those of the whole, which are less
+    /// specific.
     pub(super) fn policies_of_route<'a>(&'a self, route: &'a v1::Route) -> impl Iterator<Item = &'a v1::Policy> {
-        self.policies(&format!("route {}", object_key(route.source.as_ref()))).filter(|p| match &p.target {
-            Some(v1::policy::Target::Route(t)) => t.rule_name.is_empty() || t.rule_name == route.rule_name,
+        let of_object = format!("route {}", object_key(route.source.as_ref()));
+        let of_rule = |p: &&v1::Policy, rule: &str| match &p.target {
+            Some(v1::policy::Target::Route(t)) => t.rule_name == rule,
             _ => false,
-        })
+        };
+        let named =
+            self.policies(&of_object).filter(move |p| !route.rule_name.is_empty() && of_rule(p, &route.rule_name));
+        named.chain(self.policies(&of_object).filter(move |p| of_rule(p, "")))
     }
 
     pub(super) fn policies_of_backend<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a v1::Policy> + use<'a> {
