@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from support.echo import headers_of
 from support.http1 import Client, Raw
 from support.proxy import document, to
 from support.streams import Stream
@@ -44,7 +45,9 @@ def test_the_client_is_where_the_header_says(proxied, header, source):
     address = source.rsplit(":", 1)[0].strip("[]")
     proxy = proxied(policies={"authorization": {"rules": [{"allow": f"source.address == '{address}' && source.port == 4711"}]}})
     with Client(proxy.port, first=header) as client:
-        assert [client.request().status for _ in range(2)] == [200, 200]
+        answers = [client.request() for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert {headers_of(answer.json())["x-forwarded-for"] for answer in answers} == {address}
     assert f"source={source} " in proxy.access_lines("status=200")[0]
 
 
