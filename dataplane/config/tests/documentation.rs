@@ -46,11 +46,9 @@ fn every_complete_configuration_loads_without_a_warning() {
     fs::write(folder.path().join("keys/issuer.pem"), key).expect("written");
     fs::create_dir(folder.path().join("certs")).expect("made");
     let made = rcgen::generate_simple_self_signed(vec!["example.com".to_owned()]).expect("a certificate");
-    for (name, text) in [
-        ("tls.crt", made.cert.pem()),
-        ("ca.crt", made.cert.pem()),
-        ("tls.key", made.signing_key.serialize_pem()),
-    ] {
+    for (name, text) in
+        [("tls.crt", made.cert.pem()), ("ca.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem())]
+    {
         fs::write(folder.path().join("certs").join(name), text).expect("written");
     }
     let environment = Environment::of(folder.path(), &[("GITHUB_TOKEN", "token")]);
