@@ -277,7 +277,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "numerator": m.numerator,
             "denominator": m.denominator,
         } }),
-        Some(Kind::Timeouts(t)) => json!({ "timeouts": {
+        Some(Kind::Timeouts(t)) => json!({ "timeout": {
             "requestMilliseconds": t.request_milliseconds,
             "backendRequestMilliseconds": t.backend_request_milliseconds,
         } }),

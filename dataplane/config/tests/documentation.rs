@@ -82,6 +82,14 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("urlRewrite", "url-rewrite.md", "UrlRewrite"),
         ("requestRedirect", "request-redirect.md", "RequestRedirect"),
         ("backendAuth", "backend-auth.md", "BackendAuth"),
+        ("timeout", "timeouts.md", "Timeout"),
+        ("retry", "retries.md", "Retry"),
+        ("requestMirror", "mirrors.md", "RequestMirror"),
+        ("requestMirrors", "mirrors.md", "RequestMirror"),
+        ("sessionPersistence", "session-persistence.md", "SessionPersistence"),
+        ("extAuthz", "ext-authz.md", "ExtAuthz"),
+        ("extAuthz", "ext-authz.md", "GrpcExtAuthz"),
+        ("extAuthz", "ext-authz.md", "HttpExtAuthz"),
         ("backendTLS", "backend-tls.md", "BackendTls"),
     ] {
         let text = fs::read_to_string(policies.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
@@ -98,7 +106,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
             );
         }
     }
-    let documented = 11;
+    let documented = 17;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 
