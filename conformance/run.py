@@ -29,7 +29,7 @@ SUITE = BUILD / "bin" / "conformance.test"
 WORK = BUILD / "conformance"
 REPORTS = ROOT / "conformance" / "reports"
 PROFILES = ["GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEWAY-TCP", "GATEWAY-UDP"]
-IMAGES = ["agentgateway", "agentgateway-controlplane", "echo-basic"]
+IMAGES = ["agentgateway", "agentgateway-controlplane", "echo-basic", "coredns"]
 # The suite wants all CRDs of one channel; none of its tests uses what is experimental.
 CHANNEL = "standard"
 MODE = "default"
