@@ -81,6 +81,11 @@ test-e2e: setup-run build ## Both programs with real clients and servers, on thi
 test-cluster: setup-run images ## Charts, the book's manifests and faults on a test cluster (root)
 	AGENTGATEWAY_FAULT_SECONDS=$(FAULT_SECONDS) $(PYTEST) -n 0 --timeout 300 tests/deploy tests/cluster
 
+.PHONY: h2spec
+h2spec: setup-run build ## HTTP/2 by h2spec, the suite for it; builds it first
+	@conformance/h2spec.sh
+	$(PYTEST) -n 0 tests/standalone/test_h2spec.py
+
 .PHONY: lint
 lint: setup-build ## Formatting and lints of Rust, Go, shell and Python; warnings are errors
 	$(CARGO) fmt --all --check

@@ -20,7 +20,7 @@ impl PolicySpec {
             Some(Kind::UrlRewrite(_)) => "urlRewrite",
             Some(Kind::RequestRedirect(_)) => "requestRedirect",
             Some(Kind::RequestMirror(_)) => "requestMirror",
-            Some(Kind::Timeouts(_)) => "timeouts",
+            Some(Kind::Timeouts(_)) => "timeout",
             Some(Kind::Retry(_)) => "retry",
             Some(Kind::SessionPersistence(_)) => "sessionPersistence",
             Some(Kind::ExternalAuthorization(_)) => "extAuthz",

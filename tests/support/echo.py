@@ -2,7 +2,8 @@
 
 All run on one event loop in a thread of the test process. The query of a request says how it is answered: `status`,
 `delay` (seconds), `size` (bytes of body), `chunks` and `interval` (a chunked body; 0 chunks never end), `header` (repeatable,
-`name:value`), `close` (after the response), `reset` (instead of a response), `garbage` (no HTTP), `trailer`.
+`name:value`), `close` (after the response), `reset` (instead of a response), `garbage` (no HTTP), `trailer`. With `first` (a
+number) and `id` only the first so many requests of this id are answered as asked, the others plainly.
 """
 
 import asyncio
@@ -38,6 +39,9 @@ class Backend:
         self._loop, self.name, self.port, self.host = loop, name, port, host
         self.seen: list[dict] = []
         self.accepted = 0
+        # Whether the query is looked at.
+        self.obeys = True
+        self._asked: dict[str, int] = {}
         self.chunks_sent = 0
         self._server = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -141,6 +145,12 @@ class Backend:
         def one(name, kind, fallback):
             return kind(query[name][0]) if name in query else fallback
 
+        if not self.obeys:
+            query = {}
+        if "first" in query:
+            asked = self._asked[query["id"][0]] = self._asked.get(query["id"][0], 0) + 1
+            if asked > int(query["first"][0]):
+                query = {}
         if delay := one("delay", float, 0.0):
             await asyncio.sleep(delay)
         if "reset" in query:

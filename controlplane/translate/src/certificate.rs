@@ -66,8 +66,8 @@ pub(crate) fn key_pair(
 /// The authorities in a ConfigMap or Secret that an object of kind and namespace `from` refers to.
 pub(crate) fn authorities(from: (ObjectKind, &str), reference: &Reference, view: &View<'_>) -> Result<Bytes, Problem> {
     let (name, kind) = (&reference.name, reference.kind.as_str());
-    let secret = reference.group.is_empty() && kind == ObjectKind::Secret.kind();
-    if !secret && !(reference.group.is_empty() && kind == ObjectKind::ConfigMap.kind()) {
+    let secret = kind == ObjectKind::Secret.kind();
+    if !reference.group.is_empty() || (!secret && kind != ObjectKind::ConfigMap.kind()) {
         return Err(other_kind(reference, "only ConfigMap and Secret can hold certificates of authorities"));
     }
     permitted(from, reference, view)?;

@@ -4,7 +4,7 @@ use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_proto::{key, v1::mcp_http::Protocol};
 use agentgateway_types::Path;
 use agentgateway_types::backend::{
-    AppProtocol, HostPort, McpAddress, McpGroup, McpProtocol, McpStaticTarget, McpTarget, StaticBackend,
+    AppProtocol, HostBackend, HostPort, McpAddress, McpGroup, McpProtocol, McpStaticTarget, McpTarget, StaticBackend,
 };
 
 use crate::check;
@@ -38,11 +38,22 @@ pub fn host_port(text: &str) -> Result<v1::HostPort, Error> {
     Ok(v1::HostPort { host: check::host(Path::root(), host)?, port: check::port(Path::root(), port)? })
 }
 
-/// The backend `key` of one host, as the YAML file writes it.
-pub fn host(text: &str, source: &ObjectRef, key: String) -> Result<v1::Backend, Error> {
-    let hosts = vec![host_port(text)?];
-    let host = v1::HostBackend { hosts, version: v1::HttpVersion::Unspecified.into() };
-    Ok(backend(key, source, v1::backend::Kind::Host(host)))
+/// One host, as the YAML file writes it.
+pub fn one_host_of(config: &HostBackend) -> Result<v1::HostBackend, Error> {
+    let hosts = vec![host_port(&config.host).within(|| Path::of("host"))?];
+    Ok(v1::HostBackend { hosts, version: version_of(config.app_protocol).into() })
+}
+
+/// The backend `key` of one host.
+pub fn host(host: v1::HostBackend, source: &ObjectRef, key: String) -> v1::Backend {
+    backend(key, source, v1::backend::Kind::Host(host))
+}
+
+fn version_of(app_protocol: Option<AppProtocol>) -> v1::HttpVersion {
+    match app_protocol {
+        Some(AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::H2c) => v1::HttpVersion::H2c,
+        Some(AppProtocol::GrpcWeb | AppProtocol::WebSocket) | None => v1::HttpVersion::Unspecified,
+    }
 }
 
 /// A static backend, as the `Backend` resource writes it.
@@ -54,11 +65,7 @@ pub fn static_backend(config: &StaticBackend, source: &ObjectRef) -> Result<v1::
     if hosts.is_empty() {
         return Err(Error::Missing { path: Path::of("hosts") });
     }
-    let version = match config.app_protocol {
-        Some(AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::H2c) => v1::HttpVersion::H2c,
-        Some(AppProtocol::GrpcWeb | AppProtocol::WebSocket) | None => v1::HttpVersion::Unspecified,
-    };
-    let host = v1::HostBackend { hosts, version: version.into() };
+    let host = v1::HostBackend { hosts, version: version_of(config.app_protocol).into() };
     Ok(backend(key::backend(source), source, v1::backend::Kind::Host(host)))
 }
 

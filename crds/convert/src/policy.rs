@@ -1,5 +1,8 @@
 //! Policies: one function each, and one for all that a route of the YAML file may carry.
 
+mod ext_authz;
+mod traffic;
+
 use agentgateway_proto::v1::{self, policy_spec::Kind};
 use agentgateway_types::Path;
 use agentgateway_types::file::RoutePolicies;
@@ -11,6 +14,24 @@ use agentgateway_types::policy::{
 use crate::check;
 use crate::error::{Error, Within};
 
+pub use ext_authz::ext_authz;
+pub use traffic::{request_mirror, retry, session_persistence, timeout};
+
+/// What policies of the YAML file name by its place.
+pub trait Lookup {
+    /// Reads a key set and gives it as a JWK set in JSON, public keys only.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn keys(&mut self, set: &KeySet) -> Result<String, String>;
+
+    /// The key of a backend for this host.
+    ///
+    /// # Errors
+    /// Why there may be none.
+    fn backend(&mut self, host: v1::HostBackend) -> Result<String, Error>;
+}
+
 /// Where rules apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -20,19 +41,16 @@ pub enum Scope {
     McpItems,
 }
 
-/// All policies of a route, in the order of their phases. `keys` reads a key set and gives it as a JWK set in JSON, public
-/// keys only, or says why it cannot.
-pub fn route_policies(
-    policies: &RoutePolicies,
-    keys: &mut dyn FnMut(&KeySet) -> Result<String, String>,
-) -> Result<Vec<v1::PolicySpec>, Error> {
+/// All policies of a route, in the order of their phases.
+pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Result<Vec<v1::PolicySpec>, Error> {
     let mut specs = Vec::new();
     let mut push = |field: &'static str, spec: Option<Result<v1::PolicySpec, Error>>| match spec {
         Some(spec) => spec.within(|| Path::of(field)).map(|s| specs.push(s)),
         None => Ok(()),
     };
     push("cors", policies.cors.as_ref().map(cors))?;
-    push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, keys)))?;
+    push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, &mut |set| lookup.keys(set))))?;
+    push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host))))?;
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
     push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;
@@ -40,6 +58,14 @@ pub fn route_policies(
     push("urlRewrite", policies.url_rewrite.as_ref().map(url_rewrite))?;
     push("requestRedirect", policies.request_redirect.as_ref().map(request_redirect))?;
     push("backendAuth", policies.backend_auth.as_ref().map(backend_auth))?;
+    push("timeout", policies.timeout.as_ref().map(timeout))?;
+    push("retry", policies.retry.as_ref().map(retry))?;
+    push("sessionPersistence", policies.session_persistence.as_ref().map(session_persistence))?;
+    let mut mirror = |p| request_mirror(p, &mut |host| lookup.backend(host));
+    push("requestMirror", policies.request_mirror.as_ref().map(&mut mirror))?;
+    for (i, policy) in policies.request_mirrors.iter().enumerate() {
+        specs.push(mirror(policy).within(|| Path::of("requestMirrors").index(i))?);
+    }
     for (i, bucket) in policies.local_rate_limit.iter().enumerate() {
         specs.push(local_rate_limit(bucket).within(|| Path::of("localRateLimit").index(i))?);
     }
@@ -92,7 +118,7 @@ fn allowed_origin(origin: &str) -> bool {
     scheme_ok && port_ok && (host == "*" || check::host(Path::root(), bare).is_ok())
 }
 
-/// Authentication by JSON Web Tokens; `keys` as for [`route_policies`].
+/// Authentication by JSON Web Tokens; `keys` as [`Lookup::keys`].
 pub fn jwt(policy: &JwtAuth, keys: &mut dyn FnMut(&KeySet) -> Result<String, String>) -> Result<v1::PolicySpec, Error> {
     let mut provider = |at: Path, issuer: &str, audiences: &[String], set: &KeySet| {
         if set.file.is_some() == set.inline.is_some() {

@@ -8,8 +8,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Policies for the requests of a Gateway, one of its listeners, an HTTPRoute, one of its rules, or a Backend in the same
-/// namespace. rbac and rateLimit.local are supported.
+/// Policies for the requests of a Gateway or ListenerSet, one of its listeners, an HTTPRoute or GRPCRoute, one of its rules, a
+/// Service, one of its ports, or a Backend in the same namespace. Connections and datagrams of TLSRoutes, TCPRoutes and
+/// UDPRoutes are no requests. rbac and rateLimit.local are supported.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gateway.kgateway.dev",
@@ -57,17 +58,17 @@ pub struct TrafficPolicySpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "self.group == 'gateway.networking.k8s.io' ? self.kind in ['Gateway', 'HTTPRoute', 'Backend'] : self.group == 'gateway.kgateway.dev' && self.kind == 'Backend'",
-        "message": "must be a Gateway or HTTPRoute of gateway.networking.k8s.io, or a Backend of gateway.kgateway.dev"
+        "rule": "self.group == 'gateway.networking.k8s.io' ? self.kind in ['Gateway', 'ListenerSet', 'HTTPRoute', 'GRPCRoute', 'Backend'] : self.group == '' ? self.kind == 'Service' : self.group == 'gateway.kgateway.dev' && self.kind == 'Backend'",
+        "message": "must be a Gateway, ListenerSet, HTTPRoute or GRPCRoute of gateway.networking.k8s.io, a Service, or a Backend of gateway.kgateway.dev"
     },
     { "rule": "self.kind != 'Backend' || !has(self.sectionName)", "message": "a Backend has no sections" }
 ]))]
 pub struct TargetRef {
-    /// API group of the object. A Backend may be written with either group.
+    /// API group of the object, empty for a Service. A Backend may be written with either group.
     #[schemars(length(max = 253))]
     pub group: String,
 
-    /// Kind of the object: Gateway, HTTPRoute or Backend.
+    /// Kind of the object: Gateway, ListenerSet, HTTPRoute, GRPCRoute, Service or Backend.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
 
@@ -75,7 +76,8 @@ pub struct TargetRef {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// Name of a listener of the Gateway or of a rule of the HTTPRoute; the whole object when it is not set.
+    /// Name of a listener of the Gateway or ListenerSet, a rule of the route, or a port of the Service; the whole object when
+    /// it is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub section_name: Option<String>,
@@ -86,17 +88,17 @@ pub struct TargetRef {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "self.group == 'gateway.networking.k8s.io' ? self.kind in ['Gateway', 'HTTPRoute', 'Backend'] : self.group == 'gateway.kgateway.dev' && self.kind == 'Backend'",
-        "message": "must be a Gateway or HTTPRoute of gateway.networking.k8s.io, or a Backend of gateway.kgateway.dev"
+        "rule": "self.group == 'gateway.networking.k8s.io' ? self.kind in ['Gateway', 'ListenerSet', 'HTTPRoute', 'GRPCRoute', 'Backend'] : self.group == '' ? self.kind == 'Service' : self.group == 'gateway.kgateway.dev' && self.kind == 'Backend'",
+        "message": "must be a Gateway, ListenerSet, HTTPRoute or GRPCRoute of gateway.networking.k8s.io, a Service, or a Backend of gateway.kgateway.dev"
     },
     { "rule": "self.kind != 'Backend' || !has(self.sectionName)", "message": "a Backend has no sections" }
 ]))]
 pub struct TargetSelector {
-    /// API group of the objects. A Backend may be written with either group.
+    /// API group of the objects, empty for Services. A Backend may be written with either group.
     #[schemars(length(max = 253))]
     pub group: String,
 
-    /// Kind of the objects: Gateway, HTTPRoute or Backend.
+    /// Kind of the objects: Gateway, ListenerSet, HTTPRoute, GRPCRoute, Service or Backend.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
 
@@ -104,7 +106,8 @@ pub struct TargetSelector {
     #[schemars(extend("minProperties" = 1, "maxProperties" = 64))]
     pub match_labels: BTreeMap<String, String>,
 
-    /// Name of a listener of the Gateways or of a rule of the HTTPRoutes; the whole objects when it is not set.
+    /// Name of a listener of the Gateways or ListenerSets, a rule of the routes, or a port of the Services; the whole objects
+    /// when it is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub section_name: Option<String>,

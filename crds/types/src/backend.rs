@@ -6,4 +6,4 @@ mod static_hosts;
 
 pub use mcp_file::{McpAddress, McpGroup, McpTarget, Stdio};
 pub use mcp_static::{McpProtocol, McpStaticTarget};
-pub use static_hosts::{AppProtocol, HostPort, StaticBackend};
+pub use static_hosts::{AppProtocol, HostBackend, HostPort, StaticBackend};

@@ -16,6 +16,7 @@ use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
+use agentgateway_types::backend::HostBackend;
 use agentgateway_types::file::{self, File};
 
 use crate::diagnostic::Report;
@@ -43,6 +44,7 @@ pub(crate) fn make(file: &File, environment: &Environment, report: &mut Report<'
         resources: Vec::new(),
         files: BTreeSet::new(),
         names: Names::default(),
+        policy_backends: BTreeSet::new(),
         sockets: HashMap::new(),
     };
     if file.binds.is_empty() {
@@ -88,6 +90,8 @@ struct Maker<'m, 't> {
     resources: Vec<Resource>,
     files: BTreeSet<PathBuf>,
     names: Names,
+    /// Keys of the backends that policies name.
+    policy_backends: BTreeSet<String>,
     /// Binds by port, with their addresses.
     sockets: HashMap<u16, Vec<(String, Path)>>,
 }
@@ -255,11 +259,18 @@ impl Maker<'_, '_> {
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
         let made = match (&config.host, &config.mcp) {
             (Some(host), None) => {
-                let at = at.clone().key("host");
-                match backend::host(host, source, key::backend(source)) {
-                    Ok(backend) => vec![self.reachable(backend, |_| at.clone())],
-                    Err(error) => return self.convert_error(&at, &error),
+                let config = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
+                match backend::one_host_of(&config) {
+                    Ok(host) => {
+                        let backend = backend::host(host, source, key::backend(source));
+                        vec![self.reachable(backend, |_| at.clone().key("host"))]
+                    }
+                    Err(error) => return self.convert_error(at, &error),
                 }
+            }
+            (None, Some(_)) if config.app_protocol.is_some() => {
+                self.report.error(&at.clone().key("appProtocol"), "is for host only");
+                return None;
             }
             (None, Some(group)) => self.mcp(group, source, &at.clone().key("mcp"))?,
             _ => {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cel::common::types::{CelBool, CelInt, CelString};
-use cel::common::value::CowVal;
+use cel::common::types::{CelBool, CelInt, CelList, CelString};
+use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, ExecutionError, IdedExpr, Value};
 
@@ -75,6 +75,10 @@ fn owned_text<'b>(text: String) -> Option<CowVal<'b, 'b>> {
     Some(CowVal::owned(CelString::from(text)))
 }
 
+fn strings(names: &[String]) -> CelList<'_> {
+    CelList::from(names.iter().map(|n| Box::new(CelString::from(n.as_str())) as Box<dyn Val + '_>).collect::<Vec<_>>())
+}
+
 /// Host names know no case and may end in a dot; rules must not depend on how a client writes one.
 fn host(name: &str) -> Option<CowVal<'_, '_>> {
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -110,7 +114,12 @@ impl VariableResolver for Inputs<'_> {
             "request.query" => return Some(CowVal::owned(Query::new(request.uri.query().unwrap_or_default()))),
             "source.address" => return owned_text(request.source.ip().to_canonical().to_string()),
             "source.port" => return Some(CowVal::owned(CelInt::from(i64::from(request.source.port())))),
+            "source.identity" => return text(request.certificate?.spiffe?),
+            "source.subject" => return text(request.certificate?.subject),
+            "source.subjectAltNames" => return Some(CowVal::owned(strings(request.certificate?.names))),
             "is.request" => return boolean(true),
+            "source.has.identity" => return boolean(request.certificate.is_some_and(|c| c.spiffe.is_some())),
+            "source.has.certificate" => return boolean(request.certificate.is_some()),
             _ => {}
         }
         let item = self.item?;

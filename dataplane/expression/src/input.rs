@@ -22,6 +22,19 @@ pub struct HttpInput<'a> {
     pub claims: Option<&'a Value>,
     /// `source.address` and `source.port`.
     pub source: SocketAddr,
+    /// `source.identity`, `source.subject` and `source.subjectAltNames`; None without a verified certificate.
+    pub certificate: Option<ClientCertificate<'a>>,
+}
+
+/// The names in a client's certificate that was verified.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientCertificate<'a> {
+    /// `source.identity`: the SPIFFE id, absent when there is none.
+    pub spiffe: Option<&'a str>,
+    /// `source.subject`, such as `CN=client, O=Example`.
+    pub subject: &'a str,
+    /// `source.subjectAltNames`: DNS names and URIs.
+    pub names: &'a [String],
 }
 
 /// An item that an MCP server offers, in a list or as the object of a call.

@@ -15,7 +15,7 @@ mod lower;
 mod values;
 
 pub use error::{EvalError, ExpressionError};
-pub use input::{HttpInput, McpItem};
+pub use input::{ClientCertificate, HttpInput, McpItem};
 pub use limits::MAX_SOURCE_BYTES;
 
 use cel::IdedExpr;

@@ -133,7 +133,7 @@ impl Lowering<'_> {
             Some(Field::Parent(child)) => {
                 return Err(ExpressionError::NotAValue { name: child.name(), known: child.known(), place });
             }
-            Some(Field::Value(_)) if test => match parent.must_be_present() {
+            Some(Field::Value(value)) if test => match parent.must_be_present(value) {
                 Some(name) => Expr::Ident(name.to_owned()),
                 None => Expr::Literal(LiteralValue::Boolean(CelBool::from(true))),
             },

@@ -34,6 +34,7 @@ impl Request {
             headers: &self.headers,
             claims: Some(&self.claims),
             source: "10.1.2.3:55".parse().expect("an address"),
+            certificate: None,
         }
     }
 }
@@ -102,6 +103,32 @@ fn what_is_absent_is_an_error_and_not_false() {
     assert_eq!(http("jwt.aud == 'a' || jwt.sub == 'alice'"), Ok(true));
     assert_eq!(http("jwt.aud == 'a' && jwt.sub == 'bob'"), Ok(false));
     assert_eq!(http("mcp.tool.name == 'a'"), Err(EvalError::NoItem));
+}
+
+#[test]
+fn a_client_certificate_is_known_by_its_names() {
+    let request = Request::new();
+    let names = ["a.example".to_owned(), "spiffe://td/a".to_owned()];
+    let certificate = ClientCertificate { spiffe: Some("spiffe://td/a"), subject: "CN=a", names: &names };
+    let with = |certificate, rule: &str| {
+        let input = HttpInput { certificate, ..request.input() };
+        Expression::compile(rule).unwrap_or_else(|e| panic!("{rule}: {e}")).evaluate_http(&input)
+    };
+    for rule in [
+        "source.identity == 'spiffe://td/a' && has(source.identity)",
+        "source.identity.startsWith('spiffe://td/')",
+        "source.subject == 'CN=a' && has(source.subject)",
+        "'a.example' in source.subjectAltNames && size(source.subjectAltNames) == 2",
+        "source.subjectAltNames.exists(n, n.endsWith('.example'))",
+    ] {
+        assert_eq!(with(Some(certificate), rule), Ok(true), "{rule}");
+        assert_ne!(with(None, rule), Ok(true), "{rule}");
+    }
+    let no_spiffe = Some(ClientCertificate { spiffe: None, ..certificate });
+    assert_eq!(with(no_spiffe, "has(source.identity) || !has(source.subject)"), Ok(false));
+    assert!(with(no_spiffe, "source.identity == 'spiffe://td/a'").is_err(), "absent is an error and not false");
+    assert!(with(None, "source.subject != 'CN=a'").is_err());
+    assert_eq!(with(None, "has(source.subjectAltNames)"), Ok(false));
 }
 
 #[test]

@@ -61,7 +61,8 @@ impl Fault {
             upstream::Kind::NoEndpoints
             | upstream::Kind::Resolve
             | upstream::Kind::AddressRefused
-            | upstream::Kind::Connect => Kind::Unreachable,
+            | upstream::Kind::Connect
+            | upstream::Kind::Tls => Kind::Unreachable,
             upstream::Kind::Overloaded => Kind::Overloaded,
             upstream::Kind::Reset | upstream::Kind::RequestBody => Kind::Broken,
             upstream::Kind::Protocol => Kind::Protocol,

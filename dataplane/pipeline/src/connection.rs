@@ -1,37 +1,32 @@
-//! Serves one connection from a client: finds out which HTTP version it speaks and runs it until it ends or is drained.
+//! Serves one connection from a client: finds out what is spoken on it, and runs it until it ends or is drained.
 
+mod http;
+mod opening;
+mod proxy_protocol;
 pub(crate) mod registry;
+mod relay;
+pub(crate) mod stream;
+mod tls;
 
-use std::convert::Infallible;
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::limits;
-use crate::request::{Origin, handle};
-use crate::tracked::Tracked;
+use crate::forwarded::Address;
+use crate::request::Origin;
+use crate::snapshot::{Bind, Listeners};
 use crate::worker::{Accepted, Worker};
-use registry::{Connection, Run};
-
-/// How an HTTP/2 connection begins when the client knows that the server speaks it (RFC 9113 §3.4). No HTTP/1.1 request
-/// begins with these three bytes: `PRI` is not a method in use.
-const HTTP2_PREFACE: &[u8] = b"PRI";
-/// Pause before a second look at a beginning that is too short to tell.
-const PEEK_AGAIN: std::time::Duration = std::time::Duration::from_millis(10);
+use opening::{Opening, PEEK_AGAIN};
+use registry::State;
 
 /// Counts the connection for as long as it lives.
-struct Counted(Rc<Worker>);
+pub(crate) struct Counted(Rc<Worker>);
 
 impl Counted {
-    fn new(worker: &Rc<Worker>) -> Self {
+    pub(crate) fn new(worker: &Rc<Worker>) -> Self {
         worker.metrics.connections.fetch_add(1, Ordering::Relaxed);
         if let Some(own) = worker.peers.get(worker.id) {
             own.connections.fetch_add(1, Ordering::Relaxed);
@@ -49,142 +44,63 @@ impl Drop for Counted {
     }
 }
 
+/// What is known of a connection before anything is spoken on it.
+struct Client {
+    worker: Rc<Worker>,
+    bind_key: Arc<str>,
+    port: u16,
+    /// The client, or where a balancer before says that it is.
+    source: SocketAddr,
+    state: Rc<State>,
+}
+
 /// Starts a task that serves the connection on this worker.
 pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
     let counted = Counted::new(worker);
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
-        let Accepted { stream, source, bind_key, port } = accepted;
-        let Ok(stream) = TcpStream::from_std(stream) else { return };
-        // Without it small responses wait for the client's acknowledgement of the one before.
-        if stream.set_nodelay(true).is_err() {
-            return;
-        }
-        let state = worker.registry.add();
-        let Some(http2) = Run::new(Peek::new(&stream), Rc::clone(&state)).await.flatten() else { return };
-        state.set_http2(http2);
-        let origin = Rc::new(Origin { worker, bind_key, port, source, state });
-        if http2 {
-            serve_http2(origin, stream).await;
-        } else {
-            serve_http1(origin, stream).await;
-        }
+        serve(worker, accepted).await;
         drop(counted);
     });
 }
 
-/// Finds out whether a client speaks HTTP/2; gives None when it goes away, or when the gateway closes first.
-struct Peek<'a> {
-    speaks_http2: Pin<Box<dyn Future<Output = Option<bool>> + 'a>>,
-    closing: bool,
-}
-
-impl<'a> Peek<'a> {
-    fn new(stream: &'a TcpStream) -> Self {
-        Peek { speaks_http2: Box::pin(speaks_http2(stream)), closing: false }
+async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted { stream, source, bind_key, port } = accepted;
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    // Without it small responses wait for the client's acknowledgement of the one before.
+    if stream.set_nodelay(true).is_err() {
+        return;
     }
-}
-
-impl Future for Peek<'_> {
-    type Output = Option<bool>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<bool>> {
-        if self.closing {
-            return Poll::Ready(None);
+    let state = worker.registry.add();
+    let Some(bind) = bind(&worker, &bind_key) else {
+        // Its socket is just being closed.
+        return;
+    };
+    let mut client = Client { worker, bind_key, port, source, state };
+    // Boxed, as is all that not every connection needs: a task's size is that of its largest part.
+    if proxy_protocol::is_expected(&bind) && !Box::pin(proxy_protocol::receive(&bind, &mut client, &stream)).await {
+        return;
+    }
+    match &bind.listeners {
+        Listeners::Http(_) => {
+            // A connection may live for days; it keeps nothing of the configuration.
+            drop(bind);
+            let Client { worker, bind_key, port, source, state } = client;
+            http::serve_plain(
+                Rc::new(Origin { worker, bind_key, port, source, state, secure: None, address: Address::default() }),
+                stream,
+            )
+            .await;
         }
-        self.speaks_http2.as_mut().poll(cx)
-    }
-}
-
-impl Connection for Peek<'_> {
-    fn shut_down(mut self: Pin<&mut Self>) {
-        self.closing = true;
-    }
-}
-
-async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    loop {
-        let got = stream.peek(&mut first).await.ok()?;
-        let seen = first.get(..got)?;
-        if got == 0 {
-            return None;
+        Listeners::Tls(_) => Box::pin(tls::serve(client, bind, stream)).await,
+        Listeners::Stream(listener) => {
+            let Some(listener) = listener.clone() else { return };
+            drop(bind);
+            Box::pin(stream::serve(client, listener, stream)).await;
         }
-        if !HTTP2_PREFACE.starts_with(seen) {
-            return Some(false);
-        }
-        if got == HTTP2_PREFACE.len() {
-            return Some(true);
-        }
-        // One or two bytes are there; a peek would return them again at once.
-        tokio::time::sleep(PEEK_AGAIN).await;
     }
 }
 
-async fn serve_http1(origin: Rc<Origin>, stream: TcpStream) {
-    let state = Rc::clone(&origin.state);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let origin = Rc::clone(&origin);
-        async move { Ok::<_, Infallible>(handle(origin, request).await) }
-    });
-    // No timer: the registry ends connections that are idle or whose head takes too long.
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_headers(limits::MAX_HEADERS)
-        .max_buf_size(limits::MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    // A broken connection is the client's affair; requests on it have their own record.
-    let _ended = Run::new(Box::pin(connection), state).await;
-}
-
-async fn serve_http2(origin: Rc<Origin>, stream: TcpStream) {
-    let state = Rc::clone(&origin.state);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let origin = Rc::clone(&origin);
-        async move { Ok::<_, Infallible>(handle(origin, request).await) }
-    });
-    let connection = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits::MAX_CONCURRENT_STREAMS)
-        .max_header_list_size(u32::try_from(limits::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW)
-        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW)
-        .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
-        .serve_connection(TokioIo::new(stream), service);
-    // A broken connection is the client's affair; requests on it have their own record.
-    let _ended = Run::new(Box::pin(connection), state).await;
-}
-
-impl<S> Connection for Pin<Box<http1::Connection<TokioIo<TcpStream>, S>>>
-where
-    S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
-{
-    fn shut_down(self: Pin<&mut Self>) {
-        self.get_mut().as_mut().graceful_shutdown();
-    }
-}
-
-impl<S> Connection for Pin<Box<http2::Connection<TokioIo<TcpStream>, S, LocalExecutor>>>
-where
-    S: HttpService<Incoming, ResBody = Tracked, Error = Infallible>,
-    LocalExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, Tracked>,
-{
-    fn shut_down(self: Pin<&mut Self>) {
-        self.get_mut().as_mut().graceful_shutdown();
-    }
-}
-
-/// Runs the tasks of an HTTP/2 connection on this thread.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
+fn bind(worker: &Worker, key: &str) -> Option<Arc<Bind>> {
+    worker.snapshot().binds.get(key).cloned()
 }

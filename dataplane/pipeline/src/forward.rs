@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use agentgateway_upstream::{Body, Cluster};
+use agentgateway_policy::{Chain, RequestContext};
+use agentgateway_upstream::{Body, Cluster, Picked};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::Error;
 use crate::discard::{discard, is_held_back};
 use crate::limits::MAX_CONNECT_TRIES;
+use crate::upgrade::Upgrade;
 use crate::worker::Worker;
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1), besides what `Connection` names.
@@ -27,32 +28,25 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Sends the request, and gives the response with the endpoint that answered.
+/// Sends the request, and gives the response with the endpoint that answered. `first` is the endpoint to begin with; any
+/// when it is None.
 pub(crate) async fn forward(
     worker: &Worker,
     cluster: &Arc<Cluster>,
-    mut head: Parts,
-    body: Incoming,
+    outgoing: Outgoing<'_>,
+    mut first: Option<Picked>,
     endpoint: &mut Option<SocketAddr>,
 ) -> Result<Response<Body>, Error> {
-    prepare(&mut head);
-    if let header::Entry::Vacant(host) = head.headers.entry(header::HOST)
-        && let Ok(authority) = HeaderValue::from_str(cluster.authority().as_str())
-    {
-        // HTTP/1.0 may leave it out, and what the backend gets is HTTP/1.1 (RFC 9112 §3.2).
-        host.insert(authority);
-    }
-    let body = if body.is_end_stream() { Body::Empty } else { Body::Incoming(body) };
-    let mut request = Request::from_parts(head, body);
+    let mut request = outgoing.into_request(worker, cluster);
     let mut tries = 1;
     loop {
-        let picked = worker.upstream.pick(cluster).await?;
+        let picked = match first.take() {
+            Some(picked) => picked,
+            None => worker.upstream.pick(cluster).await?,
+        };
         *endpoint = Some(picked.endpoint().address());
         match worker.upstream.try_send(&picked, request).await {
-            Ok(mut response) => {
-                remove_hop_by_hop(response.headers_mut());
-                return Ok(response);
-            }
+            Ok(response) => return Ok(received(response)),
             Err(failed) => match failed.unsent {
                 // No byte left the gateway, so the method does not matter.
                 Some(unsent) if tries < MAX_CONNECT_TRIES && failed.error.retry_safe => {
@@ -62,12 +56,71 @@ pub(crate) async fn forward(
                 }
                 unsent => {
                     let body = unsent.filter(|u| !is_held_back(u.headers())).map(|u| u.into_body());
-                    if let Some(Body::Incoming(body)) = body {
+                    if let Some(body @ Body::Incoming(_)) = body {
                         discard(body);
                     }
                     return Err(failed.error.into());
                 }
             },
+        }
+    }
+}
+
+/// Sends the request to one endpoint, once.
+pub(crate) async fn once(
+    worker: &Worker,
+    cluster: &Arc<Cluster>,
+    outgoing: Outgoing<'_>,
+    picked: &Picked,
+) -> Result<Response<Body>, Error> {
+    let request = outgoing.into_request(worker, cluster);
+    worker.upstream.send(picked, request).await.map(received).map_err(Error::from)
+}
+
+/// A client's request, and what it wants its connection to become.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) head: Parts,
+    pub(crate) body: Body,
+    pub(crate) upgrade: Option<&'a Upgrade>,
+}
+
+impl Outgoing<'_> {
+    fn into_request(self, worker: &Worker, cluster: &Cluster) -> Request<Body> {
+        let Outgoing { mut head, body, upgrade } = self;
+        let version = head.version;
+        prepare(&mut head);
+        if let header::Entry::Vacant(host) = head.headers.entry(header::HOST)
+            && let Ok(authority) = HeaderValue::from_str(cluster.authority().as_str())
+        {
+            // HTTP/1.0 may leave it out, and what the backend gets is HTTP/1.1 (RFC 9112 §3.2).
+            host.insert(authority);
+        }
+        if let Some(upgrade) = upgrade {
+            upgrade.ask(&mut head.headers, version, worker);
+        }
+        Request::from_parts(head, if body.is_end_stream() { Body::Empty } else { body })
+    }
+}
+
+fn received(mut response: Response<Body>) -> Response<Body> {
+    // An answer that switches protocols names the one that the backend chose.
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        remove_hop_by_hop(response.headers_mut());
+    }
+    response
+}
+
+/// The caller's own credentials, where a policy says that backends get them.
+pub(crate) struct Credentials(Option<HeaderValue>);
+
+impl Credentials {
+    pub(crate) fn of<'a>(context: &RequestContext, mut passed: impl Iterator<Item = &'a Arc<Chain>>) -> Credentials {
+        Credentials(context.credentials.clone().filter(|_| passed.any(|chain| chain.passthrough())))
+    }
+
+    pub(crate) fn put(self, head: &mut Parts) {
+        if let Some(credentials) = self.0 {
+            head.headers.insert(header::AUTHORIZATION, credentials);
         }
     }
 }

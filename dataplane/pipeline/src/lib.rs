@@ -1,21 +1,37 @@
-//! The HTTP pipeline: configuration compiled into snapshots, connections, and the walk of a request through policies,
-//! routing and backends.
+//! The pipeline: configuration compiled into snapshots, connections, and the walk of a request through policies, routing and
+//! backends. What is not HTTP (TCP, TLS, UDP) is carried to its backend unread.
 //!
 //! [`store::Store`] turns resources into immutable [`snapshot::Snapshot`]s; [`worker`] threads accept connections and
 //! load one snapshot per request. What is spoken behind a route other than plain HTTP plugs in by [`protocol`].
 
+mod attempts;
 mod connection;
+mod deadline;
 pub mod discard;
 mod error;
 mod forward;
+mod forwarded;
+mod grpc;
 pub mod limits;
 pub mod listen;
+mod mirror;
+mod persistence;
 pub mod protocol;
+mod replay;
 mod reply;
 mod request;
+mod select;
+mod services;
 pub mod snapshot;
 pub mod store;
+mod tap;
 mod tracked;
+mod tunnel;
+mod udp;
+mod upgrade;
 pub mod worker;
+
+#[cfg(test)]
+mod testing;
 
 pub use error::Error;

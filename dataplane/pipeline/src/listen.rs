@@ -6,14 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use agentgateway_proto::v1::bind::Transport;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::connection;
 use crate::limits::{ACCEPT_ERROR_PAUSE, ACCEPT_QUEUE, MAX_CONNECTIONS_PER_WORKER};
-use crate::snapshot::Snapshot;
-use crate::worker::{Accepted, Command, Worker, Workers};
+use crate::snapshot::{Bind, Snapshot};
+use crate::worker::{Accepted, Command, Listening, Worker, Workers};
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ impl Sockets {
             if self.open.contains_key(key) {
                 continue;
             }
-            match open(bind.address, workers.commands.len()) {
+            match open(bind, workers.commands.len()) {
                 Ok(sockets) => {
                     for (worker, socket) in workers.commands.iter().zip(sockets) {
                         // A worker that is gone takes the process down; there is nothing to do here.
@@ -100,25 +101,36 @@ impl Sockets {
 }
 
 /// One socket per worker on the same port; the kernel spreads connections over them.
-fn open(address: SocketAddr, count: usize) -> std::io::Result<Vec<std::net::TcpListener>> {
+fn open(bind: &Bind, count: usize) -> std::io::Result<Vec<Listening>> {
+    let address = bind.address;
+    let kind = match bind.transport {
+        Transport::Tcp => Type::STREAM,
+        Transport::Udp => Type::DGRAM,
+    };
     // Without this first try two gateways on one port would share it silently: SO_REUSEPORT lets them.
-    drop(Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|probe| {
-        probe.set_reuse_address(true)?;
+    drop(Socket::new(Domain::for_address(address), kind, None).and_then(|probe| {
+        if bind.transport == Transport::Tcp {
+            probe.set_reuse_address(true)?;
+        }
         probe.bind(&address.into())?;
         Ok(probe)
     })?);
     (0..count)
         .map(|_| {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            socket.set_reuse_address(true)?;
+            let socket = Socket::new(Domain::for_address(address), kind, None)?;
             socket.set_reuse_port(true)?;
             if address.is_ipv6() {
                 socket.set_only_v6(false)?;
             }
+            socket.set_nonblocking(true)?;
+            if bind.transport == Transport::Udp {
+                socket.bind(&address.into())?;
+                return Ok(Listening::Udp(socket.into()));
+            }
+            socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
             socket.listen(ACCEPT_QUEUE)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket.into())
+            Ok(Listening::Tcp(socket.into()))
         })
         .collect()
 }

@@ -8,7 +8,6 @@ use agentgateway_proto::v1;
 use agentgateway_upstream::{Body, Cluster};
 use futures::future::LocalBoxFuture;
 use http::Response;
-use hyper::body::Incoming;
 
 use crate::Error;
 use crate::worker::Worker;
@@ -19,7 +18,7 @@ pub struct BackendRequest {
     /// Head, as policies left it.
     pub head: http::request::Parts,
     /// Body, unread.
-    pub body: Incoming,
+    pub body: Body,
     /// What policies learnt of the request.
     pub context: RequestContext,
     /// Policies of the gateway, the route and the backend, for what the protocol itself decides.

@@ -20,6 +20,7 @@ pub(crate) fn for_status(status: StatusCode) -> Response<Body> {
         match status {
             StatusCode::BAD_REQUEST => "bad request\n",
             StatusCode::NOT_FOUND => "no route matches the request\n",
+            StatusCode::MISDIRECTED_REQUEST => "this connection is not for the host\n",
             StatusCode::BAD_GATEWAY => "the backend gave no valid response\n",
             StatusCode::SERVICE_UNAVAILABLE => "the backend is unavailable\n",
             StatusCode::GATEWAY_TIMEOUT => "the backend gave no response in time\n",

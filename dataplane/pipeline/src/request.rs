@@ -6,20 +6,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agentgateway_policy::{Chain, Reply, RequestContext};
-use agentgateway_upstream::Body;
+use agentgateway_policy::{Chain, Reach, Reply, RequestContext};
+use agentgateway_tls::{Identity, Server};
+use agentgateway_upstream::{Body, Endpoint, Picked};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use tokio::time::timeout_at;
 
 use crate::connection::registry::{Busy, State};
 use crate::discard::{discard, is_held_back};
-use crate::forward::forward;
+use crate::forward::{Credentials, Outgoing, forward, once};
 use crate::protocol::BackendRequest;
-use crate::snapshot::{Backend, BackendKind, Listener, Route, Snapshot, WeightedBackend};
+use crate::select::choose;
+use crate::services::RequestServices;
+use crate::snapshot::{Backend, BackendKind, Listener, Listeners, Route, Snapshot, TlsListener};
 use crate::tracked::{Line, Record, Tracked};
+use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
-use crate::{Error, reply};
+use crate::{Error, attempts, forwarded, grpc, reply};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -28,10 +33,23 @@ pub(crate) struct Origin {
     pub(crate) port: u16,
     pub(crate) source: SocketAddr,
     pub(crate) state: Rc<State>,
+    pub(crate) address: forwarded::Address,
+    /// None: in plaintext.
+    pub(crate) secure: Option<Secure>,
+}
+
+/// What TLS told of a connection.
+pub(crate) struct Secure {
+    /// Key of the listener that the client's server name chose.
+    pub(crate) listener: Arc<str>,
+    /// The settings under which the handshake was made.
+    pub(crate) server: Arc<Server>,
+    /// Who the client is; None without a valid certificate.
+    pub(crate) identity: Option<Arc<Identity>>,
 }
 
 /// Chains that a request has passed, for the response's way back.
-type Passed = smallvec::SmallVec<[Arc<Chain>; 4]>;
+pub(crate) type Passed = smallvec::SmallVec<[Arc<Chain>; 4]>;
 
 /// Answers a request; whatever goes wrong becomes a response.
 pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Response<Tracked> {
@@ -45,20 +63,30 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         route: None,
         status: 0,
         bytes: 0,
+        endpoint: None,
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
+        tunnel: None,
         worker,
     };
     let discards = !is_held_back(&head.headers);
-    let mut body = Some(body);
+    let is_grpc = grpc::is_call(&head);
+    let mut body = Some(Body::Incoming(body));
     let mut response = walk(&origin, head, &mut body, &mut record).await;
     if let Some(unread) = body.filter(|_| discards) {
         discard(unread);
     }
+    if is_grpc {
+        grpc::translate(&mut response);
+    }
+    record.status = response.status().as_u16();
+    if let Some(tunnel) = record.tunnel.take() {
+        tunnel.start(record);
+        return response.map(|_| Tracked { body: Body::Empty, record: None });
+    }
     if draining {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
-    record.status = response.status().as_u16();
-    response.map(|body| Tracked { body, record })
+    response.map(|body| Tracked { body, record: Some(record) })
 }
 
 fn line(origin: &Origin, head: &Parts) -> Line {
@@ -68,40 +96,46 @@ fn line(origin: &Origin, head: &Parts) -> Line {
         host: request_host(head).unwrap_or_default().into_owned(),
         path: head.uri.path().to_owned(),
         version: head.version,
-        endpoint: None,
         reason: None,
+        retries: 0,
         extra: Vec::new(),
     }
 }
 
 /// Takes `body` when a backend gets it.
-async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Incoming>, record: &mut Record) -> Response<Body> {
-    let refuse = |record: &mut Record, status, reason: &str| {
-        record.because(reason);
-        reply::for_status(status)
-    };
+async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record: &mut Record) -> Response<Body> {
+    if head.method == Method::CONNECT && !upgrade::normalise_connect(&mut head) {
+        return refuse(record, StatusCode::BAD_REQUEST, "CONNECT is not supported");
+    }
     let snapshot = origin.worker.snapshot();
     let (listener, early_route) = {
         let host = match request_host(&head) {
             Ok(host) => host,
             Err(reason) => return refuse(record, StatusCode::BAD_REQUEST, reason),
         };
-        let bind = snapshot.binds.get(&*origin.bind_key);
-        let Some(listener) = bind.and_then(|b| b.listeners.matching(&host).next()) else {
-            return refuse(record, StatusCode::NOT_FOUND, "no listener matches the host");
+        let listener = match find_listener(&snapshot, origin, &host) {
+            Ok(listener) => listener,
+            Err((status, reason)) => return refuse(record, status, reason),
         };
         // Without policies before it, routing sees the request as it came.
         let route = listener.policies.is_empty().then(|| find_route(listener, &host, &head));
         (Arc::clone(listener), route)
     };
     record.listener = Some(Arc::clone(&listener));
-    if head.method == Method::CONNECT || !head.uri.path().starts_with('/') && head.uri.path() != "*" {
+    if !head.uri.path().starts_with('/') && head.uri.path() != "*" {
         return refuse(record, StatusCode::BAD_REQUEST, "request target is not supported");
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
+    if let Some(secure) = &origin.secure {
+        context.scheme = "https";
+        context.identity.clone_from(&secure.identity);
+    }
+    origin.address.add(origin.source, context.scheme, &mut head.headers);
     let mut passed = Passed::new();
-    if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed).await {
+    let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
+    let mut reach = Reach { services: &services, body };
+    if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed, &mut reach).await {
         return answered(answer, record, &passed, &context);
     }
     let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
@@ -112,28 +146,94 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Incoming>, rec
     };
     record.route = Some(Arc::clone(&route));
     context.matched_prefix = route.matched_prefix.clone();
-    if let Err(answer) = pass(&route.policies, &mut head, &mut context, &mut passed).await {
+    let passing = pass(&route.policies, &mut head, &mut context, &mut passed, &mut reach);
+    let allowed = match attempts::deadline(&listener, &route, record.start) {
+        None => passing.await,
+        Some(deadline) => match timeout_at(deadline, passing).await {
+            Ok(allowed) => allowed,
+            Err(_) => {
+                let mut response = failed(&attempts::late(), record);
+                back(&mut response, &passed, &context);
+                return response;
+            }
+        },
+    };
+    if let Err(answer) = allowed {
         return answered(answer, record, &passed, &context);
     }
     let mut response = match choose(&snapshot, &route, &origin.worker) {
-        Ok((share, backend)) => {
-            for chain in [&share.policies, &backend.policies] {
-                if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed).await {
-                    return answered(answer, record, &passed, &context);
+        Ok(choice) => {
+            if let Some(exchange) = attempts::settings(&listener, &route, choice) {
+                let routed = Routed { origin, snapshot: &snapshot, listener: &listener, route: &route, head, record };
+                let all = attempts::run(routed, exchange, choice, &mut reach, &mut context, &mut passed);
+                // Boxed: only requests that ask for more than one plain exchange pay for its size.
+                Box::pin(all).await
+            } else {
+                for chain in [&choice.0.policies, &choice.1.policies] {
+                    if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed, &mut reach).await {
+                        return answered(answer, record, &passed, &context);
+                    }
                 }
-            }
-            match body.take() {
-                Some(body) => match send(origin, backend, head, body, &context, &passed, record).await {
-                    Ok(response) => response,
-                    Err(error) => failed(&error, record),
-                },
-                None => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, "the body is gone"),
+                match reach.body.take() {
+                    Some(body) => {
+                        let request = Sent { head, body, context: &context, passed: &passed };
+                        match send(origin, choice.1, request, Pick::Any, record).await {
+                            Ok(response) => response,
+                            Err(error) => failed(&error, record),
+                        }
+                    }
+                    None => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, "the body is gone"),
+                }
             }
         }
         Err(reason) => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, reason),
     };
     back(&mut response, &passed, &context);
     response
+}
+
+/// A request whose route is known.
+pub(crate) struct Routed<'a> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) listener: &'a Listener,
+    pub(crate) route: &'a Route,
+    pub(crate) head: Parts,
+    pub(crate) record: &'a mut Record,
+}
+
+/// The gateway's own answer, and why, for the access log.
+pub(crate) fn refuse(record: &mut Record, status: StatusCode, reason: &str) -> Response<Body> {
+    record.because(reason);
+    reply::for_status(status)
+}
+
+/// The listener of the bind that has the most specific name for the host, and no other (Gateway API, `Listener.hostname`).
+///
+/// Over TLS it must be the one that the handshake was for: another may ask for other certificates of clients, and clients use
+/// a connection for every host that its certificate names (RFC 9113 §9.1.1).
+fn find_listener<'a>(
+    snapshot: &'a Snapshot,
+    origin: &Origin,
+    host: &str,
+) -> Result<&'a Arc<Listener>, (StatusCode, &'static str)> {
+    const NONE: (StatusCode, &str) = (StatusCode::NOT_FOUND, "no listener matches the host");
+    const OTHER: (StatusCode, &str) = (StatusCode::MISDIRECTED_REQUEST, "the host is that of another listener");
+    const CHANGED: (StatusCode, &str) = (StatusCode::MISDIRECTED_REQUEST, "the connection was made under other terms");
+    match (snapshot.binds.get(&*origin.bind_key).map(|b| &b.listeners), &origin.secure) {
+        (Some(Listeners::Http(all)), None) => all.matching(host).next().ok_or(NONE),
+        (Some(Listeners::Tls(all)), Some(secure)) => match all.matching(host).next() {
+            None => Err(NONE),
+            Some(TlsListener::Https(listener)) if listener.key == secure.listener => match &listener.tls {
+                Some(Ok(now)) if Arc::ptr_eq(now, &secure.server) => Ok(listener),
+                Some(Ok(now)) if now.accepts_connections_of(&secure.server) => Ok(listener),
+                _ => Err(CHANGED),
+            },
+            Some(_) => Err(OTHER),
+        },
+        (None, _) => Err(NONE),
+        (Some(_), _) => Err(CHANGED),
+    }
 }
 
 fn find_route(listener: &Listener, host: &str, head: &Parts) -> Option<Arc<Route>> {
@@ -143,24 +243,33 @@ fn find_route(listener: &Listener, host: &str, head: &Parts) -> Option<Arc<Route
 
 /// Walks one chain, and notes it for the way back.
 #[allow(clippy::result_large_err, reason = "moved once, to the caller")]
-async fn pass(
+pub(crate) async fn pass(
     chain: &Arc<Chain>,
     head: &mut Parts,
     context: &mut RequestContext,
     passed: &mut Passed,
+    reach: &mut Reach<'_>,
 ) -> Result<(), Reply> {
     if chain.is_empty() {
         return Ok(());
     }
     passed.push(Arc::clone(chain));
+    if !chain.has_steps() {
+        return Ok(());
+    }
     // Boxed: only requests with policies pay for its size.
-    Box::pin(chain.on_request(head, context)).await
+    Box::pin(chain.on_request(head, context, reach)).await
+}
+
+/// A policy's answer.
+pub(crate) fn replied(answer: Reply, record: &mut Record) -> Response<Body> {
+    record.because(answer.reason.to_string());
+    answer.response.map(Body::from)
 }
 
 /// A policy's answer, on its way back through the policies before it.
 fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &RequestContext) -> Response<Body> {
-    record.because(answer.reason.to_string());
-    let mut response = answer.response.map(Body::from);
+    let mut response = replied(answer, record);
     back(&mut response, passed, context);
     response
 }
@@ -176,7 +285,7 @@ fn back(response: &mut Response<Body>, passed: &Passed, context: &RequestContext
     *response = Response::from_parts(head, body);
 }
 
-fn failed(error: &Error, record: &mut Record) -> Response<Body> {
+pub(crate) fn failed(error: &Error, record: &mut Record) -> Response<Body> {
     tracing::debug!(%error, blame = ?error.blame(), "request failed");
     record.because(error.reason());
     if let Some(line) = &mut record.line {
@@ -185,49 +294,61 @@ fn failed(error: &Error, record: &mut Record) -> Response<Body> {
     reply::for_status(error.status())
 }
 
-/// A backend by weight.
-fn choose<'a>(
-    snapshot: &'a Snapshot,
-    route: &'a Route,
-    worker: &Worker,
-) -> Result<(&'a WeightedBackend, &'a Arc<Backend>), &'static str> {
-    let mut draw = match route.total_weight {
-        0 => return Err("the route has no backend"),
-        total => worker.random_below(total),
-    };
-    for share in &route.backends {
-        let weight = u64::from(share.weight);
-        if draw < weight {
-            let key = share.backend.as_ref().ok_or("the backend reference is invalid")?;
-            return snapshot.backends.get(key).map(|b| (share, b)).ok_or("the backend does not exist");
-        }
-        draw -= weight;
-    }
-    Err("the route has no backend")
+/// A request as policies left it.
+pub(crate) struct Sent<'a> {
+    pub(crate) head: Parts,
+    pub(crate) body: Body,
+    pub(crate) context: &'a RequestContext,
+    pub(crate) passed: &'a Passed,
 }
 
-async fn send(
+/// Which endpoint of a backend gets a request.
+pub(crate) enum Pick<'a> {
+    /// Any, and others when no connection comes about.
+    Any,
+    /// This one, and others when no connection comes about.
+    First(Option<Picked>),
+    /// This one, or any that was not tried before; it is added to these.
+    Once(Option<Picked>, &'a mut Vec<Arc<Endpoint>>),
+}
+
+/// One exchange with a backend.
+pub(crate) async fn send(
     origin: &Origin,
     backend: &Backend,
-    mut head: Parts,
-    body: Incoming,
-    context: &RequestContext,
-    passed: &Passed,
+    request: Sent<'_>,
+    pick: Pick<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
+    let Sent { mut head, body, context, passed } = request;
     match &backend.kind {
         BackendKind::Cluster(cluster) => {
-            if let Some(credentials) = &context.credentials
-                && passed.iter().any(|c| c.passthrough())
-            {
-                head.headers.insert(header::AUTHORIZATION, credentials.clone());
+            if context.credentials.is_some() {
+                Credentials::of(context, passed.iter()).put(&mut head);
             }
-            let mut endpoint = None;
-            let result = forward(&origin.worker, cluster, head, body, &mut endpoint).await;
-            if let Some(line) = &mut record.line {
-                line.endpoint = endpoint;
+            let (upgrade, version) = (Upgrade::take(&mut head), head.version);
+            let outgoing = Outgoing { head, body, upgrade: upgrade.as_ref() };
+            let (worker, mut endpoint) = (&origin.worker, None);
+            let result = match pick {
+                Pick::Any => forward(worker, cluster, outgoing, None, &mut endpoint).await,
+                Pick::First(first) => forward(worker, cluster, outgoing, first, &mut endpoint).await,
+                Pick::Once(first, tried) => {
+                    let picked = match first {
+                        Some(picked) => picked,
+                        None => worker.upstream.pick_other(cluster, tried).await?,
+                    };
+                    endpoint = Some(picked.endpoint().address());
+                    tried.push(Arc::clone(picked.endpoint()));
+                    once(worker, cluster, outgoing, &picked).await
+                }
+            };
+            record.endpoint = endpoint;
+            let mut response = result?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let upgrade = upgrade.ok_or_else(upgrade::unasked)?;
+                record.tunnel = Some(Box::new(upgrade.switch(&mut response, version)));
             }
-            result
+            Ok(response)
         }
         BackendKind::Protocol(protocol) => {
             let request =

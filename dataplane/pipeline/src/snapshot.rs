@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use agentgateway_policy::Chain;
+use agentgateway_proto::v1::bind::{ProxyProtocol, Transport};
 use agentgateway_router::{HostMap, Router};
-use agentgateway_telemetry::metrics::{ListenerMetrics, RouteMetrics};
+use agentgateway_telemetry::metrics::{ListenerMetrics, RouteMetrics, StreamMetrics};
+use agentgateway_tls::Server;
 use agentgateway_upstream::Cluster;
 use imbl::shared_ptr::DefaultSharedPtr;
 
@@ -30,21 +32,98 @@ pub struct Snapshot {
 pub struct Bind {
     /// Where to listen.
     pub address: SocketAddr,
-    /// By host name.
-    pub listeners: HostMap<Arc<Listener>>,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Whether connections begin with the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+    /// What is spoken.
+    pub listeners: Listeners,
 }
 
-/// A compiled listener.
+/// What is spoken on a bind, and by what its listeners are told apart.
+#[derive(Clone, Debug)]
+pub enum Listeners {
+    /// HTTP in plaintext: by the host of each request.
+    Http(HostMap<Arc<Listener>>),
+    /// TLS: by the server name that a client asks for.
+    Tls(HostMap<TlsListener>),
+    /// TCP or UDP: there is at most one.
+    Stream(Option<Arc<StreamListener>>),
+}
+
+/// A listener of a bind with TLS.
+#[derive(Clone, Debug)]
+pub enum TlsListener {
+    /// HTTP over TLS.
+    Https(Arc<Listener>),
+    /// Anything over TLS.
+    Stream(Arc<StreamListener>),
+}
+
+impl TlsListener {
+    /// Its identity.
+    pub fn key(&self) -> &Arc<str> {
+        match self {
+            TlsListener::Https(listener) => &listener.key,
+            TlsListener::Stream(listener) => &listener.key,
+        }
+    }
+
+    /// Its TLS; None where connections are passed through.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            TlsListener::Https(listener) => listener.tls.as_ref(),
+            TlsListener::Stream(listener) => listener.tls.as_ref(),
+        }
+    }
+}
+
+/// TLS of a listener, or why it can serve no connection.
+pub type Tls = Result<Arc<Server>, Arc<str>>;
+
+/// A compiled listener of HTTP.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// Its identity.
+    pub key: Arc<str>,
     /// "<namespace>/<gateway>.<listener>".
     pub printed: Arc<str>,
+    /// None: it is HTTP in plaintext.
+    pub tls: Option<Tls>,
     /// Policies of the gateway and of the listener, before routing.
     pub policies: Arc<Chain>,
     /// Its routes.
     pub router: Router<Arc<Route>>,
     /// What it counts.
     pub metrics: Arc<ListenerMetrics>,
+}
+
+/// A compiled listener of streams: TCP, UDP, or TLS without HTTP.
+#[derive(Debug)]
+pub struct StreamListener {
+    /// Its identity.
+    pub key: Arc<str>,
+    /// "<namespace>/<gateway>.<listener>".
+    pub printed: Arc<str>,
+    /// None: TLS is passed through, and everything else is in plaintext anyway.
+    pub tls: Option<Tls>,
+    /// A policy refuses everything; why.
+    pub denied: Option<Arc<str>>,
+    /// By server name; without TLS the one for any.
+    pub routes: HostMap<Arc<StreamRoute>>,
+    /// What it counts.
+    pub metrics: Arc<StreamMetrics>,
+}
+
+/// A compiled route of streams.
+#[derive(Debug)]
+pub struct StreamRoute {
+    /// "<namespace>/<route>.<rule>.<listener>".
+    pub printed: Arc<str>,
+    /// Where streams go, by weight. None: the reference is invalid, this share is refused.
+    pub backends: Vec<(u32, Option<Arc<str>>)>,
+    /// Sum of the weights.
+    pub total_weight: u64,
 }
 
 /// A compiled route.
@@ -80,6 +159,8 @@ pub struct WeightedBackend {
 pub struct Backend {
     /// Policies attached to it.
     pub policies: Arc<Chain>,
+    /// A policy refuses everything, streams included; why.
+    pub denied: Option<Arc<str>>,
     /// What it is.
     pub kind: BackendKind,
 }
@@ -87,7 +168,7 @@ pub struct Backend {
 /// What a backend is.
 #[derive(Debug)]
 pub enum BackendKind {
-    /// Plain HTTP.
+    /// Endpoints, for HTTP or any other bytes.
     Cluster(Arc<Cluster>),
     /// A protocol of its own.
     Protocol(Arc<dyn ProtocolBackend>),

@@ -18,7 +18,8 @@ use agentgateway_telemetry::metrics::HttpMetrics;
 use agentgateway_upstream::EndpointRegistry;
 
 use crate::protocol::ProtocolFactory;
-use crate::snapshot::{Listener, Snapshot};
+use crate::snapshot::{Listener, Snapshot, StreamListener};
+use compile::backends;
 use index::Index;
 
 /// A resource that could not be compiled.
@@ -50,10 +51,16 @@ pub struct Store {
     environment: Environment,
     index: Index,
     /// Compiled listeners with their routers, by key; a bind's tables hold copies.
-    listeners: ahash::AHashMap<Arc<str>, Listener>,
+    listeners: ahash::AHashMap<Arc<str>, Compiled>,
     /// Where compiled routes stand in their routers.
     placed: ahash::AHashMap<Arc<str>, Placed>,
     snapshot: Snapshot,
+}
+
+/// A compiled listener.
+enum Compiled {
+    Http(Listener),
+    Stream(Arc<StreamListener>),
 }
 
 /// Where a compiled route stands.
@@ -69,6 +76,7 @@ struct Placed {
 struct Dirty {
     backends: BTreeSet<Arc<str>>,
     routes: BTreeSet<Arc<str>>,
+    stream_routes: BTreeSet<(Kind, Arc<str>)>,
     listeners: BTreeSet<Arc<str>>,
     binds: BTreeSet<Arc<str>>,
 }
@@ -142,11 +150,21 @@ impl Store {
                 dirty.listeners.insert(l.key.as_str().into());
                 dirty.binds.insert(l.bind_key.as_str().into());
                 dirty.routes.extend(self.index.routes_of_listener(&l.key));
+                dirty.stream_routes.extend(self.index.stream_routes_of_listener(&l.key));
+            }
+            // A listener of streams has few routes, and is compiled as a whole.
+            Resource::TcpRoute(v1::TcpRoute { key, listener_key, .. }) => {
+                dirty.stream_routes.insert((Kind::TcpRoute, key.as_str().into()));
+                dirty.listeners.insert(listener_key.as_str().into());
+            }
+            Resource::UdpRoute(v1::UdpRoute { key, listener_key, .. }) => {
+                dirty.stream_routes.insert((Kind::UdpRoute, key.as_str().into()));
+                dirty.listeners.insert(listener_key.as_str().into());
             }
             Resource::Bind(b) => {
                 dirty.binds.insert(b.key.as_str().into());
             }
-            Resource::TcpRoute(_) | Resource::UdpRoute(_) | Resource::Generation(_) => {}
+            Resource::Generation(_) => {}
         }
     }
 
@@ -157,6 +175,13 @@ impl Store {
 
     fn mark_target(&self, policy: &v1::Policy, dirty: &mut Dirty) {
         use v1::policy::Target;
+        if backends::is_gateway_certificate(policy) {
+            dirty.backends.extend(self.index.backends_with_tls());
+            for key in self.index.backends_with_tls() {
+                dirty.backends.extend(self.index.backends_over(&key));
+            }
+            return;
+        }
         match &policy.target {
             Some(Target::Gateway(gateway)) => dirty.listeners.extend(self.index.listeners_of_gateway(gateway)),
             Some(Target::ListenerKey(key)) => {

@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::connection::registry::Busy;
 use crate::snapshot::{Listener, Route};
+use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
 /// What is remembered of a request until its response has been sent.
@@ -24,8 +25,12 @@ pub(crate) struct Record {
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
+    /// The one that answered, or was asked last.
+    pub(crate) endpoint: Option<std::net::SocketAddr>,
     /// Only when the access log is on.
     pub(crate) line: Option<Box<Line>>,
+    /// Only when the connection switches protocols.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
 }
 
 /// What only the access log wants to know.
@@ -35,8 +40,8 @@ pub(crate) struct Line {
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) version: http::Version,
-    pub(crate) endpoint: Option<std::net::SocketAddr>,
     pub(crate) reason: Option<String>,
+    pub(crate) retries: u32,
     pub(crate) extra: Vec<(&'static str, String)>,
 }
 
@@ -47,10 +52,20 @@ impl Record {
             line.reason = Some(reason.into());
         }
     }
+
+    /// Notes that the request is sent once more.
+    pub(crate) fn retried(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.retries += 1;
+        }
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if let Some(line) = self.line.as_mut().filter(|line| line.retries > 0) {
+            line.extra.push(("retries", line.retries.to_string()));
+        }
         let now = Instant::now();
         self.busy.ended(now);
         let duration = now.duration_since(self.start);
@@ -74,7 +89,7 @@ impl Drop for Record {
                 status: self.status,
                 duration,
                 bytes: self.bytes,
-                endpoint: line.endpoint,
+                endpoint: self.endpoint,
                 reason: line.reason.as_deref(),
                 extra: &line.extra,
             });
@@ -93,7 +108,8 @@ fn version(version: http::Version) -> &'static str {
 /// A response body with the record of its request.
 pub(crate) struct Tracked {
     pub(crate) body: Body,
-    pub(crate) record: Record,
+    /// None where a tunnel has it.
+    pub(crate) record: Option<Record>,
 }
 
 impl http_body::Body for Tracked {
@@ -102,13 +118,14 @@ impl http_body::Body for Tracked {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(record) = &mut self.record else { return Poll::Ready(frame) };
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.record.bytes += data.len() as u64;
+                    record.bytes += data.len() as u64;
                 }
             }
-            Some(Err(error)) => self.record.because(format!("response_broken: {error}")),
+            Some(Err(error)) => record.because(format!("response_broken: {error}")),
             None => {}
         }
         Poll::Ready(frame)

@@ -17,6 +17,7 @@ use crate::connection::{self, registry::Registry};
 use crate::limits::{CONNECTION_SWEEP, HEAD_TIMEOUT, MAX_COMMANDS, MAX_HANDED_OVER, STALL_PROBE};
 use crate::listen::accept;
 use crate::snapshot::Snapshot;
+use crate::udp;
 
 /// What all workers share.
 #[derive(Clone)]
@@ -81,16 +82,20 @@ impl Worker {
         self.drain.get() != Drain::Serving
     }
 
-    /// A number below `n`, which is not 0.
-    pub(crate) fn random_below(&self, n: u64) -> u64 {
+    /// Any number; good enough to spread load, and no secret.
+    pub(crate) fn random(&self) -> u64 {
         // splitmix64
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        u64::try_from((u128::from(z) * u128::from(n)) >> 64).unwrap_or(0)
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, which is not 0.
+    pub(crate) fn random_below(&self, n: u64) -> u64 {
+        u64::try_from((u128::from(self.random()) * u128::from(n)) >> 64).unwrap_or(0)
     }
 }
 
@@ -115,9 +120,15 @@ pub(crate) struct Accepted {
 /// A change of a worker's sockets.
 pub(crate) enum Command {
     /// Accept on this socket.
-    Listen { bind_key: Arc<str>, socket: std::net::TcpListener },
+    Listen { bind_key: Arc<str>, socket: Listening },
     /// Take what waits in the socket's queue, then close it, then answer.
     Unlisten { bind_key: Arc<str>, done: oneshot::Sender<()> },
+}
+
+/// A socket that clients reach.
+pub(crate) enum Listening {
+    Tcp(std::net::TcpListener),
+    Udp(std::net::UdpSocket),
 }
 
 /// The workers, as the main thread sees them.
@@ -208,7 +219,11 @@ async fn run(
                 Some(Command::Listen { bind_key, socket }) => {
                     let (stop, stopped) = oneshot::channel();
                     sockets.borrow_mut().insert(Arc::clone(&bind_key), stop);
-                    tokio::task::spawn_local(accept(Rc::clone(&worker), bind_key, socket, stopped));
+                    let worker = Rc::clone(&worker);
+                    match socket {
+                        Listening::Tcp(socket) => tokio::task::spawn_local(accept(worker, bind_key, socket, stopped)),
+                        Listening::Udp(socket) => tokio::task::spawn_local(udp::serve(worker, bind_key, socket, stopped)),
+                    };
                 }
                 Some(Command::Unlisten { bind_key, done }) => {
                     if let Some(stop) = sockets.borrow_mut().remove(&bind_key) {

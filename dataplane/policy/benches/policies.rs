@@ -2,11 +2,13 @@
 
 use std::hint::black_box;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use agentgateway_policy::{Attached, Chain, McpItem, RequestContext, State};
+use agentgateway_policy::{Attached, Chain, McpItem, Reach, RequestContext, Services, State};
 use agentgateway_proto::v1::{self, policy_spec::Kind};
+use agentgateway_upstream::{Cluster, Upstream};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
@@ -50,6 +52,19 @@ fn main() {
     items();
 }
 
+/// No policy here asks another service.
+struct Nothing;
+
+impl Services for Nothing {
+    fn upstream(&self) -> &Upstream {
+        unreachable!("nothing is sent")
+    }
+
+    fn cluster(&self, _: &str) -> Option<Arc<Cluster>> {
+        None
+    }
+}
+
 fn measure(name: &str, times: usize, chain: &Chain, head: impl Fn(usize) -> Parts) {
     let context = || RequestContext::new(([10, 0, 0, 1], 1000).into(), "http", 80);
     let mut prepared: Vec<(Parts, RequestContext)> = Vec::new();
@@ -59,7 +74,8 @@ fn measure(name: &str, times: usize, chain: &Chain, head: impl Fn(usize) -> Part
         prepared.extend((done..done + batch).map(|i| (head(i), context())));
         let start = Instant::now();
         for (head, context) in &mut prepared {
-            let future = pin!(chain.on_request(head, context));
+            let mut reach = Reach { services: &Nothing, body: &mut None };
+            let future = pin!(chain.on_request(head, context, &mut reach));
             let Poll::Ready(result) = future.poll(&mut Context::from_waker(Waker::noop())) else {
                 unreachable!("no policy waits");
             };

@@ -8,12 +8,16 @@ use http::{request, response};
 
 use crate::authorization::Authorization;
 use crate::cors::Cors;
+use crate::ext_authz::ExternalAuthorization;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
 use crate::rate_limit::RateLimit;
 use crate::redirect::RequestRedirect;
+use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
-use crate::{McpRules, PolicyError, Reply, RequestContext, State, backend_auth, deny};
+use crate::session::SessionPersistence;
+use crate::settings::{Mirror, Settings};
+use crate::{McpRules, PolicyError, Reach, Reply, RequestContext, State, backend_auth, deny};
 
 /// A policy, and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +36,7 @@ pub struct Chain {
     steps: Box<[Step]>,
     mcp: Box<[McpRules]>,
     passthrough: bool,
+    settings: Option<Box<Settings>>,
     errors: Box<[PolicyError]>,
 }
 
@@ -41,6 +46,7 @@ enum Step {
     Deny(Arc<str>),
     Cors(Cors),
     Jwt(JwtAuthentication),
+    ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
     RateLimit(RateLimit),
     RequestHeaders(HeaderModifier),
@@ -55,10 +61,11 @@ impl Step {
             Step::Deny(_) => 0,
             Step::Cors(_) => 1,
             Step::Jwt(_) => 2,
-            Step::Authorization(_) => 3,
-            Step::RateLimit(_) => 4,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 5,
-            Step::UrlRewrite(_) | Step::RequestRedirect(_) => 6,
+            Step::ExternalAuthorization(_) => 3,
+            Step::Authorization(_) => 4,
+            Step::RateLimit(_) => 5,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 6,
+            Step::UrlRewrite(_) | Step::RequestRedirect(_) => 7,
         }
     }
 }
@@ -68,12 +75,23 @@ enum Compiled {
     Step(Step),
     Mcp(McpRules, Option<String>),
     Passthrough,
+    Setting(Setting),
+}
+
+/// What a policy sets for the exchange with the backend.
+enum Setting {
+    Timeouts(v1::Timeouts),
+    Retry(Retry),
+    Session(SessionPersistence),
+    Mirror(Option<Mirror>),
 }
 
 impl Chain {
-    /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it.
+    /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it. Of
+    /// policies that set one thing for the exchange with the backend the first counts, so the most specific come first.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
         let (mut steps, mut mcp, mut passthrough, mut errors) = (Vec::new(), Vec::new(), false, Vec::new());
+        let mut settings: Option<Box<Settings>> = None;
         let mut limits: HashMap<&str, usize> = HashMap::new();
         for policy in attached {
             let name = policy.spec.name();
@@ -89,6 +107,7 @@ impl Chain {
             match compile(policy, &mut limits, state) {
                 Ok(Compiled::Step(step)) => steps.push(step),
                 Ok(Compiled::Passthrough) => passthrough = true,
+                Ok(Compiled::Setting(setting)) => add(settings.get_or_insert_default(), setting),
                 Ok(Compiled::Mcp(rules, failed)) => {
                     mcp.push(rules);
                     failed.into_iter().for_each(error);
@@ -101,12 +120,21 @@ impl Chain {
         }
         // Stable: policies of one kind keep their order.
         steps.sort_by_key(Step::phase);
-        Chain { steps: steps.into(), mcp: mcp.into(), passthrough, errors: errors.into() }
+        Chain { steps: steps.into(), mcp: mcp.into(), passthrough, settings, errors: errors.into() }
     }
 
     /// Whether it does nothing.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.mcp.is_empty() && !self.passthrough
+        self.steps.is_empty() && self.mcp.is_empty() && !self.passthrough && self.settings.is_none()
+    }
+
+    /// Whether it does nothing to a request itself: then [`Chain::on_request`] need not be asked.
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    pub(crate) fn settings(&self) -> Option<&Settings> {
+        self.settings.as_deref()
     }
 
     /// Policies that do not compile.
@@ -119,13 +147,19 @@ impl Chain {
     /// # Errors
     /// The answer that a policy gives in the backend's stead; it passes [`Chain::on_response`] as any response does.
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
-    #[allow(clippy::unused_async, reason = "policies that ask another service wait here")]
-    pub async fn on_request(&self, head: &mut request::Parts, context: &mut RequestContext) -> Result<(), Reply> {
+    pub async fn on_request(
+        &self,
+        head: &mut request::Parts,
+        context: &mut RequestContext,
+        reach: &mut Reach<'_>,
+    ) -> Result<(), Reply> {
         for step in &self.steps {
             match step {
                 Step::Deny(reason) => return Err(deny::reply(reason)),
                 Step::Cors(cors) => cors.on_request(head, context)?,
                 Step::Jwt(jwt) => jwt.on_request(head, context)?,
+                // Boxed: other policies do not pay for its size.
+                Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
                 Step::RateLimit(limit) => limit.on_request()?,
                 Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
@@ -143,6 +177,7 @@ impl Chain {
             match step {
                 Step::Cors(cors) => cors.on_response(&mut head.headers, context),
                 Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
+                Step::ExternalAuthorization(other) => other.on_response(head, context),
                 _ => {}
             }
         }
@@ -156,6 +191,15 @@ impl Chain {
     /// Whether backends get the caller's own credentials.
     pub fn passthrough(&self) -> bool {
         self.passthrough
+    }
+}
+
+fn add(settings: &mut Settings, setting: Setting) {
+    match setting {
+        Setting::Timeouts(spec) => settings.add_timeouts(&spec),
+        Setting::Retry(retry) => drop(settings.retry.get_or_insert_with(|| Arc::new(retry))),
+        Setting::Session(session) => drop(settings.session.get_or_insert_with(|| Arc::new(session))),
+        Setting::Mirror(mirror) => settings.mirrors.extend(mirror),
     }
 }
 
@@ -186,12 +230,17 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::ResponseHeaderModifier(spec) => Step::ResponseHeaders(HeaderModifier::compile(spec)?),
         Kind::UrlRewrite(spec) => Step::UrlRewrite(UrlRewrite::compile(spec)?),
         Kind::RequestRedirect(spec) => Step::RequestRedirect(RequestRedirect::compile(spec)?),
-        Kind::RequestMirror(_)
-        | Kind::Timeouts(_)
-        | Kind::Retry(_)
-        | Kind::SessionPersistence(_)
-        | Kind::ExternalAuthorization(_)
-        | Kind::BackendClientCertificate(_) => return Err("this release does not support it".into()),
+        Kind::RequestMirror(spec) => return Ok(Compiled::Setting(Setting::Mirror(Mirror::compile(spec)?))),
+        Kind::Timeouts(spec) => return Ok(Compiled::Setting(Setting::Timeouts(*spec))),
+        Kind::Retry(spec) => return Ok(Compiled::Setting(Setting::Retry(Retry::compile(spec)?))),
+        Kind::SessionPersistence(spec) => {
+            let session = SessionPersistence::compile(spec, policy.key)?;
+            return Ok(Compiled::Setting(Setting::Session(session)));
+        }
+        Kind::ExternalAuthorization(spec) => {
+            Step::ExternalAuthorization(Box::new(ExternalAuthorization::compile(spec, policy.source)?))
+        }
+        Kind::BackendClientCertificate(_) => return Err("this release does not support it".into()),
     }))
 }
 

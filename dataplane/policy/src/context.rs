@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use agentgateway_expression::HttpInput;
+use agentgateway_expression::{ClientCertificate, HttpInput};
+use agentgateway_tls::Identity;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::Value;
+
+use crate::ext_authz::ResponseChange;
 
 /// State of one request, from the first policy to the last.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub struct RequestContext {
     pub source: SocketAddr,
     /// "http" or "https", as the client connected.
     pub scheme: &'static str,
+    /// Who the client is by its certificate; None without one that was verified.
+    pub identity: Option<Arc<Identity>>,
     /// The port of the listener, for redirects that keep it.
     pub listener_port: u16,
     /// Claims of the verified token.
@@ -25,6 +30,8 @@ pub struct RequestContext {
     pub matched_prefix: Option<Arc<str>>,
     /// The `Origin` of a cross-origin request, for the response.
     pub(crate) origin: Option<HeaderValue>,
+    /// What external authorization wants in the response.
+    pub(crate) response_changes: Vec<ResponseChange>,
     /// Whether a CORS policy answered a preflight request, which later ones then leave as it is.
     pub(crate) preflight: bool,
 }
@@ -35,11 +42,13 @@ impl RequestContext {
         RequestContext {
             source,
             scheme,
+            identity: None,
             listener_port,
             claims: None,
             credentials: None,
             matched_prefix: None,
             origin: None,
+            response_changes: Vec::new(),
             preflight: false,
         }
     }
@@ -54,7 +63,20 @@ impl RequestContext {
             headers: &head.headers,
             claims: self.claims.as_deref(),
             source: self.source,
+            certificate: self.identity.as_deref().map(|identity| ClientCertificate {
+                spiffe: identity.spiffe.as_deref(),
+                subject: &identity.subject,
+                names: &identity.names,
+            }),
         }
+    }
+}
+
+/// Host and port that the request names: of its URI (HTTP/2, or the absolute form), else of `Host`.
+pub(crate) fn authority(head: &Parts) -> &str {
+    match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => head.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bounds of what policies keep and how long they work.
 
+use std::time::Duration;
+
 /// Longest token that is looked at, in bytes; longer ones are refused.
 pub(crate) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
@@ -20,3 +22,18 @@ pub(crate) const MAX_RSA_BYTES: usize = 512;
 
 /// Seconds by which clocks may differ when `exp` and `nbf` are checked.
 pub(crate) const CLOCK_LEEWAY_SECONDS: f64 = 30.0;
+
+/// Tries after the first that a retry policy may ask for.
+pub(crate) const MAX_RETRIES: u32 = 10;
+
+/// Pause before the first retry where the policy names none.
+pub(crate) const DEFAULT_RETRY_BACKOFF: Duration = Duration::from_millis(25);
+
+/// How often the pause before a retry is doubled.
+pub(crate) const MAX_RETRY_BACKOFF_DOUBLINGS: u32 = 4;
+
+/// How long external authorization may take where the policy does not say.
+pub(crate) const DEFAULT_EXT_AUTHZ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's body that external authorization may be sent.
+pub(crate) const MAX_FORWARDED_BODY_BYTES: usize = 1024 * 1024;

@@ -29,6 +29,12 @@ pub enum Reason {
     Unauthorized(Arc<str>),
     /// A local rate limit is used up; with the policy's source.
     RateLimited(Arc<str>),
+    /// External authorization refused; with the policy's source.
+    ExternallyDenied(Arc<str>),
+    /// External authorization could not be asked; with the policy's source and what went wrong.
+    AuthorizationUnavailable(Arc<str>),
+    /// The body cannot be sent to external authorization.
+    BodyNotForwarded(&'static str),
     /// A redirect filter.
     Redirect,
     /// The request cannot be rewritten as the policy says.
@@ -44,6 +50,9 @@ impl Reason {
             Reason::Unauthenticated(_) => "jwt",
             Reason::Unauthorized(_) => "authorization",
             Reason::RateLimited(_) => "rate_limit",
+            Reason::ExternallyDenied(_) => "ext_authz_denied",
+            Reason::AuthorizationUnavailable(_) => "ext_authz_error",
+            Reason::BodyNotForwarded(_) => "ext_authz_body",
             Reason::Redirect => "redirect",
             Reason::NotRewritten(_) => "rewrite",
         }
@@ -52,8 +61,12 @@ impl Reason {
     /// What an operator wants to know beyond the code.
     pub fn detail(&self) -> &str {
         match self {
-            Reason::Denied(text) | Reason::Unauthorized(text) | Reason::RateLimited(text) => text,
-            Reason::Unauthenticated(text) | Reason::NotRewritten(text) => text,
+            Reason::Denied(text)
+            | Reason::Unauthorized(text)
+            | Reason::RateLimited(text)
+            | Reason::ExternallyDenied(text)
+            | Reason::AuthorizationUnavailable(text) => text,
+            Reason::Unauthenticated(text) | Reason::NotRewritten(text) | Reason::BodyNotForwarded(text) => text,
             Reason::Preflight | Reason::Redirect => "",
         }
     }

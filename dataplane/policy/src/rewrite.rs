@@ -3,10 +3,12 @@
 use agentgateway_proto::v1;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use crate::path::{PathModifier, with_query};
-use crate::{Reason, Reply, RequestContext};
+use crate::{Reason, Reply, RequestContext, context};
+
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A compiled rewrite.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ impl UrlRewrite {
             Reply::new(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be rewritten", Reason::NotRewritten(why))
         };
         if let Some((value, _)) = &self.host {
+            // What the client asked for; it is lost otherwise.
+            if let Ok(asked) = HeaderValue::from_str(context::authority(head)) {
+                head.headers.insert(FORWARDED_HOST, asked);
+            }
             head.headers.insert(header::HOST, value.clone());
         }
         let authority = self.host.as_ref().map(|(_, authority)| authority).filter(|_| head.uri.authority().is_some());

@@ -1,9 +1,12 @@
 //! Requests and contexts for tests.
 
+use std::sync::Arc;
+
+use agentgateway_upstream::{Cluster, Upstream};
 use http::Request;
 use http::request::Parts;
 
-use crate::RequestContext;
+use crate::{RequestContext, Services};
 
 pub(crate) fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
     let mut builder = Request::builder().method(method).uri(uri);
@@ -15,4 +18,17 @@ pub(crate) fn request(method: &str, uri: &str, headers: &[(&str, &str)]) -> Part
 
 pub(crate) fn context() -> RequestContext {
     RequestContext::new("10.0.0.1:1000".parse().expect("an address"), "http", 80)
+}
+
+/// No service and no body.
+pub(crate) struct Nothing;
+
+impl Services for Nothing {
+    fn upstream(&self) -> &Upstream {
+        unreachable!("without a cluster nothing is sent")
+    }
+
+    fn cluster(&self, _: &str) -> Option<Arc<Cluster>> {
+        None
+    }
 }

@@ -9,6 +9,7 @@
 mod host;
 mod matcher;
 mod path;
+mod paths;
 mod router;
 mod table;
 

@@ -32,10 +32,13 @@ pub enum CompileError {
 
 /// Compiles a pattern that must match the whole of a value.
 pub(crate) fn anchored(pattern: &str) -> Result<Regex, CompileError> {
-    regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .size_limit(REGEX_SIZE_LIMIT)
-        .build()
-        .map_err(|e| CompileError::Regex { pattern: pattern.to_owned(), source: Box::new(e) })
+    let compile = |text: &str| {
+        let built = regex::RegexBuilder::new(text).size_limit(REGEX_SIZE_LIMIT).build();
+        built.map_err(|e| CompileError::Regex { pattern: pattern.to_owned(), source: Box::new(e) })
+    };
+    // By itself first: `a)|(b` is no pattern, but would close the group below and escape from the anchors.
+    compile(pattern)?;
+    compile(&format!("^(?:{pattern})$"))
 }
 
 /// How the path must look.

@@ -26,7 +26,8 @@ pub struct Precedence {
 /// The routes of one listener.
 #[derive(Clone, Debug)]
 pub struct Router<T> {
-    hosts: HostMap<Table<T>>,
+    /// Behind a pointer: nodes of the map hold their values in place, most of them empty.
+    hosts: HostMap<Arc<Table<T>>>,
 }
 
 impl<T> Default for Router<T> {
@@ -44,20 +45,20 @@ impl<T: Clone> Router<T> {
         precedence: Precedence,
         target: T,
     ) -> Result<(), CompileError> {
-        let mut table = self.hosts.get(hostname).cloned().unwrap_or_default();
+        let mut table = self.hosts.get(hostname).map(|table| Table::clone(table)).unwrap_or_default();
         table.insert(matched, precedence, target)?;
-        self.hosts.insert(hostname, table);
+        self.hosts.insert(hostname, Arc::new(table));
         Ok(())
     }
 
     /// Removes what was inserted with this host name, path and precedence.
     pub fn remove(&mut self, hostname: &str, path: &PathMatch, precedence: &Precedence) {
-        let Some(mut table) = self.hosts.get(hostname).cloned() else { return };
+        let Some(mut table) = self.hosts.get(hostname).map(|table| Table::clone(table)) else { return };
         table.remove(path, precedence);
         if table.is_empty() {
             self.hosts.remove(hostname);
         } else {
-            self.hosts.insert(hostname, table);
+            self.hosts.insert(hostname, Arc::new(table));
         }
     }
 

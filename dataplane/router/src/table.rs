@@ -6,9 +6,9 @@ use http::{HeaderMap, Method};
 
 use regex::Regex;
 
-use crate::host::Map;
 use crate::matcher::{CompileError, PathMatch, RouteMatch, anchored};
 use crate::path;
+use crate::paths::Paths;
 use crate::router::Precedence;
 
 /// One route: its conditions and what is found when they hold.
@@ -37,23 +37,18 @@ struct RegexEntry<T> {
 /// The routes of one host name.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<T> {
-    exact: Map<Arc<[Entry<T>]>>,
+    exact: Paths<Arc<[Entry<T>]>>,
     /// By normalised prefix.
-    prefixes: Map<Arc<[Entry<T>]>>,
-    /// How many prefixes have each depth; the deepest bounds the search.
-    depths: imbl::OrdMap<usize, usize>,
+    prefixes: Paths<Arc<[Entry<T>]>>,
+    /// How many prefixes have each depth, up to the deepest, which bounds the search.
+    depths: Vec<u32>,
     /// Longest pattern first.
     regexes: imbl::Vector<RegexEntry<T>>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table {
-            exact: Map::default(),
-            prefixes: Map::default(),
-            depths: imbl::OrdMap::new(),
-            regexes: imbl::Vector::new(),
-        }
+        Table { exact: Paths::default(), prefixes: Paths::default(), depths: Vec::new(), regexes: imbl::Vector::new() }
     }
 }
 
@@ -73,18 +68,20 @@ impl<T: Clone> Table<T> {
         match &matched.path {
             PathMatch::Exact(exact) => {
                 let bucket = with_entry(self.exact.get(exact.as_str()), entry);
-                self.exact.insert(exact.as_str().into(), bucket);
+                self.exact.insert(exact, bucket);
             }
             PathMatch::Prefix(prefix) => {
                 let prefix = path::normalize_prefix(prefix);
                 let known = self.prefixes.get(prefix);
                 if known.is_none() {
                     let depth = path::depth(prefix);
-                    let count = self.depths.get(&depth).copied().unwrap_or(0);
-                    self.depths.insert(depth, count + 1);
+                    self.depths.resize(self.depths.len().max(depth + 1), 0);
+                    if let Some(count) = self.depths.get_mut(depth) {
+                        *count += 1;
+                    }
                 }
                 let bucket = with_entry(known, entry);
-                self.prefixes.insert(prefix.into(), bucket);
+                self.prefixes.insert(prefix, bucket);
             }
             PathMatch::Regex(pattern) => self.insert_regex(pattern, entry)?,
         }
@@ -109,16 +106,16 @@ impl<T: Clone> Table<T> {
             PathMatch::Exact(exact) => {
                 let Some(bucket) = self.exact.get(exact.as_str()) else { return };
                 match without_entry(bucket, precedence) {
-                    Some(rest) => self.exact.insert(exact.as_str().into(), rest),
-                    None => self.exact.remove(exact.as_str()),
-                };
+                    Some(rest) => self.exact.insert(exact, rest),
+                    None => self.exact.remove(exact),
+                }
             }
             PathMatch::Prefix(prefix) => {
                 let prefix = path::normalize_prefix(prefix);
                 let Some(bucket) = self.prefixes.get(prefix) else { return };
                 match without_entry(bucket, precedence) {
                     Some(rest) => {
-                        self.prefixes.insert(prefix.into(), rest);
+                        self.prefixes.insert(prefix, rest);
                     }
                     None => {
                         self.prefixes.remove(prefix);
@@ -140,10 +137,12 @@ impl<T: Clone> Table<T> {
     }
 
     fn forget_depth(&mut self, depth: usize) {
-        match self.depths.get(&depth).copied() {
-            Some(count) if count > 1 => self.depths.insert(depth, count - 1),
-            _ => self.depths.remove(&depth),
-        };
+        if let Some(count) = self.depths.get_mut(depth) {
+            *count = count.saturating_sub(1);
+        }
+        while self.depths.last() == Some(&0) {
+            self.depths.pop();
+        }
     }
 
     pub(crate) fn find(&self, path: &str, query: Option<&str>, method: &Method, headers: &HeaderMap) -> Option<&T> {
@@ -162,8 +161,8 @@ impl<T: Clone> Table<T> {
                 return candidate.entries.get(at).map(|e| &e.target);
             }
         }
-        let (deepest, _) = self.depths.get_max()?;
-        for prefix in path::prefixes(path, *deepest) {
+        let deepest = self.depths.len().checked_sub(1)?;
+        for prefix in path::prefixes(path, deepest) {
             if let Some(bucket) = self.prefixes.get(prefix)
                 && let Some(at) = first(bucket)
             {

@@ -38,11 +38,7 @@ fn host_rank(pattern: &str, host: &str) -> Option<usize> {
 fn path_rank(path: &PathMatch, value: &str) -> Option<(u8, usize, String)> {
     match path {
         PathMatch::Exact(e) => (e == value).then_some((2, 0, String::new())),
-        PathMatch::Regex(r) => regex::Regex::new(&format!("^(?:{r})$")).expect("pattern").is_match(value).then_some((
-            1,
-            r.len(),
-            r.clone(),
-        )),
+        PathMatch::Regex(r) => matches_whole(r, value).then_some((1, r.len(), r.clone())),
         PathMatch::Prefix(p) => {
             let p = p.trim_end_matches('/');
             let rest = value.strip_prefix(p)?;
@@ -51,36 +47,52 @@ fn path_rank(path: &PathMatch, value: &str) -> Option<(u8, usize, String)> {
     }
 }
 
+/// Whether some way to match the pattern covers the whole value.
+fn matches_whole(pattern: &str, value: &str) -> bool {
+    regex::Regex::new(&format!(r"\A(?:{pattern})\z")).expect("pattern").is_match(value)
+}
+
+/// "value" of HTTPHeaderMatch and HTTPQueryParamMatch: equal, or matched as a whole.
+fn value_holds(wanted: &ValueMatch, value: &str) -> bool {
+    match wanted {
+        ValueMatch::Exact(exact) => exact == value,
+        ValueMatch::Regex(regex) => {
+            let source = regex.as_str().trim_start_matches("^(?:").trim_end_matches(")$");
+            matches_whole(source, value)
+        }
+    }
+}
+
+/// All conditions but the path are AND-ed; a header on several lines counts as one (RFC 9110 §5.3), of a repeated parameter
+/// the first counts.
+fn conditions_hold(matched: &RouteMatch, r: &Request) -> bool {
+    let header = |c: &Condition<HeaderName>| {
+        let lines: Vec<_> = r.headers.get_all(&c.name).iter().filter_map(|v| v.to_str().ok()).collect();
+        !lines.is_empty() && value_holds(&c.value, &lines.join(","))
+    };
+    let query = |c: &Condition<String>| {
+        let all = r.query.clone().unwrap_or_default();
+        let first = all.split('&').find_map(|p| p.strip_prefix(&format!("{}=", c.name)).map(str::to_owned));
+        first.is_some_and(|value| value_holds(&c.value, &value))
+    };
+    matched.method.as_ref().is_none_or(|m| *m == r.method)
+        && matched.headers.iter().all(header)
+        && matched.query.iter().all(query)
+}
+
+/// The order of HTTPRouteRule.matches: path, then method match, then the number of header matches, then of query parameter
+/// matches; across routes the oldest, then the first by "{namespace}/{name}"; within one the first rule, its first match.
 fn naive<'a>(specs: &'a [Spec], r: &Request) -> Option<&'a Precedence> {
-    let mut best: Vec<_> = specs
-        .iter()
-        .filter_map(|s| {
-            let host = host_rank(&s.host, &r.host)?;
-            let path = path_rank(&s.matched.path, &r.path)?;
-            if s.matched.method.as_ref().is_some_and(|m| *m != r.method) {
-                return None;
-            }
-            for c in &s.matched.headers {
-                let ValueMatch::Exact(want) = &c.value else { unreachable!("only exact values are generated") };
-                if r.headers.get(&c.name).and_then(|v| v.to_str().ok()) != Some(want) {
-                    return None;
-                }
-            }
-            for c in &s.matched.query {
-                let ValueMatch::Exact(want) = &c.value else { unreachable!("only exact values are generated") };
-                let query = r.query.clone().unwrap_or_default();
-                let first = query.split('&').find_map(|p| p.strip_prefix(&format!("{}=", c.name)).map(str::to_owned));
-                if first.as_deref() != Some(want) {
-                    return None;
-                }
-            }
-            let m = &s.matched;
-            let rank = (host, path, m.method.is_some(), m.headers.len(), m.query.len());
-            Some((std::cmp::Reverse(rank), &s.precedence))
-        })
-        .collect();
-    best.sort();
-    best.first().map(|(_, p)| *p)
+    let rank = |s: &'a Spec| {
+        let host = host_rank(&s.host, &r.host)?;
+        let path = path_rank(&s.matched.path, &r.path)?;
+        let m = &s.matched;
+        let rank = (host, path, m.method.is_some(), m.headers.len(), m.query.len());
+        let p = &s.precedence;
+        let tie = (p.created, p.object.to_string(), p.rule, p.matched);
+        conditions_hold(m, r).then_some((std::cmp::Reverse(rank), tie, p))
+    };
+    specs.iter().filter_map(rank).min().map(|(_, _, precedence)| precedence)
 }
 
 fn router(specs: &[Spec]) -> Router<Precedence> {
@@ -97,6 +109,15 @@ fn find<'a>(router: &'a Router<Precedence>, r: &Request) -> Option<&'a Precedenc
     router.find(&r.host, &r.path, r.query.as_deref(), &r.method, &r.headers)
 }
 
+fn any_value() -> impl Strategy<Value = ValueMatch> {
+    prop::sample::select(vec![
+        ValueMatch::Exact("x".into()),
+        ValueMatch::Exact("x,y".into()),
+        ValueMatch::regex("x|xy").expect("compiles"),
+        ValueMatch::regex(".").expect("compiles"),
+    ])
+}
+
 prop_compose! {
     fn any_spec()(
         host in prop::sample::select(vec!["", "a.example.com", "*.example.com", "*.com", "b.a.example.com", "*.a.example.com"]),
@@ -104,30 +125,40 @@ prop_compose! {
         pattern in prop::sample::select(vec!["/a|/ab", "/a/.*", ".*", "/[ab]/b"]),
         kind in 0..3,
         method in prop::option::of(prop::sample::select(vec![Method::GET, Method::POST])),
-        header in prop::option::of(prop::sample::select(vec!["x", "y"])),
-        query in prop::option::of(prop::sample::select(vec!["1", "2"])),
-        created in 0..3_i64,
-    ) -> (String, RouteMatch, i64) {
+        headers in prop::sample::subsequence(vec!["g", "h"], 0..=2),
+        queries in prop::sample::subsequence(vec!["p", "q"], 0..=2),
+        values in prop::collection::vec(any_value(), 4),
+        object in prop::sample::select(vec!["a/z", "b/a", "b/b"]),
+        rule in 0..3_u32,
+    ) -> (String, RouteMatch, &'static str, u32) {
         let path = match kind {
             0 => PathMatch::Exact(path.to_owned()),
             1 => PathMatch::Prefix(path.to_owned()),
             _ => PathMatch::Regex(pattern.to_owned()),
         };
-        let headers = header.map(|v| Condition { name: HeaderName::from_static("h"), value: ValueMatch::Exact(v.into()) });
-        let query = query.map(|v| Condition { name: "q".to_owned(), value: ValueMatch::Exact(v.into()) });
-        let matched = RouteMatch { path, method, headers: headers.into_iter().collect(), query: query.into_iter().collect() };
-        (host.to_owned(), matched, created)
+        let (of_headers, of_queries) = values.split_at(2);
+        let headers = headers.into_iter().zip(of_headers);
+        let query = queries.into_iter().zip(of_queries);
+        let matched = RouteMatch {
+            path,
+            method,
+            headers: headers.map(|(n, v)| Condition { name: HeaderName::from_static(n), value: v.clone() }).collect(),
+            query: query.map(|(n, v)| Condition { name: n.to_owned(), value: v.clone() }).collect(),
+        };
+        (host.to_owned(), matched, object, rule)
     }
 }
 
+/// Creation belongs to the object, and a match has a place of its own in its rule.
 fn any_specs() -> impl Strategy<Value = Vec<Spec>> {
-    prop::collection::vec(any_spec(), 0..24).prop_map(|all| {
+    (prop::collection::vec(any_spec(), 0..24), prop::collection::vec(0..3_i64, 3)).prop_map(|(all, ages)| {
         all.into_iter()
             .zip(0_u32..)
-            .map(|((host, matched, created), rule)| Spec {
-                host,
-                matched,
-                precedence: Precedence { created, object: "ns/r".into(), rule, matched: 0, kind: "HTTPRoute".into() },
+            .map(|((host, matched, object, rule), place)| {
+                let created = ages[["a/z", "b/a", "b/b"].iter().position(|o| *o == object).expect("known")];
+                let kind = "HTTPRoute".into();
+                let precedence = Precedence { created, object: object.into(), rule, matched: place, kind };
+                Spec { host, matched, precedence }
             })
             .collect()
     })
@@ -137,13 +168,14 @@ prop_compose! {
     fn any_request()(
         host in prop::sample::select(vec!["a.example.com", "b.a.example.com", "example.com", "other.org", ".com"]),
         path in prop::sample::select(vec!["/", "/a", "/a/", "/a/b", "/a/b/c", "/a/b/c/d", "/ab", "/abc", "/b/b", "//"]),
-        query in prop::option::of(prop::sample::select(vec!["q=1", "q=2&q=1", "z=1"])),
+        query in prop::option::of(prop::sample::select(vec!["q=x", "q=y&q=x", "p=x&q=xy", "p=xy", "z=1"])),
         method in prop::sample::select(vec![Method::GET, Method::POST]),
-        header in prop::option::of(prop::sample::select(vec!["x", "y"])),
+        g in prop::collection::vec(prop::sample::select(vec!["x", "y"]), 0..3),
+        h in prop::collection::vec(prop::sample::select(vec!["x", "xy"]), 0..2),
     ) -> Request {
         let mut headers = HeaderMap::new();
-        if let Some(h) = header {
-            headers.insert("h", HeaderValue::from_static(h));
+        for (name, value) in g.into_iter().map(|v| ("g", v)).chain(h.into_iter().map(|v| ("h", v))) {
+            headers.append(name, HeaderValue::from_static(value));
         }
         Request { host: host.into(), path: path.into(), query: query.map(Into::into), method, headers }
     }
@@ -239,4 +271,23 @@ fn bad_matches_say_what_is_wrong() {
     );
     bad.path = PathMatch::Prefix("x".into());
     assert!(router.insert("", Arc::new(bad), plain(0), 0).expect_err("bad").to_string().contains("begin with '/'"));
+}
+
+#[test]
+fn patterns_match_as_a_whole_whatever_their_alternatives() {
+    let mut matched = prefix("/");
+    matched.path = PathMatch::Regex("/a|/ab".into());
+    matched.headers =
+        vec![Condition { name: HeaderName::from_static("h"), value: ValueMatch::regex("x|xy").expect("compiles") }];
+    let mut router = Router::default();
+    router.insert("", Arc::new(matched), plain(0), 0).expect("compiles");
+    let find = |path: &str, value: &'static str| {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("h"), HeaderValue::from_static(value))]);
+        router.find("x", path, None, &Method::GET, &headers).is_some()
+    };
+    assert!(find("/a", "x") && find("/ab", "xy"), "the longer alternative counts too");
+    assert!(!find("/abc", "x") && !find("/x/a", "x") && !find("/a", "xyz") && !find("/a", "zx"));
+    for escaping in ["/a)|(/b", "a)(?:b", "(?x)a # )"] {
+        assert!(PathMatch::Regex(escaping.into()).check().is_err(), "{escaping}");
+    }
 }

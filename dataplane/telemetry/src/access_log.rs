@@ -1,7 +1,9 @@
-//! One line per request, to standard output.
+//! One line per request or stream, to standard output.
 //!
 //! A worker collects lines in a buffer and hands full buffers to a thread that writes; a reader that is too slow costs
 //! lines, which are counted, and never a request's time.
+
+mod stream;
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use stream::StreamEntry;
 
 use crate::logging::Format;
 use crate::metrics::HttpMetrics;
@@ -95,11 +99,15 @@ impl AccessLog {
 impl WorkerLog {
     /// Adds a line.
     pub fn write(&self, entry: &Entry<'_>) {
+        self.add(|out, format| match format {
+            Format::Text => text(out, entry),
+            Format::Json => json(out, entry),
+        });
+    }
+
+    fn add(&self, line: impl FnOnce(&mut String, Format)) {
         let mut buffer = self.buffer.borrow_mut();
-        match self.log.format {
-            Format::Text => text(&mut buffer, entry),
-            Format::Json => json(&mut buffer, entry),
-        }
+        line(&mut buffer, self.log.format);
         let full = buffer.len() >= BUFFER_BYTES;
         drop(buffer);
         if full {

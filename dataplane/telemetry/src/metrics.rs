@@ -1,4 +1,6 @@
-//! The metrics of the HTTP side, and how they are exposed in the OpenMetrics text format.
+//! The metrics of the gateway's traffic, and how they are exposed in the OpenMetrics text format.
+
+mod streams;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,6 +12,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+
+pub use streams::{HandshakeFailure, HandshakeMetrics, StreamMetrics};
 
 use crate::counters::StatusCounters;
 use crate::histogram::DurationHistogram;
@@ -32,11 +36,14 @@ pub struct ListenerMetrics {
     pub duration: DurationHistogram,
 }
 
-/// All counters of the HTTP side.
+/// All counters.
 #[derive(Debug, Default)]
 pub struct HttpMetrics {
     routes: DashMap<String, Weak<RouteMetrics>>,
     listeners: DashMap<String, Weak<ListenerMetrics>>,
+    streams: DashMap<String, Weak<StreamMetrics>>,
+    /// TLS with clients.
+    pub handshakes: HandshakeMetrics,
     /// Open connections from clients.
     pub connections: AtomicI64,
     /// Connections accepted since the start.
@@ -45,8 +52,16 @@ pub struct HttpMetrics {
     pub handed_over: AtomicU64,
     /// Connections refused because there were too many.
     pub refused: AtomicU64,
-    /// Requests sent again to another endpoint.
+    /// Connections closed for want of a PROXY protocol header that can be used.
+    pub proxy_protocol_failures: AtomicU64,
+    /// Requests sent again.
     pub retries: AtomicU64,
+    /// Copies of requests for mirrors.
+    pub mirrored: AtomicU64,
+    /// Of these, those that were not answered completely.
+    pub mirror_failures: AtomicU64,
+    /// Connections that switched protocols.
+    pub upgrades: AtomicU64,
     /// Lines of the access log that were dropped because its reader was too slow.
     pub access_log_dropped: AtomicU64,
     /// Times that a worker did not get to its tasks for longer than it should.
@@ -81,6 +96,16 @@ impl HttpMetrics {
         })
     }
 
+    /// The counters of a listener of streams; the same as before when the listener was known.
+    pub fn streams(&self, key: &str, gateway: &str, listener: &str) -> Arc<StreamMetrics> {
+        let mut slot = self.streams.entry(key.to_owned()).or_default();
+        slot.upgrade().unwrap_or_else(|| {
+            let fresh = Arc::new(StreamMetrics::new(gateway, listener));
+            *slot = Arc::downgrade(&fresh);
+            fresh
+        })
+    }
+
     /// Adds these metrics to a registry.
     pub fn register(self: &Arc<Self>, registry: &mut Registry) {
         registry.register_collector(Box::new(HttpCollector(Arc::clone(self))));
@@ -96,6 +121,7 @@ impl Collector for HttpCollector {
         // A dead entry means that no configuration holds the route any more.
         m.routes.retain(|_, r| r.strong_count() > 0);
         m.listeners.retain(|_, l| l.strong_count() > 0);
+        m.streams.retain(|_, s| s.strong_count() > 0);
         let mut family = encoder.encode_descriptor(
             "agentgateway_requests",
             "Responses sent, by gateway, listener, route (empty when none matched) and status",
@@ -134,7 +160,15 @@ impl Collector for HttpCollector {
             ("agentgateway_downstream_accepted", "Connections accepted from clients", &m.accepted),
             ("agentgateway_downstream_handed_over", "Connections given to a less loaded worker", &m.handed_over),
             ("agentgateway_downstream_refused", "Connections refused because too many were open", &m.refused),
-            ("agentgateway_retries", "Requests sent again to another endpoint", &m.retries),
+            (
+                "agentgateway_proxy_protocol_failures",
+                "Connections closed for want of a PROXY protocol header that can be used",
+                &m.proxy_protocol_failures,
+            ),
+            ("agentgateway_retries", "Requests sent again", &m.retries),
+            ("agentgateway_mirrored", "Copies of requests for mirrors", &m.mirrored),
+            ("agentgateway_mirror_failures", "Copies of requests that a mirror did not answer", &m.mirror_failures),
+            ("agentgateway_upgrades", "Connections that switched protocols, WebSockets for one", &m.upgrades),
             (
                 "agentgateway_access_log_dropped",
                 "Access log lines dropped because the reader was slow",
@@ -146,6 +180,9 @@ impl Collector for HttpCollector {
             let counter = ConstCounter::new(value.load(Ordering::Relaxed));
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }
+        m.handshakes.encode(&mut encoder)?;
+        let streams: Vec<_> = m.streams.iter().filter_map(|s| s.upgrade()).collect();
+        streams::encode(&streams, &mut encoder)?;
         let open = ConstGauge::new(m.connections.load(Ordering::Relaxed));
         open.encode(encoder.encode_descriptor(
             "agentgateway_downstream_connections",
@@ -183,5 +220,11 @@ mod tests {
         assert!(all.contains(r#"agentgateway_request_duration_seconds_bucket{le="0.005","#), "{all}");
         drop(route);
         assert!(!text().contains("ns/r.0.0"));
+        let streams = metrics.streams("s", "ns/gw", "tcp");
+        streams.sent.fetch_add(5, Ordering::Relaxed);
+        metrics.handshakes.failed(HandshakeFailure::ClientCertificate);
+        let all = text();
+        assert!(all.contains(r#"agentgateway_stream_sent_bytes_total{gateway="ns/gw",listener="tcp"} 5"#), "{all}");
+        assert!(all.contains(r#"handshake_failures_total{reason="client_certificate"} 1"#), "{all}");
     }
 }

@@ -1,5 +1,7 @@
 //! A compiled backend: where its endpoints come from, and which one a request gets.
 
+mod other;
+
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use http::uri::Authority;
 
 use crate::dns::{Resolved, Resolver};
-use crate::endpoint::{Endpoint, EndpointRegistry, Protocol};
+use crate::endpoint::{Connecting, Endpoint, EndpointRegistry};
 use crate::error::{Error, Kind};
 
 /// A host name or address with its port.
@@ -33,7 +35,7 @@ enum Source {
     /// Known addresses: a Service's ready endpoints, or an IP address.
     Fixed(Arc<[Arc<Endpoint>]>),
     /// Names that are resolved when used.
-    Names { hosts: Vec<Name>, protocol: Protocol, registry: Arc<EndpointRegistry> },
+    Names { hosts: Vec<Name>, connecting: Connecting, registry: Arc<EndpointRegistry> },
 }
 
 #[derive(Debug)]
@@ -56,19 +58,24 @@ impl Cluster {
     }
 
     /// Hosts by name; names that are IP addresses are never looked up.
-    pub fn hosts(authority: Authority, hosts: Vec<Host>, protocol: Protocol, registry: Arc<EndpointRegistry>) -> Self {
+    pub fn hosts(
+        authority: Authority,
+        hosts: Vec<Host>,
+        connecting: Connecting,
+        registry: Arc<EndpointRegistry>,
+    ) -> Self {
         let addresses: Option<Vec<_>> = hosts
             .iter()
             .map(|h| h.name.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(|ip| (ip, h.port).into()))
             .collect();
         let source = match addresses {
-            Some(all) => Source::Fixed(all.into_iter().map(|a| registry.get(a, protocol)).collect()),
+            Some(all) => Source::Fixed(all.into_iter().map(|a| registry.get(a, &connecting)).collect()),
             None => Source::Names {
                 hosts: hosts
                     .into_iter()
                     .map(|host| Name { host, resolved: ArcSwapOption::empty(), refreshing: AtomicBool::new(false) })
                     .collect(),
-                protocol,
+                connecting,
                 registry,
             },
         };
@@ -141,7 +148,7 @@ impl Cluster {
 
     /// Keeps an answer. A failed lookup leaves the last answer, which is better than none.
     fn store(&self, at: usize, answer: Result<Resolved, Error>) -> Option<Arc<[Arc<Endpoint>]>> {
-        let Source::Names { hosts, protocol, registry } = &self.source else { return None };
+        let Source::Names { hosts, connecting, registry } = &self.source else { return None };
         let name = hosts.get(at)?;
         name.refreshing.store(false, Ordering::Relaxed);
         let resolved = match answer {
@@ -152,7 +159,7 @@ impl Cluster {
             }
         };
         let endpoints: Arc<[_]> =
-            resolved.addresses.iter().map(|ip| registry.get((*ip, name.host.port).into(), *protocol)).collect();
+            resolved.addresses.iter().map(|ip| registry.get((*ip, name.host.port).into(), connecting)).collect();
         let addresses = Addresses { endpoints: Arc::clone(&endpoints), valid_until: resolved.valid_until };
         name.resolved.store(Some(Arc::new(addresses)));
         Some(endpoints)
@@ -221,7 +228,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_refused_is_passed_over() {
         let registry = EndpointRegistry::default();
-        let all: Vec<_> = (1..4).map(|p| registry.get(([10, 0, 0, 1], p).into(), Protocol::Http1)).collect();
+        let all: Vec<_> = (1..4).map(|p| registry.get(([10, 0, 0, 1], p).into(), &Connecting::default())).collect();
         all[0].avoid_for(std::time::Duration::from_secs(60));
         all[1].avoid_for(std::time::Duration::from_secs(60));
         for _ in 0..100 {

@@ -5,16 +5,34 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use agentgateway_tls::Client;
 use dashmap::DashMap;
 
-/// What is spoken to an endpoint.
+/// The version of HTTP that is spoken to an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2 without TLS, by prior knowledge.
-    H2c,
+    /// HTTP/2 by prior knowledge, also where the endpoint would choose another.
+    Http2,
+    /// With TLS what the endpoint chooses of the two; without, HTTP/1.1.
+    Negotiated,
+}
+
+/// How connections to a backend's endpoints are made.
+#[derive(Clone, Debug, Default)]
+pub struct Connecting {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// None: in plaintext.
+    pub tls: Option<Arc<Client>>,
+}
+
+impl From<Protocol> for Connecting {
+    fn from(protocol: Protocol) -> Self {
+        Connecting { protocol, tls: None }
+    }
 }
 
 /// One address of one or more backends. Shared by all threads.
@@ -23,7 +41,7 @@ pub struct Endpoint {
     /// Names the endpoint in the pools; never used twice.
     pub(crate) id: u64,
     address: SocketAddr,
-    protocol: Protocol,
+    connecting: Connecting,
     in_flight: AtomicU32,
     connections: AtomicU32,
     /// Milliseconds since [`epoch`] until which others are preferred.
@@ -47,7 +65,12 @@ impl Endpoint {
 
     /// What is spoken there.
     pub fn protocol(&self) -> Protocol {
-        self.protocol
+        self.connecting.protocol
+    }
+
+    /// How connections to it are encrypted; None when they are not.
+    pub(crate) fn tls(&self) -> Option<&Arc<Client>> {
+        self.connecting.tls.as_ref()
     }
 
     /// Requests that wait for an answer or whose answer is still being read, all threads together.
@@ -118,25 +141,30 @@ impl Drop for ConnectionSlot {
     }
 }
 
+/// What tells endpoints apart: the address, and what decides over a connection to it. A connection that was made under other
+/// TLS settings belongs to another endpoint, so no pool gives it out.
+type Key = (SocketAddr, Protocol, Option<Box<str>>);
+
 /// All endpoints of the process by address, so that a change of configuration, or a second backend with the same
 /// address, keeps connections and counts.
 #[derive(Debug, Default)]
 pub struct EndpointRegistry {
-    known: DashMap<(SocketAddr, Protocol), Weak<Endpoint>>,
+    known: DashMap<Key, Weak<Endpoint>>,
     next: AtomicU64,
 }
 
 impl EndpointRegistry {
-    /// The endpoint with this address and protocol.
-    pub fn get(&self, address: SocketAddr, protocol: Protocol) -> Arc<Endpoint> {
-        let mut slot = self.known.entry((address, protocol)).or_default();
+    /// The endpoint with this address, to which connections are made so.
+    pub fn get(&self, address: SocketAddr, connecting: &Connecting) -> Arc<Endpoint> {
+        let settings = connecting.tls.as_ref().map(|tls| tls.identity().into());
+        let mut slot = self.known.entry((address, connecting.protocol, settings)).or_default();
         if let Some(endpoint) = slot.upgrade() {
             return endpoint;
         }
         let endpoint = Arc::new(Endpoint {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             address,
-            protocol,
+            connecting: connecting.clone(),
             in_flight: AtomicU32::new(0),
             connections: AtomicU32::new(0),
             avoid_until: AtomicU64::new(0),
@@ -148,5 +176,27 @@ impl EndpointRegistry {
     /// Forgets addresses that nothing uses any more.
     pub fn sweep(&self) {
         self.known.retain(|_, endpoint| endpoint.strong_count() > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agentgateway_proto::v1::BackendTls;
+
+    #[test]
+    fn endpoints_are_shared_by_equal_settings_alone() {
+        let registry = EndpointRegistry::default();
+        let tls = |name: &str| {
+            let settings = BackendTls { hostname: name.into(), ..BackendTls::default() };
+            let client = Client::compile(&settings, None).expect("a client");
+            Connecting { protocol: Protocol::Http1, tls: Some(Arc::new(client)) }
+        };
+        let get = |connecting: &Connecting| registry.get(([10, 0, 0, 1], 443).into(), connecting);
+        let all = [get(&Protocol::Http1.into()), get(&Protocol::Http2.into()), get(&tls("a")), get(&tls("b"))];
+        for (i, endpoint) in all.iter().enumerate() {
+            assert!(all.iter().skip(i + 1).all(|other| !Arc::ptr_eq(endpoint, other)));
+        }
+        assert!(Arc::ptr_eq(&all[2], &get(&tls("a"))));
     }
 }

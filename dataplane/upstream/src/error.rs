@@ -26,6 +26,8 @@ pub enum Kind {
     AddressRefused,
     /// No connection came about.
     Connect,
+    /// The endpoint did not show what it must, or does not speak TLS as it should.
+    Tls,
     /// The endpoint's connections are all in use.
     Overloaded,
     /// The connection broke before a response came.
@@ -74,7 +76,7 @@ impl Error {
         match self.kind {
             Kind::NoEndpoints | Kind::Resolve | Kind::Connect | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Kind::AddressRefused => StatusCode::INTERNAL_SERVER_ERROR,
-            Kind::Reset | Kind::Protocol => StatusCode::BAD_GATEWAY,
+            Kind::Reset | Kind::Protocol | Kind::Tls => StatusCode::BAD_GATEWAY,
             Kind::RequestBody => StatusCode::BAD_REQUEST,
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -87,6 +89,7 @@ impl Error {
             Kind::Resolve => "dns_failure",
             Kind::AddressRefused => "address_refused",
             Kind::Connect => "connect_failure",
+            Kind::Tls => "upstream_tls_failure",
             Kind::Overloaded => "upstream_overloaded",
             Kind::Reset => "upstream_reset",
             Kind::Protocol => "upstream_protocol_error",

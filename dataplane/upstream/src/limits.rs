@@ -13,6 +13,8 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 pub const IDLE_SWEEP: Duration = Duration::from_secs(10);
 /// TCP connect.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// TLS handshake, after the TCP connect.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// One DNS lookup with all its tries.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A DNS answer is used at least this long, whatever its time to live.

@@ -23,10 +23,12 @@ enum Layer {
 /// A listener's object, and its place there.
 type Place = (usize, usize);
 
+type OnPort<'a> = (Place, Layer, &'a Listener);
+
 /// The conflict of each listener of each object, if it has one.
 pub(super) fn conflicts(declared: &[Declared]) -> Vec<Vec<Option<Conflict>>> {
     let mut found: Vec<Vec<Option<Conflict>>> = declared.iter().map(|d| vec![None; d.listeners.len()]).collect();
-    let mut ports: HashMap<(i32, bool), Vec<(Place, Layer, &Listener)>> = HashMap::new();
+    let mut ports: HashMap<(i32, bool), Vec<OnPort<'_>>> = HashMap::new();
     for (i, object) in declared.iter().enumerate() {
         for (j, listener) in object.listeners.iter().enumerate() {
             // One whose protocol does not exist is refused for that.
@@ -57,8 +59,6 @@ fn layer(protocol: &str) -> Option<Layer> {
         _ => None,
     }
 }
-
-type OnPort<'a> = (Place, Layer, &'a Listener);
 
 /// Gives those that have no such conflict.
 fn protocol_conflicts<'a>(port: &[OnPort<'a>], lose: &mut impl FnMut(Place, Conflict)) -> Vec<OnPort<'a>> {

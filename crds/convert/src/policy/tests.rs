@@ -6,6 +6,18 @@ fn no_keys(_: &KeySet) -> Result<String, String> {
     Err("no such file".into())
 }
 
+struct Nothing;
+
+impl Lookup for Nothing {
+    fn keys(&mut self, set: &KeySet) -> Result<String, String> {
+        no_keys(set)
+    }
+
+    fn backend(&mut self, _: v1::HostBackend) -> Result<String, Error> {
+        Err(Error::Missing { path: Path::root() })
+    }
+}
+
 fn keys(_: &KeySet) -> Result<String, String> {
     Ok("{\"keys\":[]}".into())
 }
@@ -15,7 +27,7 @@ fn errors_name_the_field_from_the_route() {
     let jwks = Some(KeySet { file: Some("k".into()), inline: None });
     let jwt = JwtAuth { issuer: Some("i".into()), jwks, ..JwtAuth::default() };
     let policies = RoutePolicies { jwt_auth: Some(jwt), ..RoutePolicies::default() };
-    let error = route_policies(&policies, &mut no_keys).expect_err("no keys");
+    let error = route_policies(&policies, &mut Nothing).expect_err("no keys");
     assert_eq!(error.to_string(), "jwtAuth.jwks.file: no such file");
 }
 
@@ -84,7 +96,7 @@ fn redirect_and_rewrite_exclude_each_other() {
         request_redirect: Some(RequestRedirect::default()),
         ..RoutePolicies::default()
     };
-    assert!(route_policies(&policies, &mut keys).is_err());
+    assert!(route_policies(&policies, &mut Nothing).is_err());
 }
 
 #[test]

@@ -16,6 +16,19 @@ pub struct StaticBackend {
     pub app_protocol: Option<AppProtocol>,
 }
 
+/// A host by its address, as the YAML file spells it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostBackend {
+    /// A host and a port: `example.com:8080`, `10.0.0.1:80`, `[::1]:80`.
+    #[schemars(length(min = 1, max = 262))]
+    pub host: String,
+
+    /// Protocol that the host speaks; HTTP/1.1 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<AppProtocol>,
+}
+
 /// A host and a port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{
-    Authorization, BackendAuth, Cors, HeaderModifier, JwtAuth, RateLimit, RequestRedirect, TokenBucket, UrlRewrite,
+    Authorization, BackendAuth, Cors, ExtAuthz, HeaderModifier, JwtAuth, RateLimit, RequestMirror, RequestRedirect,
+    Retry, SessionPersistence, Timeout, TokenBucket, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -18,6 +19,10 @@ pub struct ListenerPolicies {
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt_auth: Option<JwtAuth>,
+
+    /// Asks another service whether a request may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_authz: Option<ExtAuthz>,
 
     /// Rules that decide whether a request is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +52,14 @@ pub struct ListenerPolicies {
     /// Changes the headers of responses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_header_modifier: Option<HeaderModifier>,
+
+    /// How long requests may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+
+    /// Which requests are sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
 }
 
 /// Policies for the requests of a route.
@@ -60,6 +73,10 @@ pub struct RoutePolicies {
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt_auth: Option<JwtAuth>,
+
+    /// Asks another service whether a request may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_authz: Option<ExtAuthz>,
 
     /// Rules that decide whether a request is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +114,27 @@ pub struct RoutePolicies {
     /// Answers with a redirect. Not together with `urlRewrite`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_redirect: Option<RequestRedirect>,
+
+    /// How long requests may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+
+    /// Which requests are sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+
+    /// Sends copies of requests to another backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_mirror: Option<RequestMirror>,
+
+    /// Sends copies of requests to several other backends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub request_mirrors: Vec<RequestMirror>,
+
+    /// Keeps requests of one session with one endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_persistence: Option<SessionPersistence>,
 }
 
 /// Policies for the requests that go to one backend of a route.
@@ -122,6 +160,23 @@ pub struct BackendPolicies {
     /// Changes the URL under which requests go to the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<UrlRewrite>,
+
+    /// How long requests may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+
+    /// Which requests are sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+
+    /// Sends copies of requests to another backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_mirror: Option<RequestMirror>,
+
+    /// Sends copies of requests to several other backends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub request_mirrors: Vec<RequestMirror>,
 }
 
 // One conversion serves all levels: a route may have every policy.
@@ -137,8 +192,10 @@ impl From<ListenerPolicies> for RoutePolicies {
             backend_auth: policies.backend_auth,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
-            url_rewrite: None,
-            request_redirect: None,
+            ext_authz: policies.ext_authz,
+            timeout: policies.timeout,
+            retry: policies.retry,
+            ..RoutePolicies::default()
         }
     }
 }
@@ -151,6 +208,10 @@ impl From<BackendPolicies> for RoutePolicies {
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
             url_rewrite: policies.url_rewrite,
+            timeout: policies.timeout,
+            retry: policies.retry,
+            request_mirror: policies.request_mirror,
+            request_mirrors: policies.request_mirrors,
             ..RoutePolicies::default()
         }
     }

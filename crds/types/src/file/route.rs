@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policies::{BackendPolicies, RoutePolicies};
-use crate::backend::McpGroup;
+use crate::backend::{AppProtocol, McpGroup};
 
 /// Which requests go where, and what is done to them on the way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,6 +117,10 @@ pub struct RouteBackend {
     #[schemars(length(min = 1, max = 262))]
     pub host: Option<String>,
 
+    /// Protocol that the host speaks; HTTP/1.1 by default. Only together with `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_protocol: Option<AppProtocol>,
+
     /// MCP servers behind one endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpGroup>,
@@ -128,7 +132,7 @@ pub struct RouteBackend {
 
 impl Default for RouteBackend {
     fn default() -> RouteBackend {
-        RouteBackend { weight: 1, host: None, mcp: None, policies: None }
+        RouteBackend { weight: 1, host: None, app_protocol: None, mcp: None, policies: None }
     }
 }
 

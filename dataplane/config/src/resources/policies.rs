@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use agentgateway_convert::policy;
+use agentgateway_convert::backend;
+use agentgateway_convert::policy::{self, Lookup};
 use agentgateway_expression::Expression;
 use agentgateway_policy::{Attached, Chain, State};
 use agentgateway_proto::key;
@@ -12,7 +13,7 @@ use agentgateway_types::Path;
 use agentgateway_types::file::{ListenerPolicies, RoutePolicies};
 use agentgateway_types::policy::{Authorization, KeySet};
 
-use super::Maker;
+use super::{Maker, object};
 use crate::environment::Environment;
 use crate::jwks;
 use crate::limits::MAX_KEY_FILE_BYTES;
@@ -35,10 +36,16 @@ impl Maker<'_, '_> {
     }
 
     pub(super) fn policies(&mut self, policies: &RoutePolicies, at: &Path) -> Vec<v1::PolicySpec> {
-        let mut read = Vec::new();
-        let environment = self.environment;
-        let converted = policy::route_policies(policies, &mut |set| keys(set, environment, &mut read));
-        self.files.extend(read);
+        let mut lookup = InFile { environment: self.environment, files: Vec::new(), backends: Vec::new() };
+        let converted = policy::route_policies(policies, &mut lookup);
+        let InFile { files, backends, .. } = lookup;
+        self.files.extend(files);
+        for backend in backends {
+            let backend = self.reachable(backend, |_| at.clone());
+            if self.policy_backends.insert(backend.key.clone()) {
+                self.resources.push(Resource::Backend(backend));
+            }
+        }
         let specs = match converted {
             Ok(specs) => specs,
             Err(error) => {
@@ -77,6 +84,29 @@ impl Maker<'_, '_> {
             }
         }
         all
+    }
+}
+
+/// What policies name: files, and hosts, which become backends of their own.
+struct InFile<'e> {
+    environment: &'e Environment,
+    files: Vec<PathBuf>,
+    backends: Vec<v1::Backend>,
+}
+
+impl Lookup for InFile<'_> {
+    fn keys(&mut self, set: &KeySet) -> Result<String, String> {
+        keys(set, self.environment, &mut self.files)
+    }
+
+    /// Policies that name one host share its backend.
+    fn backend(&mut self, host: v1::HostBackend) -> Result<String, agentgateway_convert::Error> {
+        let version = if host.version() == v1::HttpVersion::H2c { "h2c" } else { "http" };
+        let hosts: Vec<String> = host.hosts.iter().map(|h| format!("{}:{}", h.host, h.port)).collect();
+        let source = object("Backend", &format!("{version}://{}", hosts.join(",")));
+        let key = key::backend(&source);
+        self.backends.push(backend::host(host, &source, key.clone()));
+        Ok(key)
     }
 }
 

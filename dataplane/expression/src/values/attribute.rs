@@ -48,7 +48,7 @@ impl Parent {
     fn fields(self) -> &'static [&'static str] {
         match self {
             Parent::Request => &["method", "path", "uri", "host", "scheme", "headers", "query"],
-            Parent::Source => &["address", "port"],
+            Parent::Source => &["address", "port", "identity", "subject", "subjectAltNames"],
             Parent::Mcp => &["method", "tool", "prompt", "resource"],
             Parent::Tool | Parent::Prompt => &["name", "target", "arguments"],
             Parent::Resource => &["uri", "name", "target"],
@@ -80,6 +80,9 @@ impl Parent {
             (Parent::Request, "query") => "@request.query",
             (Parent::Source, "address") => "@source.address",
             (Parent::Source, "port") => "@source.port",
+            (Parent::Source, "identity") => "@source.identity",
+            (Parent::Source, "subject") => "@source.subject",
+            (Parent::Source, "subjectAltNames") => "@source.subjectAltNames",
             (Parent::Mcp, "method") => "@mcp.method",
             (Parent::Tool, "name") => "@tool.name",
             (Parent::Tool, "target") => "@tool.target",
@@ -105,13 +108,16 @@ impl Parent {
         }
     }
 
-    /// Identifier of `has(mcp.tool.name)`: true on an item of this kind, absent on another, as reading the field is.
-    pub(crate) fn must_be_present(self) -> Option<&'static str> {
-        match self {
-            Parent::Tool => Some("@tool.present"),
-            Parent::Prompt => Some("@prompt.present"),
-            Parent::Resource => Some("@resource.present"),
-            Parent::Request | Parent::Source | Parent::Mcp => None,
+    /// Identifier of `has(mcp.tool.name)`: true on an item of this kind, absent on another, as reading the field is; and of
+    /// `has(source.identity)`, which not every client has. None for what is always there.
+    pub(crate) fn must_be_present(self, value: &str) -> Option<&'static str> {
+        match (self, value) {
+            (Parent::Tool, _) => Some("@tool.present"),
+            (Parent::Prompt, _) => Some("@prompt.present"),
+            (Parent::Resource, _) => Some("@resource.present"),
+            (Parent::Source, "@source.identity") => Some("@source.has.identity"),
+            (Parent::Source, "@source.subject" | "@source.subjectAltNames") => Some("@source.has.certificate"),
+            (Parent::Request | Parent::Source | Parent::Mcp, _) => None,
         }
     }
 }

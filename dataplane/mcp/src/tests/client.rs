@@ -115,7 +115,7 @@ pub(super) fn compile_without(
     let registry = REGISTRY.with(Arc::clone);
     let clusters = |key: &str| {
         let addresses = key.split(',').map(|a| a.parse().unwrap()).filter(|a| Some(*a) != gone);
-        let endpoints = addresses.map(|a| registry.get(a, Protocol::Http1)).collect();
+        let endpoints = addresses.map(|a| registry.get(a, &Protocol::Http1.into())).collect();
         Some(Arc::new(Cluster::fixed("mcp.test:80".parse().unwrap(), endpoints)))
     };
     let http = |addresses: &[SocketAddr], path: &str, protocol| {

@@ -1,6 +1,6 @@
 //! The open connections of one worker: which of them are idle, and how they are told to end.
 //!
-//! One sweep over all connections every few seconds takes the place of a timer per request, which would cost every
+//! One sweep over all connections every second takes the place of a timer per request, which would cost every
 //! request a few per cent of its time.
 
 use std::cell::{Cell, RefCell};
@@ -9,19 +9,32 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::limits::STREAM_IDLE_TIMEOUT;
 use crate::worker::Drain;
 
 /// What the worker knows of one connection.
 pub(crate) struct State {
     /// Requests whose response is not sent completely.
     busy: Cell<u32>,
-    /// When the last of them ended, or the connection began.
+    /// When the last of them ended, bytes of a stream came, or the connection began.
     idle_since: Cell<Instant>,
     end: Cell<End>,
     /// Wakes the connection's task when `end` changes.
     waker: RefCell<Option<Waker>>,
-    /// Known once the client has said something.
-    http2: Cell<bool>,
+    kind: Cell<Kind>,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Not known yet.
+    Opening,
+    /// Is idle between requests.
+    Http1,
+    /// Is kept by pings, and ended by its client or when it is drained.
+    Http2,
+    /// Bytes, which may be rare.
+    Stream,
 }
 
 /// Whether the connection is to end.
@@ -70,7 +83,7 @@ impl Registry {
             idle_since: Cell::new(Instant::now()),
             end: Cell::new(End::No),
             waker: RefCell::new(None),
-            http2: Cell::new(false),
+            kind: Cell::new(Kind::Opening),
         });
         self.states.borrow_mut().push(Rc::clone(&state));
         state
@@ -83,8 +96,12 @@ impl Registry {
             if Rc::strong_count(state) == 1 {
                 return false;
             }
-            // An HTTP/2 connection is kept by pings, and ended by its client or when it is drained.
-            if !state.http2.get() && state.busy.get() == 0 && now.duration_since(state.idle_since.get()) > limit {
+            let limit = match state.kind.get() {
+                Kind::Opening | Kind::Http1 => limit,
+                Kind::Http2 => return true,
+                Kind::Stream => STREAM_IDLE_TIMEOUT,
+            };
+            if state.busy.get() == 0 && now.duration_since(state.idle_since.get()) > limit {
                 state.tell(End::Now);
             }
             true
@@ -94,7 +111,7 @@ impl Registry {
     /// Tells connections how far the end has come. HTTP/1.1 clients learn of an announced end from their next response.
     pub(crate) fn drain(&self, stage: Drain) {
         for state in self.states.borrow().iter() {
-            if stage == Drain::Closing || state.http2.get() && stage == Drain::Announced {
+            if stage == Drain::Closing || state.kind.get() == Kind::Http2 && stage == Drain::Announced {
                 state.tell(End::Graceful);
             }
         }
@@ -102,8 +119,13 @@ impl Registry {
 }
 
 impl State {
-    pub(crate) fn set_http2(&self, http2: bool) {
-        self.http2.set(http2);
+    pub(crate) fn set_kind(&self, kind: Kind) {
+        self.kind.set(kind);
+    }
+
+    /// Bytes of a stream have come.
+    pub(crate) fn touch(&self) {
+        self.idle_since.set(Instant::now());
     }
 
     fn tell(&self, end: End) {
@@ -116,7 +138,7 @@ impl State {
     }
 }
 
-/// A connection of hyper that can be asked to end.
+/// A connection that can be asked to end.
 pub(crate) trait Connection: Future {
     fn shut_down(self: Pin<&mut Self>);
 }
@@ -204,7 +226,7 @@ mod tests {
         let (one, two) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
         let mut http1 = Run::new(Never(Rc::clone(&one)), registry.add());
         let state = registry.add();
-        state.set_http2(true);
+        state.set_kind(Kind::Http2);
         let mut http2 = Run::new(Never(Rc::clone(&two)), state);
         registry.drain(Drain::Announced);
         assert!(poll(&mut http1).is_pending() && poll(&mut http2).is_pending());
@@ -212,6 +234,23 @@ mod tests {
         registry.drain(Drain::Closing);
         assert!(poll(&mut http1).is_pending());
         assert!(one.get());
+    }
+
+    #[test]
+    fn a_stream_may_be_silent_for_longer_than_a_request() {
+        let registry = Registry::default();
+        let state = registry.add();
+        state.set_kind(Kind::Stream);
+        let mut run = Run::new(Never(Rc::default()), Rc::clone(&state));
+        registry.sweep(Duration::ZERO);
+        assert!(poll(&mut run).is_pending());
+        state.idle_since.set(Instant::now().checked_sub(STREAM_IDLE_TIMEOUT * 2).expect("a time"));
+        state.touch();
+        registry.sweep(Duration::ZERO);
+        assert!(poll(&mut run).is_pending(), "bytes have come");
+        state.idle_since.set(Instant::now().checked_sub(STREAM_IDLE_TIMEOUT * 2).expect("a time"));
+        registry.sweep(Duration::ZERO);
+        assert!(poll(&mut run).is_ready());
     }
 
     #[test]

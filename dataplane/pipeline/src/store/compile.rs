@@ -1,17 +1,18 @@
 //! Compiles dirty resources into the snapshot, from the leaves up: backends, routes, listeners, binds.
 
-use std::net::{IpAddr, SocketAddr};
+pub(super) mod backends;
+mod listeners;
+mod streams;
+
 use std::sync::Arc;
 
 use agentgateway_policy::{Attached, Chain};
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::{key, v1};
 use agentgateway_router::{Condition, PathMatch, Precedence, RouteMatch, ValueMatch};
-use agentgateway_upstream::{Cluster, Host, Protocol};
-use http::uri::Authority;
 
-use super::{Dirty, Placed, Rejected, Store};
-use crate::snapshot::{Backend, BackendKind, Bind, Listener, Route, WeightedBackend};
+use super::{Compiled, Dirty, Placed, Rejected, Store};
+use crate::snapshot::{Route, WeightedBackend};
 
 impl Store {
     pub(super) fn compile(&mut self, dirty: &Dirty) -> Vec<Rejected> {
@@ -31,7 +32,9 @@ impl Store {
             }
         }
         for key in &dirty.listeners {
-            self.compile_listener(key, &mut reject);
+            if let Err(reason) = self.compile_listener(key, &mut reject) {
+                reject(Kind::Listener, key, reason);
+            }
         }
         let mut touched = dirty.listeners.clone();
         for key in &dirty.routes {
@@ -40,6 +43,11 @@ impl Store {
                 reject(Kind::Route, key, reason);
             }
             touched.extend(self.placed.get(key).map(|p| Arc::clone(&p.listener)));
+        }
+        for (kind, key) in &dirty.stream_routes {
+            if let Err(reason) = self.check_stream_route(*kind, key) {
+                reject(*kind, key, reason);
+            }
         }
         for key in &dirty.binds {
             if let Err(reason) = self.compile_bind(key) {
@@ -58,7 +66,7 @@ impl Store {
         attached: impl Iterator<Item = &'a v1::Policy>,
         reject: &mut dyn FnMut(Kind, &str, String),
     ) -> Arc<Chain> {
-        let policies: Vec<&v1::Policy> = attached.collect();
+        let policies: Vec<&v1::Policy> = attached.filter(|p| !backends::is_gateway_certificate(p)).collect();
         let mut all: Vec<(&v1::PolicySpec, String, String)> = inline.collect();
         for p in &policies {
             let Some(spec) = &p.spec else { continue };
@@ -75,85 +83,6 @@ impl Store {
             }
         }
         Arc::new(chain)
-    }
-
-    fn compile_backend(&mut self, key: &Arc<str>) -> Result<(), String> {
-        let Some(backend) = self.index.backend(key) else {
-            self.snapshot.backends.remove(key);
-            return Ok(());
-        };
-        let source = format!("backend {}", key::print_backend(backend));
-        let inline =
-            backend.inline_policies.iter().enumerate().map(|(i, spec)| (spec, source.clone(), format!("{key}#{i}")));
-        let mut errors = Vec::new();
-        let policies = self.chain(inline, self.index.policies_of_backend(key), &mut |_, _, reason| errors.push(reason));
-        let kind = self.backend_kind(backend);
-        let problem = match &kind {
-            BackendKind::Broken(reason) => Some(reason.to_string()),
-            _ => errors.pop(),
-        };
-        self.snapshot.backends.insert(Arc::clone(key), Arc::new(Backend { policies, kind }));
-        problem.map_or(Ok(()), Err)
-    }
-
-    fn backend_kind(&self, backend: &v1::Backend) -> BackendKind {
-        let compiled = match &backend.kind {
-            Some(v1::backend::Kind::Host(host)) => self.host_cluster(host).map(|c| BackendKind::Cluster(Arc::new(c))),
-            Some(v1::backend::Kind::Service(service)) => {
-                self.service_cluster(&backend.key, service).map(|c| BackendKind::Cluster(Arc::new(c)))
-            }
-            Some(v1::backend::Kind::Mcp(_)) => {
-                let clusters = |key: &str| match &self.snapshot.backends.get(key)?.kind {
-                    BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
-                    _ => None,
-                };
-                self.environment.protocols.compile(backend, &clusters).map(BackendKind::Protocol)
-            }
-            None => Err("the backend is of a kind that this release does not know".to_owned()),
-        };
-        compiled.unwrap_or_else(|reason| BackendKind::Broken(reason.into()))
-    }
-
-    fn host_cluster(&self, host: &v1::HostBackend) -> Result<Cluster, String> {
-        let hosts: Vec<Host> = host
-            .hosts
-            .iter()
-            .map(|h| Ok(Host { name: h.host.clone(), port: port(h.port)? }))
-            .collect::<Result<_, String>>()?;
-        let Some(first) = hosts.first() else { return Err("the backend names no host".to_owned()) };
-        let name = if first.name.parse::<std::net::Ipv6Addr>().is_ok() {
-            format!("[{}]:{}", first.name, first.port)
-        } else {
-            format!("{}:{}", first.name, first.port)
-        };
-        let registry = Arc::clone(&self.environment.endpoints);
-        Ok(Cluster::hosts(authority(&name)?, hosts, protocol(host.version), registry))
-    }
-
-    fn service_cluster(&self, key: &str, service: &v1::ServiceBackend) -> Result<Cluster, String> {
-        let endpoints = self
-            .index
-            .endpoints(key)
-            .map(|e| {
-                let ip: IpAddr = e.address.parse().map_err(|_| format!("endpoint address {:?} is no IP", e.address))?;
-                let address = SocketAddr::new(ip, port(e.port)?);
-                Ok(self.environment.endpoints.get(address, protocol(service.version)))
-            })
-            .collect::<Result<Vec<_>, String>>()?;
-        Ok(Cluster::fixed(authority(&service.authority)?, endpoints))
-    }
-
-    fn compile_listener(&mut self, key: &Arc<str>, reject: &mut dyn FnMut(Kind, &str, String)) {
-        let Some(listener) = self.index.listener(key) else {
-            self.listeners.remove(key);
-            return;
-        };
-        let policies = self.chain(std::iter::empty(), self.index.policies_of_listener(listener), reject);
-        let gateway = key::print_object(listener.gateway.as_ref());
-        let metrics = self.environment.metrics.listener(key, &gateway, &listener.name);
-        let printed: Arc<str> = key::print_listener(listener).into();
-        let router = self.listeners.remove(key).map(|l| l.router).unwrap_or_default();
-        self.listeners.insert(Arc::clone(key), Listener { printed, policies, router, metrics });
     }
 
     /// Takes the route out of where it stands, and places it anew when it is still there.
@@ -221,7 +150,9 @@ impl Store {
         matched: &Arc<RouteMatch>,
         route: &Arc<Route>,
     ) -> Result<(), String> {
-        let Some(listener) = self.listeners.get_mut(&placed.listener) else { return Ok(()) };
+        let Some(Compiled::Http(listener)) = self.listeners.get_mut(&placed.listener) else {
+            return Err("the route's listener does not speak HTTP".to_owned());
+        };
         let result = placed.hostnames.iter().try_for_each(|hostname| {
             listener.router.insert(hostname, Arc::clone(matched), placed.precedence.clone(), Arc::clone(route))
         });
@@ -231,56 +162,16 @@ impl Store {
 
     fn unplace(&mut self, key: &Arc<str>) {
         let Some(placed) = self.placed.remove(key) else { return };
-        if let Some(listener) = self.listeners.get_mut(&placed.listener) {
+        if let Some(Compiled::Http(listener)) = self.listeners.get_mut(&placed.listener) {
             for hostname in &placed.hostnames {
                 listener.router.remove(hostname, &placed.path, &placed.precedence);
             }
         }
     }
-
-    /// Publishes a changed listener in its bind.
-    fn publish_listener(&mut self, key: &Arc<str>) {
-        let (Some(listener), Some(compiled)) = (self.index.listener(key), self.listeners.get(key)) else { return };
-        if let Some(bind) = self.snapshot.binds.get_mut(listener.bind_key.as_str()) {
-            Arc::make_mut(bind).listeners.insert(&listener.hostname, Arc::new(compiled.clone()));
-        }
-    }
-
-    /// Puts a bind's listeners together; those that are gone go.
-    fn compile_bind(&mut self, key: &Arc<str>) -> Result<(), String> {
-        let Some(bind) = self.index.bind(key) else {
-            self.snapshot.binds.remove(key);
-            return Ok(());
-        };
-        let ip: IpAddr = bind.address.parse().map_err(|_| format!("address {:?} is no IP address", bind.address))?;
-        let address = SocketAddr::new(ip, port(bind.port)?);
-        let mut listeners = agentgateway_router::HostMap::default();
-        let mut twice = None;
-        for listener_key in self.index.listeners_of_bind(key) {
-            let Some(listener) = self.index.listener(&listener_key) else { continue };
-            let Some(compiled) = self.listeners.get(&listener_key) else { continue };
-            if listeners.insert(&listener.hostname, Arc::new(compiled.clone())).is_some() {
-                twice = Some(format!("two listeners of the bind have host name {:?}", listener.hostname));
-            }
-        }
-        self.snapshot.binds.insert(Arc::clone(key), Arc::new(Bind { address, listeners }));
-        twice.map_or(Ok(()), Err)
-    }
 }
 
 fn port(port: u32) -> Result<u16, String> {
     u16::try_from(port).ok().filter(|p| *p != 0).ok_or_else(|| format!("{port} is no port"))
-}
-
-fn authority(text: &str) -> Result<Authority, String> {
-    text.parse().map_err(|_| format!("{text:?} is no host and port"))
-}
-
-fn protocol(version: i32) -> Protocol {
-    match v1::HttpVersion::try_from(version) {
-        Ok(v1::HttpVersion::H2c) => Protocol::H2c,
-        _ => Protocol::Http1,
-    }
 }
 
 fn precedence(route: &v1::Route) -> Precedence {

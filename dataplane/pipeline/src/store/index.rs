@@ -21,6 +21,8 @@ pub(super) struct Index {
     /// By "<kind>/<namespace>/<name>".
     routes_of_object: Sets,
     routes_of_listener: Sets,
+    tcp_routes_of_listener: Sets,
+    udp_routes_of_listener: Sets,
     /// By "<namespace>/<name>".
     listeners_of_gateway: Sets,
     listeners_of_bind: Sets,
@@ -102,7 +104,9 @@ impl Index {
                 set(&mut self.listeners_of_gateway, &key::print_object(l.gateway.as_ref()));
                 set(&mut self.listeners_of_bind, &l.bind_key);
             }
-            Resource::TcpRoute(_) | Resource::UdpRoute(_) | Resource::Bind(_) | Resource::Generation(_) => {}
+            Resource::TcpRoute(r) => set(&mut self.tcp_routes_of_listener, &r.listener_key),
+            Resource::UdpRoute(r) => set(&mut self.udp_routes_of_listener, &r.listener_key),
+            Resource::Bind(_) | Resource::Generation(_) => {}
         }
     }
 
@@ -148,21 +152,26 @@ impl Index {
         })
     }
 
-    /// Policies of a listener: its gateway's and its own.
+    /// Policies of a listener: its own, and its gateway's, which are less specific.
     pub(super) fn policies_of_listener<'a>(
         &'a self,
         listener: &v1::Listener,
     ) -> impl Iterator<Item = &'a v1::Policy> + use<'a> {
         let gateway = format!("gateway {}", key::print_object(listener.gateway.as_ref()));
-        self.policies(&gateway).chain(self.policies(&format!("listener {}", listener.key)))
+        self.policies(&format!("listener {}", listener.key)).chain(self.policies(&gateway))
     }
 
-    /// Policies of a route's object that apply to its rule.
+    /// Policies of a route's object that apply to its rule: those of the rule, and those of the whole, which are less
+    /// specific.
     pub(super) fn policies_of_route<'a>(&'a self, route: &'a v1::Route) -> impl Iterator<Item = &'a v1::Policy> {
-        self.policies(&format!("route {}", object_key(route.source.as_ref()))).filter(|p| match &p.target {
-            Some(v1::policy::Target::Route(t)) => t.rule_name.is_empty() || t.rule_name == route.rule_name,
+        let of_object = format!("route {}", object_key(route.source.as_ref()));
+        let of_rule = |p: &&v1::Policy, rule: &str| match &p.target {
+            Some(v1::policy::Target::Route(t)) => t.rule_name == rule,
             _ => false,
-        })
+        };
+        let named =
+            self.policies(&of_object).filter(move |p| !route.rule_name.is_empty() && of_rule(p, &route.rule_name));
+        named.chain(self.policies(&of_object).filter(move |p| of_rule(p, "")))
     }
 
     pub(super) fn policies_of_backend<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a v1::Policy> + use<'a> {
@@ -179,6 +188,45 @@ impl Index {
 
     pub(super) fn routes_of_listener(&self, key: &str) -> impl Iterator<Item = Arc<str>> {
         keys(&self.routes_of_listener, key)
+    }
+
+    pub(super) fn tcp_routes<'a>(&'a self, listener: &str) -> impl Iterator<Item = &'a v1::TcpRoute> + use<'a> {
+        keys(&self.tcp_routes_of_listener, listener).filter_map(|key| match self.get(Kind::TcpRoute, &key)?.as_ref() {
+            Resource::TcpRoute(r) => Some(r),
+            _ => None,
+        })
+    }
+
+    pub(super) fn udp_routes<'a>(&'a self, listener: &str) -> impl Iterator<Item = &'a v1::UdpRoute> + use<'a> {
+        keys(&self.udp_routes_of_listener, listener).filter_map(|key| match self.get(Kind::UdpRoute, &key)?.as_ref() {
+            Resource::UdpRoute(r) => Some(r),
+            _ => None,
+        })
+    }
+
+    /// TCP and UDP routes of a listener, by kind and key.
+    pub(super) fn stream_routes_of_listener(&self, key: &str) -> impl Iterator<Item = (Kind, Arc<str>)> {
+        let tcp = keys(&self.tcp_routes_of_listener, key).map(|key| (Kind::TcpRoute, key));
+        tcp.chain(keys(&self.udp_routes_of_listener, key).map(|key| (Kind::UdpRoute, key)))
+    }
+
+    /// Backends to which connections are encrypted.
+    pub(super) fn backends_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
+        let first = (Kind::Backend, Arc::from(""));
+        let backends = self.all.range(first..).take_while(|((kind, _), _)| *kind == Kind::Backend);
+        backends
+            .filter(|(_, r)| matches!(r.as_ref(), Resource::Backend(b) if b.tls.is_some()))
+            .map(|((_, key), _)| key.clone())
+    }
+
+    /// The certificate that the gateway shows to backends; of several the one whose policy comes first.
+    pub(super) fn gateway_certificate(&self) -> Option<&v1::Certificate> {
+        let first = Arc::<str>::from("gateway ");
+        let gateways = self.policies_of_target.range(first..).take_while(|(target, _)| target.starts_with("gateway "));
+        gateways.flat_map(|(target, _)| self.policies(target)).find_map(|p| match p.spec.as_ref()?.kind.as_ref()? {
+            v1::policy_spec::Kind::BackendClientCertificate(certificate) => Some(certificate),
+            _ => None,
+        })
     }
 
     pub(super) fn listeners_of_gateway(&self, gateway: &str) -> impl Iterator<Item = Arc<str>> {

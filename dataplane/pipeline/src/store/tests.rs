@@ -8,7 +8,9 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::protocol::ProtocolBackend;
-use crate::snapshot::BackendKind;
+use crate::snapshot::{BackendKind, Listeners};
+
+mod streams;
 
 struct NoProtocols;
 
@@ -100,10 +102,17 @@ fn deny(target: v1::policy::Target) -> Resource {
     })
 }
 
+/// The listener of HTTP in plaintext that a host name chooses.
+fn listening<'a>(store: &'a Store, host: &str) -> Option<&'a Arc<Listener>> {
+    match &store.snapshot().binds.get("tcp/0.0.0.0/80/ns/gw")?.listeners {
+        Listeners::Http(all) => all.matching(host).next(),
+        _ => None,
+    }
+}
+
 /// Printed name of the route that a request takes.
 fn find(store: &Store, host: &str, path: &str) -> Option<String> {
-    let bind = store.snapshot().binds.get("tcp/0.0.0.0/80/ns/gw")?;
-    let listener = bind.listeners.matching(host).next()?;
+    let listener = listening(store, host)?;
     listener.router.find(host, path, None, &Method::GET, &HeaderMap::new()).map(|r| r.printed.to_string())
 }
 
@@ -177,9 +186,7 @@ fn policies_reach_their_targets_and_leave_them() {
         let mut store = store();
         store.apply(base(), vec![]);
         let empty = |store: &Store| {
-            let listener =
-                store.snapshot().binds.get("tcp/0.0.0.0/80/ns/gw").and_then(|b| b.listeners.get("").cloned());
-            let listener = listener.expect("listener");
+            let listener = listening(store, "").expect("listener");
             let route = listener.router.find("h", "/a", None, &Method::GET, &HeaderMap::new()).expect("route").clone();
             let backend = store.snapshot().backends.get("Service/ns/s/80").expect("backend").clone();
             [listener.policies.is_empty(), route.policies.is_empty(), backend.policies.is_empty()]

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::Reason;
-use crate::testing::{context, request};
+use crate::testing::{Nothing, context, request};
 
 fn spec(kind: Kind) -> v1::PolicySpec {
     v1::PolicySpec { kind: Some(kind) }
@@ -41,7 +41,7 @@ fn set(name: &str, value: &str) -> v1::HeaderModifier {
 }
 
 async fn answer(chain: &Chain, head: &mut request::Parts) -> Result<(), Reply> {
-    chain.on_request(head, &mut context()).await
+    chain.on_request(head, &mut context(), &mut Reach { services: &Nothing, body: &mut None }).await
 }
 
 async fn reason(chain: &Chain) -> Reason {
@@ -94,7 +94,7 @@ async fn what_does_not_compile_denies_and_is_listed() {
         (Kind::Cors(v1::Cors { allow_origins: vec!["x".into()], ..Default::default() }), "cors", false),
         (Kind::RequestHeaderModifier(set("a b", "c")), "requestHeaderModifier", false),
         (Kind::UrlRewrite(v1::UrlRewrite { hostname: "a b".into(), path: None }), "urlRewrite", false),
-        (Kind::BackendAuth(v1::BackendAuthentication { kind: None }), "backendAuth", false),
+        (Kind::BackendAuth(v1::BackendAuthentication { kind: None }), "backendAuth", true),
     ] {
         let chain = chain(&[spec(kind)]);
         assert!(matches!(reason(&chain).await, Reason::Denied(_)), "{name}");
@@ -154,7 +154,8 @@ async fn responses_get_headers_of_cors_and_modifiers() {
     let chain = chain(&[spec(Kind::ResponseHeaderModifier(set("x-a", "b"))), cors()]);
     let mut context = context();
     let mut head = request("GET", "/", &[("origin", "https://a.example")]);
-    chain.on_request(&mut head, &mut context).await.expect("goes on");
+    let mut reach = Reach { services: &Nothing, body: &mut None };
+    chain.on_request(&mut head, &mut context, &mut reach).await.expect("goes on");
     let (mut response, ()) = http::Response::new(()).into_parts();
     chain.on_response(&mut response, &context);
     assert_eq!(response.headers["x-a"], "b");

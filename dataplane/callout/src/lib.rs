@@ -1,0 +1,24 @@
+//! Calls of services that the gateway asks about a request (authorization; later limits and processors), over the worker's
+//! own connections: a channel of a gRPC library would hop between threads.
+
+mod error;
+mod exchange;
+mod frame;
+pub mod limits;
+mod unary;
+
+pub use error::Error;
+pub use exchange::exchange;
+pub use unary::unary;
+
+/// Envoy's external authorization (`proto/external_auth.proto`).
+pub mod auth {
+    #![allow(missing_docs, clippy::all, unreachable_pub)]
+    include!(concat!(env!("OUT_DIR"), "/envoy.service.auth.v3.rs"));
+
+    /// Path of the method that decides.
+    pub const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+}
+
+#[cfg(test)]
+mod tests;

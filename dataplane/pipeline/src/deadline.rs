@@ -1,0 +1,73 @@
+//! A response body that is cut when the request's time is over.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use agentgateway_upstream::{Body, BoxError};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+struct Deadline {
+    body: Body,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// The body, which ends with an error when it is not complete at `deadline`.
+pub(crate) fn until(deadline: Instant, body: Body) -> Body {
+    match body {
+        Body::Empty | Body::Full(_) => body,
+        body => Body::stream(Deadline { body, sleep: Box::pin(tokio::time::sleep_until(deadline)) }),
+    }
+}
+
+impl http_body::Body for Deadline {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.sleep.as_mut().poll(cx).is_ready() {
+            // The backend's connection is closed with it.
+            self.body = Body::Empty;
+            return Poll::Ready(Some(Err("the request's timeout is over".into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{Pieces, read_all};
+
+    struct Never;
+
+    impl http_body::Body for Never {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_late_is_cut_and_one_in_time_is_not() {
+        let start = Instant::now();
+        let deadline = start + Duration::from_secs(5);
+        assert_eq!(read_all(until(deadline, Pieces::of(&["a", "b"]).body())).await.expect("in time").0, b"ab");
+        assert!(read_all(until(deadline, Body::stream(Never))).await.is_err());
+        assert!(start.elapsed() >= Duration::from_secs(5));
+        assert!(matches!(until(deadline, Body::from(Bytes::from_static(b"x"))), Body::Full(_)));
+    }
+}

@@ -1,0 +1,44 @@
+"""HTTP/2 by h2spec, the suite for it: https://github.com/summerwind/h2spec."""
+
+import subprocess
+import xml.etree.ElementTree as xml
+
+import pytest
+
+from support import paths
+from support.http1 import Raw
+from support.proxy import to
+
+# A port without TLS speaks HTTP/1.1 too: what is neither's beginning is answered as HTTP/1.1, and then closed, as
+# test_what_is_no_preface_ends_the_connection shows. The suite expects the end alone.
+ALSO_HTTP1 = {("http2/3.5", "Sends invalid connection preface")}
+
+
+@pytest.fixture(scope="module")
+def h2spec():
+    program = paths.ROOT / "build" / "bin" / "h2spec"
+    if not program.exists():
+        subprocess.run([paths.ROOT / "conformance" / "h2spec.sh"], check=True, timeout=80)
+    return program
+
+
+def test_h2spec(gateway, backend, h2spec, tmp_path):
+    proxy, report = gateway(to(backend(), matches=[{"path": {"pathPrefix": "/"}}])), tmp_path / "h2spec.xml"
+    command = [h2spec, "--strict", "-h", "127.0.0.1", "-p", str(proxy.port), "-P", "/?size=1000", "-o", "5", "-j", report]
+    output = subprocess.run(command, capture_output=True, text=True, timeout=80).stdout
+    cases = list(xml.parse(report).getroot().iter("testcase"))
+    assert len(cases) >= 146, output
+    failed = {(case.get("package"), case.get("classname")) for case in cases if case.find("failure") is not None or case.find("error") is not None}
+    assert failed == ALSO_HTTP1, output
+    skipped = [case for case in cases if case.find("skipped") is not None]
+    assert not skipped, output
+    # Whatever the suite did, the proxy serves.
+    assert proxy.get().status == 200
+
+
+def test_what_is_no_preface_ends_the_connection(gateway, backend):
+    proxy = gateway(to(backend()))
+    with Raw(proxy.port) as raw:
+        raw.send("INVALID CONNECTION PREFACE\r\n\r\n")
+        assert raw.read_head()[0] == 400
+        raw.read_to_end()
