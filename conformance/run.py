@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "deploy"))
 
-from testcluster import BUILD, TESTCLUSTER, Cluster, CommandFailed, run  # noqa: E402
+from testcluster import BUILD, CONTROLPLANE, NAMESPACE, TESTCLUSTER, Cluster, CommandFailed, run  # noqa: E402
 
 SUITE = BUILD / "bin" / "conformance.test"
 WORK = BUILD / "conformance"
@@ -205,6 +205,9 @@ def conform(cluster, tests):
     cluster.up(images=IMAGES, channel=CHANNEL)
     say("charts")
     cluster.install()
+    # On a cluster that was kept, the image may be new behind the same name.
+    cluster.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{CONTROLPLANE}")
+    cluster.rollout(NAMESPACE, CONTROLPLANE)
     say("suite: base objects and their pods, then tests")
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
