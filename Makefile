@@ -98,11 +98,16 @@ lint: setup-build ## Formatting and lints of Rust, Go, shell and Python; warning
 ##@ Measure
 
 .PHONY: bench
-bench: ## Committed figures: release profile, bench/results; the control plane's too when a cluster named $(CLUSTER) is up
+bench: ## Committed figures of the proxy: release profile, into bench/results
 	@$(MAKE) bench-smoke PROFILE=release BENCH_FLAGS="--rounds 9 --seconds 3 --profile release --results bench/results"
-	@if build/bin/testcluster list 2>/dev/null | grep -qw "$(CLUSTER)"; then \
-		bench/controlplane.py $(CLUSTER) --profile $(PROFILE) --results bench/results; \
-	else echo "no cluster $(CLUSTER): bench/controlplane.py left out (make cluster-up PROFILE=release)"; fi
+
+# Tests of bench/controlplane, all of them by default; a scale of 10 makes ten times as many objects.
+BENCH_TESTS ?=
+BENCH_SCALE ?= 1
+.PHONY: bench-controlplane
+bench-controlplane: ## Committed figures of the control plane, on the cluster $(CLUSTER) (make cluster-up PROFILE=release first; root)
+	@tests/setup/debian.sh bench
+	python3 -m bench.controlplane $(CLUSTER) $(BENCH_TESTS) --scale $(BENCH_SCALE) --results bench/results
 
 .PHONY: bench-smoke
 bench-smoke: setup-build ## Cost per request against a bare proxy, memory, spread of connections; fails when a limit is passed

@@ -5,9 +5,11 @@ import os
 
 import pytest
 
+from support.certificates import Authority
 from support.echo import Backend, Loop
 from support.ports import Ports
 from support.proxy import Proxy, routes
+from support.streams import StreamServer
 
 
 def pytest_collection_modifyitems(items):
@@ -35,8 +37,27 @@ def backend(loop, ports):
     """Makes echo backends; named, so that an answer tells who gave it."""
     made = []
 
-    def make(name="backend", port=None, host="127.0.0.1") -> Backend:
-        made.append(Backend(loop, name, port or ports.free(), host))
+    def make(name="backend", port=None, host="127.0.0.1", context=None) -> Backend:
+        made.append(Backend(loop, name, port or ports.free(), host, context))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def stream_server(ports):
+    """Makes servers of plain bytes."""
+    made = []
+
+    def make(name="stream", **options) -> StreamServer:
+        made.append(StreamServer(name, options.pop("port", None) or ports.free(), **options))
         return made[-1]
 
     yield make

@@ -1,4 +1,4 @@
-"""python3 -m bench.controlplane CLUSTER [TEST...] [--scale N] [--results DIR] [--profile NAME]
+"""The control plane on a cluster, measured: python3 -m bench.controlplane CLUSTER [TEST...]
 
 Replays what independent benchmarks of Gateway API implementations ask, on a cluster with the charts installed. Without
 TEST all of them run, which takes about a quarter of an hour."""

@@ -1,5 +1,5 @@
-//! What a program of this or another release knows of the model: its kinds, and the fields and enum values of policies and
-//! route matches. A proxy lists its own in the node metadata; the control plane compares.
+//! What a program of this or another release knows of the model: its kinds, and the fields and enum values of policies, route
+//! matches and TLS. A proxy lists its own in the node metadata; the control plane compares.
 //!
 //! The lists come from the descriptors that the program was built with, so nobody has to keep them.
 
@@ -20,14 +20,14 @@ const METADATA_KINDS: &str = "kinds";
 const METADATA_FIELDS: &str = "fields";
 
 /// Messages whose fields decide over access: a proxy that skips one of them would let more through than was meant.
-const ROOTS: [&str; 2] = ["Policy", "RouteMatch"];
+const ROOTS: [&str; 4] = ["Policy", "RouteMatch", "ServerTls", "BackendTls"];
 
 /// Kinds, and fields as "Message.field" and "Enum.VALUE".
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Capabilities {
     /// Names of messages, see [`Kind::message`].
     pub kinds: BTreeSet<String>,
-    /// Fields and enum values of policies and of route matches.
+    /// Fields and enum values of policies, of route matches and of TLS.
     pub fields: BTreeSet<String>,
 }
 
@@ -157,6 +157,10 @@ mod tests {
             "RouteTarget.rule_name",
             "RouteMatch.headers",
             "KeyedMatch.regex",
+            "ServerTls.client_validation",
+            "ClientValidation.Mode.ALLOW_INSECURE_FALLBACK",
+            "BackendTls.subject_alt_names",
+            "SubjectAltName.uri",
         ] {
             assert!(own.fields.contains(name), "{name} is missing in {:?}", own.fields);
         }

@@ -321,6 +321,48 @@ def test_header_filters_rewrite_and_redirect(world, proxies):
     assert (moved.status, moved.header("location")) == (301, "https://new.test/old/x")
 
 
+def test_timeouts_retries_mirrors_and_sessions_of_a_rule(world, proxies, backend):
+    copy = backend("copy")
+    world.apply("copy", static("copy", copy.address))
+    first = {
+        "timeouts": {"request": "500ms"},
+        "retry": {"attempts": 2, "codes": [503], "backoff": "1ms"},
+        "filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": rule("copy")["backendRefs"][0]}}],
+        "sessionPersistence": {"sessionName": "cart"},
+    }
+    world.apply("route", route("web", rule("first", **first)))
+    proxies(world)
+    becomes(world.gateway_port, "first")
+    assert request(world.gateway_port, "/?delay=2").status == 504
+    assert request(world.gateway_port, "/?first=2&id=a&status=503").status == 200
+    assert request(world.gateway_port, "/?first=3&id=b&status=503").status == 503
+    response = request(world.gateway_port, "/mirrored", "POST", body=b"body")
+    assert response.header("set-cookie").startswith("cart=")
+    seen = until(lambda: [r for r in copy.seen if r["path"] == "/mirrored"], what="the copy")
+    assert [r["length"] for r in seen] == [4]
+
+
+def test_external_authorization_by_filter(world, proxies, ports):
+    from support.authz import HttpAuthz
+
+    authz = HttpAuthz(ports.free())
+    try:
+        world.apply("authz", static("authz", authz.address))
+        reference = rule("authz")["backendRefs"][0]
+        auth = {"protocol": "HTTP", "backendRef": reference, "http": {"path": "/check", "allowedResponseHeaders": ["x-user"]}}
+        world.apply("route", route("web", rule("first", filters=[{"type": "ExternalAuth", "externalAuth": auth}])))
+        proxies(world)
+        until(lambda: answered(world.gateway_port, headers=[("authorization", "Bearer good")]) == "first", what="the route")
+        assert request(world.gateway_port).status == 401
+        response = request(world.gateway_port, "/a", headers=[("authorization", "Bearer good"), ("x-user", "forged")])
+        assert dict(response.json()["headers"])["x-user"] == "ada" and authz.requests[-1]["path"] == "/check/a"
+        # Its backend goes: nobody may decide, so nobody passes.
+        world.delete("authz")
+        until(lambda: request(world.gateway_port, headers=[("authorization", "Bearer good")]).status in (403, 500), what="a refusal")
+    finally:
+        authz.close()
+
+
 def test_weights(world, proxies, backend):
     world.apply("second", static("second", backend("second").address))
     shares = [{**rule(name)["backendRefs"][0], "weight": weight} for name, weight in (("first", 1), ("second", 3))]

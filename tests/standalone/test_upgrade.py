@@ -13,16 +13,16 @@ import websockets.sync.server
 
 from support.http1 import Raw
 from support.http2 import Http2
-from support.proxy import to
+from support.proxy import document, to
 from support.wait import until
 
 
 class WebSocketServer:
     """Answers each message with itself, in capitals where it is text."""
 
-    def __init__(self, port):
+    def __init__(self, port, context=None):
         self.port, self.heads = port, []
-        self._server = websockets.sync.server.serve(self._serve, "127.0.0.1", port, process_request=self._head)
+        self._server = websockets.sync.server.serve(self._serve, "127.0.0.1", port, process_request=self._head, ssl=context)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def _head(self, connection, request):
@@ -66,6 +66,25 @@ def test_messages_both_ways(gateway, server):
     assert "101" in line
     assert proxy.metric("agentgateway_upgrades_total") == 1
     until(lambda: proxy.metric("agentgateway_downstream_connections") == 0)
+
+
+def test_over_tls_on_both_sides(start, ports, authority):
+    """The backend would choose HTTP/2, in which this upgrade does not exist."""
+    leaf = authority.issue("a.example")
+    encrypted = WebSocketServer(ports.free(), authority.server(leaf, alpn=["h2", "http/1.1"]))
+    try:
+        settings = {"hostname": "a.example", "root": str(authority.file)}
+        share = {"host": encrypted.address, "policies": {"backendTLS": settings}}
+        listener = {"protocol": "HTTPS", "tls": leaf.files, "routes": [to(share)]}
+        proxy = start(document([{"port": ports.free(), "listeners": [listener]}]))
+        with websockets.sync.client.connect(
+            f"wss://127.0.0.1:{proxy.port}/ws", ssl=authority.client(), server_hostname="a.example"
+        ) as client:
+            client.send("hello")
+            assert client.recv(5) == "HELLO"
+        assert encrypted.heads[0].headers["x-forwarded-proto"] == "https"
+    finally:
+        encrypted.close()
 
 
 def test_compression_and_pings_are_the_peers_affair(gateway, server):

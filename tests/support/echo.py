@@ -33,10 +33,14 @@ class Loop:
 
 
 class Backend:
-    """`seen` are the requests so far; `accepted` counts connections."""
+    """`seen` are the requests so far; `accepted` counts connections. With `context` it speaks TLS; requests then tell the
+    name that was asked for and the certificate that was shown."""
 
-    def __init__(self, loop: Loop, name: str, port: int, host: str = "127.0.0.1"):
-        self._loop, self.name, self.port, self.host = loop, name, port, host
+    def __init__(self, loop: Loop, name: str, port: int, host: str = "127.0.0.1", context=None):
+        self._loop, self.name, self.port, self.host, self._context = loop, name, port, host, context
+        self.server_names: list[str | None] = []
+        if context:
+            context.sni_callback = lambda _socket, name, _context: self.server_names.append(name)
         self.seen: list[dict] = []
         self.accepted = 0
         # Whether the query is looked at.
@@ -53,7 +57,7 @@ class Backend:
 
     def start(self):
         async def listen():
-            self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=1 << 20)
+            self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=1 << 20, ssl=self._context)
 
         self._loop.run(listen())
 
@@ -127,6 +131,8 @@ class Backend:
                 "sha256": digest.hexdigest(),
                 "trailers": trailers,
             }
+            if self._context:
+                request["client_certificate"] = writer.get_extra_info("peercert")
             self.seen.append(request)
             if not await self._answer(http, writer, request, parse_qs(url.query)):
                 return

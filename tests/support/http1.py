@@ -28,10 +28,26 @@ class Response:
 
 
 class Client:
-    """One kept connection. `headers` is a mapping or a list of pairs; nothing is added to what is given but Host."""
+    """One kept connection. `headers` is a mapping or a list of pairs; nothing is added to what is given but Host.
 
-    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 15.0):
+    With `context` over TLS, asking for `name`; `first` is sent before everything else."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 15.0, context=None, name=None, first=b""):
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        if context or first:
+            self._connection.connect()
+            self._connection.sock.sendall(first)
+        if context:
+            plain = self._connection.sock
+            try:
+                self._connection.sock = context.wrap_socket(plain, server_hostname=name)
+            except BaseException:
+                plain.close()
+                raise
+
+    @property
+    def socket(self) -> socket.socket:
+        return self._connection.sock
 
     def __enter__(self):
         return self

@@ -1,4 +1,4 @@
-"""HTTP/2 without TLS, frame by frame."""
+"""HTTP/2, frame by frame."""
 
 import socket
 import time
@@ -10,10 +10,13 @@ import h2.settings
 
 
 class Http2:
-    """A client connection. `events` are all events so far."""
+    """A client connection. `events` are all events so far. With `context` over TLS, asking for `name`."""
 
-    def __init__(self, port: int, timeout: float = 10.0):
+    def __init__(self, port: int, timeout: float = 10.0, context=None, name=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self._scheme = "http"
+        if context:
+            self.socket, self._scheme = context.wrap_socket(self.socket, server_hostname=name), "https"
         self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self.connection.initiate_connection()
         self.events: list[h2.events.Event] = []
@@ -32,7 +35,7 @@ class Http2:
     def send(self, path="/", method="GET", headers=(), body=None, authority="any.test") -> int:
         """Sends a request and gives its stream."""
         stream = self.connection.get_next_available_stream_id()
-        head = [(":method", method), (":scheme", "http"), (":authority", authority), (":path", path), *headers]
+        head = [(":method", method), (":scheme", self._scheme), (":authority", authority), (":path", path), *headers]
         self.connection.send_headers(stream, head, end_stream=body is None)
         if body is not None:
             self.connection.send_data(stream, body, end_stream=True)

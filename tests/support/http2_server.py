@@ -1,4 +1,4 @@
-"""A server that speaks HTTP/2 without TLS and nothing else; it answers with what it got, as text."""
+"""A server that speaks HTTP/2 and nothing else, over TLS with `context`; it answers with what it got, as text."""
 
 import socket
 import threading
@@ -10,8 +10,8 @@ import h2.exceptions
 
 
 class Http2Server:
-    def __init__(self, port: int):
-        self.port, self.accepted = port, 0
+    def __init__(self, port: int, context=None):
+        self.port, self.accepted, self._context = port, 0, context
         self._listener = socket.create_server(("127.0.0.1", port))
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -32,6 +32,11 @@ class Http2Server:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
+        if self._context:
+            try:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
         http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
         http.initiate_connection()
         connection.sendall(http.data_to_send())

@@ -11,10 +11,13 @@ use agentgateway_proto::snapshot::{Encoded, Keyed, Snapshot, difference};
 
 use crate::registry::wire_size;
 
+/// A resource with its key.
+type Entry = (Arc<str>, Arc<Encoded>);
+
 /// One response.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Changed { kind: Kind, entries: Vec<(Arc<str>, Arc<Encoded>)> },
+    Changed { kind: Kind, entries: Vec<Entry> },
     Removed { kind: Kind, keys: Vec<Arc<str>> },
 }
 
@@ -29,7 +32,7 @@ pub(crate) enum Held {
 
 impl Held {
     /// The entries that differ in `new`, and the keys that are gone from it.
-    fn lacks(&self, new: &Keyed) -> (Vec<(Arc<str>, Arc<Encoded>)>, Vec<Arc<str>>) {
+    fn lacks(&self, new: &Keyed) -> (Vec<Entry>, Vec<Arc<str>>) {
         match self {
             Held::Named(named) => {
                 let same = |key: &Arc<str>, e: &Encoded| named.get(&**key).is_some_and(|v| e.version == **v);

@@ -1,7 +1,9 @@
 //! What a proxy of another release gets instead of what it would misread.
 //!
 //! A proxy skips protobuf fields that it does not know. For a policy that protects this would leave its targets open, so
-//! such a policy becomes an explicit deny, on the streams of that release alone. Translator and snapshot know nothing of it.
+//! such a policy becomes an explicit deny; a listener whose TLS is not known in full is withheld, and a backend whose TLS is
+//! not, becomes one that cannot be reached. All this on the streams of that release alone. Translator and snapshot know
+//! nothing of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -76,7 +78,10 @@ impl View {
             let old = last.as_ref().and_then(|(seen, _)| seen.kind(kind)).unwrap_or(&empty);
             let found = difference(old, new);
             for (key, encoded) in found.changed {
-                edit.insert_encoded(kind, key, self.rewrite(kind, encoded));
+                match self.rewrite(kind, encoded) {
+                    Some(seen) => edit.insert_encoded(kind, key, seen),
+                    None => edit.remove(kind, key),
+                }
             }
             for key in found.removed {
                 edit.remove(kind, key);
@@ -87,15 +92,22 @@ impl View {
         adapted
     }
 
-    fn rewrite(&self, kind: Kind, encoded: &Arc<Encoded>) -> Arc<Encoded> {
-        let Ok(resource) = Resource::decode(kind, &encoded.bytes) else { return encoded.clone() };
+    /// None: it is withheld.
+    fn rewrite(&self, kind: Kind, encoded: &Arc<Encoded>) -> Option<Arc<Encoded>> {
+        let Ok(resource) = Resource::decode(kind, &encoded.bytes) else { return Some(encoded.clone()) };
         let rewritten = match resource {
             Resource::Policy(policy) => self.policy(policy).map(Resource::Policy),
             Resource::Route(route) => self.route(route).map(Resource::Route),
             Resource::Backend(backend) => self.backend(backend).map(Resource::Backend),
+            Resource::Listener(listener) if self.asks_too_much(&listener) => return None,
             _ => None,
         };
-        rewritten.map_or_else(|| encoded.clone(), |resource| Arc::new(Encoded::new(&resource)))
+        Some(rewritten.map_or_else(|| encoded.clone(), |resource| Arc::new(Encoded::new(&resource))))
+    }
+
+    /// Whether the proxy would ask clients for less than the listener's TLS says, or not even encrypt.
+    fn asks_too_much(&self, listener: &v1::Listener) -> bool {
+        listener.tls.as_ref().is_some_and(|tls| self.unknown("ServerTls", tls).is_some())
     }
 
     fn policy(&self, policy: v1::Policy) -> Option<v1::Policy> {
@@ -130,7 +142,13 @@ impl View {
     fn backend(&self, mut backend: v1::Backend) -> Option<v1::Backend> {
         let owner =
             backend.source.as_ref().map_or_else(String::new, |s| format!("{} {}/{}", s.kind, s.namespace, s.name));
-        self.inline(&mut backend.inline_policies, &owner).then_some(backend)
+        let mut changed = self.inline(&mut backend.inline_policies, &owner);
+        if backend.tls.as_ref().is_some_and(|tls| self.unknown("BackendTls", tls).is_some()) {
+            // What has no kind is answered with 500, also behind an MCP backend; a deny would hold for requests alone.
+            (backend.kind, backend.tls) = (None, None);
+            changed = true;
+        }
+        changed.then_some(backend)
     }
 
     fn inline(&self, specs: &mut [v1::PolicySpec], owner: &str) -> bool {

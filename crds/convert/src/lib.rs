@@ -10,5 +10,6 @@ pub mod backend;
 pub mod matches;
 pub mod policy;
 pub mod reserved;
+pub mod tls;
 
 pub use error::Error;

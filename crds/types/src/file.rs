@@ -3,6 +3,8 @@
 mod policies;
 mod process;
 mod route;
+mod stream;
+mod tls;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,13 +12,18 @@ use serde::{Deserialize, Serialize};
 pub use policies::{BackendPolicies, ListenerPolicies, RoutePolicies};
 pub use process::{Drain, LogFormat, Logging, ProcessConfig};
 pub use route::{KeyedMatch, PathMatch, Route, RouteBackend, RouteMatch};
+pub use stream::{ConnectionPolicies, TcpBackend, TcpRoute, UdpBackend, UdpRoute};
+pub use tls::{BackendTls, CertificateFiles, ListenerTls, MtlsMode, TlsVersion};
 
 /// What may be written in the file alone, never in Kubernetes, with the reason: it names the proxy's own machine, and
 /// whoever may create a Backend must not run commands or read files beside other tenants' keys. Each entry is the name
 /// of a field.
-pub const FILE_ONLY: [(&str, &str); 5] = [
+pub const FILE_ONLY: [(&str, &str); 8] = [
     ("config", "settings of the process itself"),
     ("file", "a path on the proxy's disk; in Kubernetes a ConfigMap or Secret takes its place"),
+    ("cert", "a certificate on the proxy's disk; in Kubernetes a Secret"),
+    ("key", "a private key on the proxy's disk; in Kubernetes a Secret"),
+    ("root", "authorities on the proxy's disk; in Kubernetes a ConfigMap"),
     ("stdio", "a command that runs beside the proxy; in Kubernetes such a server gets a pod of its own"),
     ("cmd", "the command of a stdio server"),
     ("env", "the environment of a stdio server"),
@@ -49,6 +56,10 @@ pub struct Bind {
     #[schemars(length(min = 1, max = 45))]
     pub address: Option<String>,
 
+    /// Whether connections begin with the PROXY protocol, by which a balancer says who the client is; `off` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+
     /// What is served on the port, by host name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024))]
@@ -73,6 +84,11 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
 
+    /// TLS: of `HTTPS` listeners, and of `TLS` listeners where it ends here. A `TLS` listener without it passes connections
+    /// through as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+
     /// Policies for all requests of this listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<ListenerPolicies>,
@@ -81,15 +97,46 @@ pub struct Listener {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16384))]
     pub routes: Vec<Route>,
+
+    /// Where connections of a `TCP` or `TLS` listener go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub tcp_routes: Vec<TcpRoute>,
+
+    /// Where datagrams of a `UDP` listener go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub udp_routes: Vec<UdpRoute>,
 }
 
 /// Protocol of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
     /// HTTP/1.1 and HTTP/2 without TLS.
     #[default]
-    #[serde(rename = "HTTP")]
     Http,
+    /// HTTP/1.1 and HTTP/2 over TLS.
+    Https,
+    /// Anything over TLS; routed by the server name that clients ask for.
+    Tls,
+    /// TCP connections.
+    Tcp,
+    /// UDP datagrams.
+    Udp,
+}
+
+/// Whether connections begin with the PROXY protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ProxyProtocol {
+    /// They do not.
+    #[default]
+    Off,
+    /// They do; one without it is closed.
+    Required,
+    /// Those without it are served too. Whoever reaches the port can then claim any address.
+    Optional,
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! The configuration in force as JSON, in the form that users know. No secret is in it: values of headers, the
+//! The configuration in force as JSON, in the form that users know. No secret is in it: private keys, values of headers, the
 //! environment and arguments of commands are left out, since credentials are passed in them.
+
+mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,12 +13,14 @@ use serde_json::{Map, Value, json};
 
 /// All resources as one document.
 pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
-    let mut routes: BTreeMap<&str, Vec<&v1::Route>> = BTreeMap::new();
+    let mut routes: BTreeMap<&str, Routes<'_>> = BTreeMap::new();
     let mut listeners: BTreeMap<&str, Vec<&v1::Listener>> = BTreeMap::new();
     let mut endpoints: BTreeMap<&str, Vec<&v1::Endpoint>> = BTreeMap::new();
     for resource in resources {
         match resource.as_ref() {
-            Resource::Route(r) => routes.entry(&r.listener_key).or_default().push(r),
+            Resource::Route(r) => routes.entry(&r.listener_key).or_default().http.push(r),
+            Resource::TcpRoute(r) => routes.entry(&r.listener_key).or_default().tcp.push(r),
+            Resource::UdpRoute(r) => routes.entry(&r.listener_key).or_default().udp.push(r),
             Resource::Listener(l) => listeners.entry(&l.bind_key).or_default().push(l),
             Resource::Endpoint(e) => endpoints.entry(&e.backend_key).or_default().push(e),
             _ => {}
@@ -39,27 +43,40 @@ pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
     json!({ "binds": binds, "backends": backends, "policies": policies, "generation": generation })
 }
 
-fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Vec<&v1::Route>>) -> Value {
+/// The routes of a listener.
+#[derive(Default)]
+struct Routes<'r> {
+    http: Vec<&'r v1::Route>,
+    tcp: Vec<&'r v1::TcpRoute>,
+    udp: Vec<&'r v1::UdpRoute>,
+}
+
+fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Routes<'_>>) -> Value {
+    let none = Routes::default();
     let listeners: Map<String, Value> = listeners
         .iter()
-        .map(|l| {
-            let printed = key::print_listener(l);
-            let of_listener = routes.get(l.key.as_str()).map_or(&[][..], Vec::as_slice);
-            (printed, listener(l, of_listener))
-        })
+        .map(|l| (key::print_listener(l), listener(l, routes.get(l.key.as_str()).unwrap_or(&none))))
         .collect();
     let address = if bind.address.contains(':') { format!("[{}]", bind.address) } else { bind.address.clone() };
-    json!({
+    let mut out = json!({
         "key": key::print_bind(bind),
         "address": format!("{address}:{}", bind.port),
         "listeners": listeners,
-    })
+    });
+    if bind.transport() == v1::bind::Transport::Udp {
+        out["transport"] = bind.transport().as_str_name().into();
+    }
+    if bind.proxy_protocol() != v1::bind::ProxyProtocol::Off {
+        out["proxyProtocol"] = bind.proxy_protocol().as_str_name().to_ascii_lowercase().into();
+    }
+    out
 }
 
-fn listener(listener: &v1::Listener, routes: &[&v1::Route]) -> Value {
-    let routes: Map<String, Value> =
-        routes.iter().map(|r| (key::print_route(r, &listener.name), route(r, &listener.name))).collect();
-    json!({
+fn listener(listener: &v1::Listener, routes: &Routes<'_>) -> Value {
+    let name = &listener.name;
+    let http: Map<String, Value> = routes.http.iter().map(|r| (key::print_route(r, name), route(r, name))).collect();
+    let tcp: Map<String, Value> = routes.tcp.iter().map(|r| streams::tcp_route(r, name)).collect();
+    let mut out = json!({
         "key": key::print_listener(listener),
         "name": listener.name,
         "gatewayName": key::print_object(listener.gateway.as_ref()),
@@ -68,9 +85,16 @@ fn listener(listener: &v1::Listener, routes: &[&v1::Route]) -> Value {
             v1::listener::Protocol::Unspecified => "",
             known => known.as_str_name(),
         },
-        "routes": routes,
-        "tcpRoutes": {},
-    })
+        "routes": http,
+        "tcpRoutes": tcp,
+    });
+    if !routes.udp.is_empty() {
+        out["udpRoutes"] = routes.udp.iter().map(|r| streams::udp_route(r, name)).collect::<Map<_, _>>().into();
+    }
+    if let Some(tls) = &listener.tls {
+        out["tls"] = streams::server_tls(tls);
+    }
+    out
 }
 
 fn route(route: &v1::Route, listener: &str) -> Value {
@@ -143,25 +167,35 @@ fn route_backend(backend: &v1::RouteBackend) -> Value {
 fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint]) -> Value {
     use v1::backend::Kind;
     let name = key::print_backend(backend);
-    match &backend.kind {
+    let (kind, mut out) = match &backend.kind {
         Some(Kind::Host(host)) => {
             let hosts: Vec<String> = host.hosts.iter().map(|h| format!("{}:{}", h.host, h.port)).collect();
             match hosts.as_slice() {
-                [one] => json!({ "host": { "name": name, "target": one } }),
-                all => json!({ "host": { "name": name, "targets": all } }),
+                [one] => ("host", json!({ "name": name, "target": one })),
+                all => ("host", json!({ "name": name, "targets": all })),
             }
         }
-        Some(Kind::Service(service)) => json!({ "service": {
-            "name": name,
-            "target": service.authority,
-            "endpoints": endpoints.iter().map(|e| format!("{}:{}", e.address, e.port)).collect::<Vec<_>>(),
-        } }),
-        Some(Kind::Mcp(mcp)) => json!({ "mcp": {
-            "name": name,
-            "target": { "targets": mcp.targets.iter().map(mcp_target).collect::<Vec<_>>(), "stateful": true },
-        } }),
-        None => json!({ "unknown": { "name": name } }),
+        Some(Kind::Service(service)) => (
+            "service",
+            json!({
+                "name": name,
+                "target": service.authority,
+                "endpoints": endpoints.iter().map(|e| format!("{}:{}", e.address, e.port)).collect::<Vec<_>>(),
+            }),
+        ),
+        Some(Kind::Mcp(mcp)) => (
+            "mcp",
+            json!({
+                "name": name,
+                "target": { "targets": mcp.targets.iter().map(mcp_target).collect::<Vec<_>>(), "stateful": true },
+            }),
+        ),
+        None => ("unknown", json!({ "name": name })),
+    };
+    if let Some(tls) = &backend.tls {
+        out["tls"] = streams::backend_tls(tls);
     }
+    json!({ kind: out })
 }
 
 fn mcp_target(target: &v1::McpTarget) -> Value {
@@ -243,7 +277,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "numerator": m.numerator,
             "denominator": m.denominator,
         } }),
-        Some(Kind::Timeouts(t)) => json!({ "timeouts": {
+        Some(Kind::Timeouts(t)) => json!({ "timeout": {
             "requestMilliseconds": t.request_milliseconds,
             "backendRequestMilliseconds": t.backend_request_milliseconds,
         } }),

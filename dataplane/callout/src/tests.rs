@@ -44,7 +44,8 @@ async fn ask(answer: impl Fn(Request<Bytes>) -> Answer + Clone + Send + 'static)
     let upstream = Upstream::new(Resolver::system(tokio::runtime::Handle::current()), Arc::new(rules));
     let host = Host { name: "127.0.0.1".into(), port };
     let authority = format!("127.0.0.1:{port}").parse().expect("authority");
-    let cluster = Arc::new(Cluster::hosts(authority, vec![host], Protocol::Http2.into(), Arc::new(EndpointRegistry::default())));
+    let cluster =
+        Arc::new(Cluster::hosts(authority, vec![host], Protocol::Http2.into(), Arc::new(EndpointRegistry::default())));
     unary(&upstream, &cluster, auth::CHECK, &CheckRequest::default(), LIMIT).await
 }
 

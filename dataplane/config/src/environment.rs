@@ -1,8 +1,10 @@
-//! What a file takes from the machine and the command line: the working directory, environment variables in `stdio.env`,
-//! and which addresses backends may have.
+//! What a file takes from the machine and the command line: other files, environment variables in `stdio.env`, and which
+//! addresses backends may have.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use crate::limits::MAX_KEY_FILE_BYTES;
 
 /// The process's surroundings, or those of a test.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,23 @@ impl Environment {
     pub fn of(directory: &Path, variables: &[(&str, &str)]) -> Environment {
         let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Environment { directory: directory.to_owned(), variables: Some(variables), ..Environment::default() }
+    }
+
+    /// The content of a file that the configuration names; its path is added to `read`, also when it cannot be read, so that
+    /// it counts once it can.
+    pub(crate) fn read(&self, name: &str, read: &mut Vec<PathBuf>) -> Result<Vec<u8>, String> {
+        let path = self.directory.join(name);
+        read.push(path.clone());
+        let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
+        let metadata = std::fs::metadata(&path).map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(format!("{} is not a file", path.display()));
+        }
+        let size = metadata.len();
+        if size > MAX_KEY_FILE_BYTES {
+            return Err(format!("{} has {size} bytes; at most {MAX_KEY_FILE_BYTES} are allowed", path.display()));
+        }
+        std::fs::read(&path).map_err(unreadable)
     }
 
     fn variable(&self, name: &str) -> Result<String, String> {

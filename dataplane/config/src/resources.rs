@@ -1,7 +1,10 @@
 //! From the user-facing types to resources, in the order in which a control plane would push them.
 
+mod listeners;
 mod names;
 mod policies;
+mod streams;
+mod tls;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -92,95 +95,13 @@ struct Maker<'m, 't> {
     names: Names,
     /// Keys of the backends that policies name.
     policy_backends: BTreeSet<String>,
-    /// Binds by port, with their addresses.
-    sockets: HashMap<u16, Vec<(String, Path)>>,
+    /// Binds by transport and port, with their addresses.
+    sockets: HashMap<(Transport, u16), Vec<(String, Path)>>,
 }
 
 impl Maker<'_, '_> {
-    fn bind(&mut self, bind: &file::Bind, at: &Path) {
-        let port = at.clone().key("port");
-        if bind.port == 0 {
-            self.report.error(&port, "a port is a number from 1 to 65535");
-        }
-        if self.own_ports.contains(&bind.port) {
-            self.report.error(&port, format!("port {} is the proxy's own (admin, metrics or readiness)", bind.port));
-        }
-        let address = process::bind_address(bind.address.as_deref()).unwrap_or_else(|message| {
-            self.report.error(&at.clone().key("address"), message);
-            "0.0.0.0".into()
-        });
-        // All addresses of one family include each of them; IPv6 includes IPv4 on Linux.
-        let all = |address: &str| matches!(address, "0.0.0.0" | "::");
-        let used = self.sockets.entry(bind.port).or_default();
-        if let Some((_, first)) = used.iter().find(|(a, _)| *a == address || all(a) || all(&address)) {
-            let line = self.report.line(first);
-            self.report.error(&port, format!("port {} is already bound in line {line}", bind.port));
-        }
-        used.push((address.clone(), port));
-
-        let key = key::bind(&self.gateway, Transport::Tcp, &address, bind.port.into());
-        self.resources.push(Resource::Bind(v1::Bind {
-            key: key.clone(),
-            gateway: Some(self.gateway.clone()),
-            address,
-            port: bind.port.into(),
-            ..v1::Bind::default()
-        }));
-        if bind.listeners.is_empty() {
-            self.report.warning(at, "a bind without listeners: requests get 404");
-        }
-        let mut hosts: HashMap<String, Path> = HashMap::new();
-        for (i, listener) in bind.listeners.iter().enumerate() {
-            let at = at.clone().key("listeners").index(i);
-            let hostname = self.hostname(listener.hostname.as_deref(), &at.clone().key("hostname"));
-            if let Some(first) = hosts.insert(hostname.clone(), at.clone()) {
-                let host = if hostname.is_empty() { "every host".to_owned() } else { format!("{hostname:?}") };
-                let line = self.report.line(&first);
-                self.report.error(&at, format!("{host} on this port already has the listener in line {line}"));
-            }
-            self.listener(listener, hostname, &key, &at);
-        }
-    }
-
-    fn hostname(&mut self, hostname: Option<&str>, at: &Path) -> String {
-        match hostname.map(hostname::check) {
-            None => String::new(),
-            Some(Ok(name)) => name,
-            Some(Err(message)) => {
-                self.report.error(at, message);
-                String::new()
-            }
-        }
-    }
-
-    fn listener(&mut self, listener: &file::Listener, hostname: String, bind_key: &str, at: &Path) {
-        let name = self.names.listener(listener.name.as_deref(), at, self.report);
-        let key = key::listener(&self.gateway, &name);
-        if let Some(policies) = &listener.policies {
-            self.listener_policies(policies, &key, &at.clone().key("policies"));
-        }
-        for (i, route) in listener.routes.iter().enumerate() {
-            self.route(route, &key, &hostname, &at.clone().key("routes").index(i));
-        }
-        if listener.routes.is_empty() {
-            self.report.warning(at, "a listener without routes: requests get 404");
-        }
-        self.resources.push(Resource::Listener(v1::Listener {
-            key,
-            bind_key: bind_key.to_owned(),
-            gateway: Some(self.gateway.clone()),
-            name,
-            hostname,
-            protocol: match listener.protocol.unwrap_or_default() {
-                file::Protocol::Http => v1::listener::Protocol::Http.into(),
-            },
-            owner: Some(self.gateway.clone()),
-            tls: None,
-        }));
-    }
-
     fn route(&mut self, route: &file::Route, listener_key: &str, listener_host: &str, at: &Path) {
-        let (name, rule) = self.names.route(route, at, self.report);
+        let (name, rule) = self.names.route(route.name.as_deref(), route.rule_name.as_deref(), at, self.report);
         let source = object("Route", &name);
         let policies = route.policies.as_ref();
         let inline_policies = policies.map(|p| self.policies(p, &at.clone().key("policies"))).unwrap_or_default();
@@ -196,20 +117,7 @@ impl Maker<'_, '_> {
         if !route.backends.is_empty() && route.backends.iter().all(|b| b.weight == 0) {
             self.report.warning(at, format!("all backends of {name} have the weight 0: requests get 500"));
         }
-        let mut hostnames = Vec::new();
-        for (i, host) in route.hostnames.iter().enumerate() {
-            let at = at.clone().key("hostnames").index(i);
-            let host = self.hostname(Some(host), &at);
-            match hostname::intersection(listener_host, &host) {
-                Some(host) => hostnames.push(host),
-                None => self
-                    .report
-                    .warning(&at, format!("the listener serves {listener_host:?} only, so this never matches")),
-            }
-        }
-        if hostnames.is_empty() && !route.hostnames.is_empty() {
-            return;
-        }
+        let Some(hostnames) = self.route_hostnames(&route.hostnames, listener_host, at) else { return };
         let every = [file::RouteMatch::default()];
         let conditions = if route.matches.is_empty() { &every[..] } else { &route.matches };
         for (i, condition) in conditions.iter().enumerate() {
@@ -243,6 +151,33 @@ impl Maker<'_, '_> {
         }
     }
 
+    /// Host names of a route that its listener serves; None where it names some and none of them is served.
+    fn route_hostnames(&mut self, named: &[String], listener_host: &str, at: &Path) -> Option<Vec<String>> {
+        let mut hostnames = Vec::new();
+        for (i, host) in named.iter().enumerate() {
+            let at = at.clone().key("hostnames").index(i);
+            let host = self.hostname(Some(host), &at);
+            match hostname::intersection(listener_host, &host) {
+                Some(host) => hostnames.push(host),
+                None => self
+                    .report
+                    .warning(&at, format!("the listener serves {listener_host:?} only, so this never matches")),
+            }
+        }
+        (named.is_empty() || !hostnames.is_empty()).then_some(hostnames)
+    }
+
+    fn hostname(&mut self, hostname: Option<&str>, at: &Path) -> String {
+        match hostname.map(hostname::check) {
+            None => String::new(),
+            Some(Ok(name)) => name,
+            Some(Err(message)) => {
+                self.report.error(at, message);
+                String::new()
+            }
+        }
+    }
+
     /// A prefix can be replaced only where a prefix was matched.
     fn check_prefix_replacement(&mut self, policies: Option<&file::RoutePolicies>, prefix: bool, at: &Path) {
         let Some(policies) = policies.filter(|_| !prefix) else { return };
@@ -257,22 +192,17 @@ impl Maker<'_, '_> {
     }
 
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
+        let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
         let made = match (&config.host, &config.mcp) {
             (Some(host), None) => {
-                let config = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
-                match backend::one_host_of(&config) {
-                    Ok(host) => {
-                        let backend = backend::host(host, source, key::backend(source));
-                        vec![self.reachable(backend, |_| at.clone().key("host"))]
-                    }
-                    Err(error) => return self.convert_error(at, &error),
-                }
+                let host = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
+                vec![self.host(&host, source, tls, at)?]
             }
             (None, Some(_)) if config.app_protocol.is_some() => {
                 self.report.error(&at.clone().key("appProtocol"), "is for host only");
                 return None;
             }
-            (None, Some(group)) => self.mcp(group, source, &at.clone().key("mcp"))?,
+            (None, Some(group)) => self.mcp(group, source, tls, at)?,
             _ => {
                 self.report.error(at, "exactly one of host and mcp must be set");
                 return None;
@@ -287,12 +217,33 @@ impl Maker<'_, '_> {
         })
     }
 
+    /// The backend `source` of one host; what encrypts it stands at the backend's `policies`.
+    fn host(
+        &mut self,
+        config: &HostBackend,
+        source: &ObjectRef,
+        tls: Option<&file::BackendTls>,
+        at: &Path,
+    ) -> Option<v1::Backend> {
+        let host = match backend::one_host_of(config) {
+            Ok(host) => host,
+            Err(error) => return self.convert_error(at, &error),
+        };
+        let made = backend::host(host, source, key::backend(source));
+        let mut made = self.reachable(made, |_| at.clone().key("host"));
+        self.encrypt(&mut made, tls, &at.clone().join(Path::of("policies.backendTLS")));
+        Some(made)
+    }
+
     fn mcp(
         &mut self,
         group: &agentgateway_types::backend::McpGroup,
         source: &ObjectRef,
+        tls: Option<&file::BackendTls>,
         at: &Path,
     ) -> Option<Vec<v1::Backend>> {
+        let for_all = at.clone().join(Path::of("policies.backendTLS"));
+        let at = &at.clone().key("mcp");
         let mut group = group.clone();
         for (i, target) in group.targets.iter_mut().enumerate() {
             let Some(stdio) = &mut target.stdio else { continue };
@@ -316,7 +267,25 @@ impl Maker<'_, '_> {
             let field = if group.targets.get(index).is_some_and(|t| t.sse.is_some()) { "sse" } else { "mcp" };
             at.clone().key("targets").index(index).key(field)
         };
-        Some(made.into_iter().map(|backend| self.reachable(backend, place)).collect())
+        let mut reached: Vec<v1::Backend> = made.into_iter().map(|backend| self.reachable(backend, place)).collect();
+        for backend in &mut reached {
+            let of = |t: &agentgateway_types::backend::McpTarget| key::backend_section(source, &t.name) == backend.key;
+            let Some(index) = group.targets.iter().position(of) else { continue };
+            // A target's own takes the place of that of all.
+            let own = group.targets.get(index).and_then(|t| t.policies.as_ref()).and_then(|p| p.backend_tls.as_ref());
+            let own_at = at.clone().key("targets").index(index).join(Path::of("policies.backendTLS"));
+            match own {
+                Some(own) => self.encrypt(backend, Some(own), &own_at),
+                None => self.encrypt(backend, tls, &for_all),
+            }
+        }
+        for (i, target) in group.targets.iter().enumerate() {
+            if target.stdio.is_some() && target.policies.as_ref().is_some_and(|p| p.backend_tls.is_some()) {
+                let at = at.clone().key("targets").index(i).join(Path::of("policies.backendTLS"));
+                self.report.error(&at, "a server that the proxy starts is not reached over a network");
+            }
+        }
+        Some(reached)
     }
 
     /// Reports a backend that may not be where it is.

@@ -124,7 +124,10 @@ mod tests {
     fn suggests_the_nearest_or_lists_all() {
         let at = |path: Path| unknown_field(&path);
         assert_eq!(at(Path::of("binds").index(0).key("prot")), "unknown field; did you mean \"port\"?");
-        assert_eq!(at(Path::of("binds").index(0).key("nonsense")), "unknown field; known are address, listeners, port");
+        assert_eq!(
+            at(Path::of("binds").index(0).key("nonsense")),
+            "unknown field; known are address, listeners, port, proxyProtocol"
+        );
         assert_eq!(at(Path::of("bindz")), "unknown field; did you mean \"binds\"?");
         let policies = Path::of("binds").index(0).key("listeners").index(0).key("routes").index(0).key("policies");
         assert_eq!(at(policies.clone().key("JWTAuth")), "unknown field; did you mean \"jwtAuth\"?");

@@ -1,3 +1,7 @@
+//! Files, from text to resources and messages.
+
+mod streams;
+
 use std::fs;
 
 use agentgateway_proto::kind::Kind;

@@ -44,6 +44,13 @@ fn every_complete_configuration_loads_without_a_warning() {
     fs::create_dir(folder.path().join("keys")).expect("made");
     let key = include_str!("../testdata/rsa.pub.pem");
     fs::write(folder.path().join("keys/issuer.pem"), key).expect("written");
+    fs::create_dir(folder.path().join("certs")).expect("made");
+    let made = rcgen::generate_simple_self_signed(vec!["example.com".to_owned()]).expect("a certificate");
+    for (name, text) in
+        [("tls.crt", made.cert.pem()), ("ca.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem())]
+    {
+        fs::write(folder.path().join("certs").join(name), text).expect("written");
+    }
     let environment = Environment::of(folder.path(), &[("GITHUB_TOKEN", "token")]);
     let mut loaded = 0;
     for page in pages(&docs()) {
@@ -75,6 +82,15 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("urlRewrite", "url-rewrite.md", "UrlRewrite"),
         ("requestRedirect", "request-redirect.md", "RequestRedirect"),
         ("backendAuth", "backend-auth.md", "BackendAuth"),
+        ("timeout", "timeouts.md", "Timeout"),
+        ("retry", "retries.md", "Retry"),
+        ("requestMirror", "mirrors.md", "RequestMirror"),
+        ("requestMirrors", "mirrors.md", "RequestMirror"),
+        ("sessionPersistence", "session-persistence.md", "SessionPersistence"),
+        ("extAuthz", "ext-authz.md", "ExtAuthz"),
+        ("extAuthz", "ext-authz.md", "GrpcExtAuthz"),
+        ("extAuthz", "ext-authz.md", "HttpExtAuthz"),
+        ("backendTLS", "backend-tls.md", "BackendTls"),
     ] {
         let text = fs::read_to_string(policies.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
         assert!(
@@ -90,7 +106,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
             );
         }
     }
-    let documented = 11;
+    let documented = 17;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 
@@ -112,6 +128,17 @@ fn the_page_of_the_file_names_every_field() {
         "Logging",
         "Drain",
     ] {
+        for name in properties(&schema, definition) {
+            assert!(text.contains(&format!("`{name}`")), "{definition}.{name}");
+        }
+    }
+}
+
+#[test]
+fn the_page_of_listeners_names_every_field() {
+    let schema = schema();
+    let text = fs::read_to_string(docs().join("listeners.md")).expect("the page");
+    for definition in ["ListenerTls", "CertificateFiles", "TcpRoute", "TcpBackend", "UdpRoute", "UdpBackend"] {
         for name in properties(&schema, definition) {
             assert!(text.contains(&format!("`{name}`")), "{definition}.{name}");
         }

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 
 use crate::forwarded::Address;
-use crate::request::Origin;
+use crate::request::{Origin, Secure};
 use crate::snapshot::{Bind, Listeners};
 use crate::worker::{Accepted, Worker};
 use opening::{Opening, PEEK_AGAIN};
@@ -54,6 +54,14 @@ struct Client {
     state: Rc<State>,
 }
 
+impl Client {
+    /// For requests; `secure` is what TLS told.
+    fn origin(self, secure: Option<Secure>) -> Rc<Origin> {
+        let Client { worker, bind_key, port, source, state } = self;
+        Rc::new(Origin { worker, bind_key, port, source, state, secure, address: Address::default() })
+    }
+}
+
 /// Starts a task that serves the connection on this worker.
 pub(crate) fn start(worker: &Rc<Worker>, accepted: Accepted) {
     let counted = Counted::new(worker);
@@ -72,11 +80,12 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         return;
     }
     let state = worker.registry.add();
-    let Some(bind) = bind(&worker, &bind_key) else {
-        // Its socket is just being closed.
-        return;
-    };
+    let bind = bind(&worker, &bind_key);
     let mut client = Client { worker, bind_key, port, source, state };
+    let Some(bind) = bind else {
+        // Its socket is just being closed, and this client came before: an answer is better than a reset.
+        return http::serve_plain(client.origin(None), stream).await;
+    };
     // Boxed, as is all that not every connection needs: a task's size is that of its largest part.
     if proxy_protocol::is_expected(&bind) && !Box::pin(proxy_protocol::receive(&bind, &mut client, &stream)).await {
         return;
@@ -85,12 +94,7 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         Listeners::Http(_) => {
             // A connection may live for days; it keeps nothing of the configuration.
             drop(bind);
-            let Client { worker, bind_key, port, source, state } = client;
-            http::serve_plain(
-                Rc::new(Origin { worker, bind_key, port, source, state, secure: None, address: Address::default() }),
-                stream,
-            )
-            .await;
+            http::serve_plain(client.origin(None), stream).await;
         }
         Listeners::Tls(_) => Box::pin(tls::serve(client, bind, stream)).await,
         Listeners::Stream(listener) => {

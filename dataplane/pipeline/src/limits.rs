@@ -55,7 +55,7 @@ pub const MAX_PROXY_HEADER: usize = 4096;
 /// It must be complete after this long.
 pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a stream that were read and not written yet, each way.
-pub const STREAM_BUFFER: usize = 16 * 1024;
+pub const STREAM_BUFFER: usize = 32 * 1024;
 /// A stream on which no byte moves either way is closed after this long.
 pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A UDP session without a datagram either way ends after this long.

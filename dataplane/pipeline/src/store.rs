@@ -9,7 +9,7 @@ mod index;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use agentgateway_policy::State;
+use agentgateway_policy::{Chain, State};
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
@@ -54,6 +54,8 @@ pub struct Store {
     listeners: ahash::AHashMap<Arc<str>, Compiled>,
     /// Where compiled routes stand in their routers.
     placed: ahash::AHashMap<Arc<str>, Placed>,
+    /// The chain of all that have no policy.
+    no_policies: Arc<Chain>,
     snapshot: Snapshot,
 }
 
@@ -89,6 +91,7 @@ impl Store {
             index: Index::default(),
             listeners: ahash::AHashMap::new(),
             placed: ahash::AHashMap::new(),
+            no_policies: Arc::default(),
             snapshot: Snapshot::default(),
         }
     }
@@ -125,7 +128,7 @@ impl Store {
                 self.snapshot.generation = generation.hash;
                 continue;
             }
-            if self.index.get(resource.kind(), resource.key()).is_some_and(|old| **old == resource) {
+            if self.index.has(&resource) {
                 continue;
             }
             let resource = Arc::new(resource);

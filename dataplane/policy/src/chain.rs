@@ -128,7 +128,7 @@ impl Chain {
         self.steps.is_empty() && self.mcp.is_empty() && !self.passthrough && self.settings.is_none()
     }
 
-    /// Whether it does nothing to a request itself: then [`Chain::on_request`] need not be asked.
+    /// Whether it does something to a request itself; without that [`Chain::on_request`] need not be asked.
     pub fn has_steps(&self) -> bool {
         !self.steps.is_empty()
     }

@@ -33,7 +33,7 @@ pub enum Offer {
 
 /// TLS to a backend.
 pub struct Client {
-    identity: Box<str>,
+    identity: Version,
     server_name: ServerName<'static>,
     any_http: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
@@ -90,7 +90,7 @@ impl Client {
             Arc::new(config)
         };
         Ok(Client {
-            identity: Version::of(&all).to_string().into(),
+            identity: Version::of(&all),
             server_name,
             any_http: offering(&["h2", "http/1.1"]),
             http1: offering(&["http/1.1"]),
@@ -100,8 +100,8 @@ impl Client {
     }
 
     /// Equal for equal settings alone.
-    pub fn identity(&self) -> &str {
-        &self.identity
+    pub fn identity(&self) -> Version {
+        self.identity
     }
 
     /// The name that is sent, and checked unless alternative names are asked for.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use agentgateway_proto::resource::Version;
 use agentgateway_tls::Client;
 use dashmap::DashMap;
 
@@ -143,7 +144,7 @@ impl Drop for ConnectionSlot {
 
 /// What tells endpoints apart: the address, and what decides over a connection to it. A connection that was made under other
 /// TLS settings belongs to another endpoint, so no pool gives it out.
-type Key = (SocketAddr, Protocol, Option<Box<str>>);
+type Key = (SocketAddr, Protocol, Option<Version>);
 
 /// All endpoints of the process by address, so that a change of configuration, or a second backend with the same
 /// address, keeps connections and counts.
@@ -156,7 +157,7 @@ pub struct EndpointRegistry {
 impl EndpointRegistry {
     /// The endpoint with this address, to which connections are made so.
     pub fn get(&self, address: SocketAddr, connecting: &Connecting) -> Arc<Endpoint> {
-        let settings = connecting.tls.as_ref().map(|tls| tls.identity().into());
+        let settings = connecting.tls.as_ref().map(|tls| tls.identity());
         let mut slot = self.known.entry((address, connecting.protocol, settings)).or_default();
         if let Some(endpoint) = slot.upgrade() {
             return endpoint;

@@ -128,6 +128,8 @@ impl Upstream {
         let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((any, 0)).await.map_err(failed)?;
         socket.connect(address).await.map_err(failed)?;
+        // Until the runtime has heard of a new socket, sending without waiting says that it would have to wait.
+        socket.writable().await.map_err(failed)?;
         if let Ok(local) = socket.local_addr() {
             self.rules.check_connected(local, address)?;
         }

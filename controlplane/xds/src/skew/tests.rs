@@ -160,3 +160,65 @@ fn unknown_kinds_are_not_sent_and_changes_cost_what_changed() {
     let next = view.adapt(&Arc::new(edit.finish()));
     assert_eq!(next.generation(), Snapshot::of(&[bind("b"), bind("c")]).generation());
 }
+
+fn listener() -> v1::Listener {
+    v1::Listener {
+        key: "l".into(),
+        tls: Some(v1::ServerTls {
+            client_validation: Some(v1::ClientValidation {
+                authorities: vec!["pem".into()],
+                mode: v1::client_validation::Mode::AllowInsecureFallback.into(),
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_listener_is_withheld_from_a_proxy_that_would_ask_clients_for_less() {
+    for lacks in [
+        &["ServerTls.client_validation"][..],
+        &["ClientValidation.authorities"],
+        &["ClientValidation.Mode.ALLOW_INSECURE_FALLBACK"],
+    ] {
+        let adapted = view(lacks).adapt(&Arc::new(Snapshot::of(&[Resource::Listener(listener())])));
+        assert!(adapted.kind(Kind::Listener).expect("kind").is_empty(), "{lacks:?}");
+    }
+    let known = Resource::Listener(listener());
+    assert_eq!(seen(&view(&["ServerTls.alpn"]), &known), known, "what it does not know is not set");
+}
+
+#[test]
+fn a_listener_that_comes_to_ask_too_much_is_taken_away() {
+    let view = view(&["ServerTls.min_version"]);
+    let first = Arc::new(Snapshot::of(&[Resource::Listener(listener())]));
+    assert_eq!(view.adapt(&first).kind(Kind::Listener).expect("kind").len(), 1);
+    let mut asks = listener();
+    asks.tls.as_mut().expect("TLS").min_version = v1::TlsVersion::Tls13.into();
+    let mut edit = first.edit();
+    edit.insert(&Resource::Listener(asks));
+    assert!(view.adapt(&Arc::new(edit.finish())).kind(Kind::Listener).expect("kind").is_empty());
+}
+
+#[test]
+fn a_backend_is_not_reached_by_a_proxy_that_would_check_or_encrypt_less() {
+    let original = v1::Backend {
+        key: "b".into(),
+        kind: Some(v1::backend::Kind::Host(v1::HostBackend::default())),
+        tls: Some(v1::BackendTls {
+            hostname: "a.example".into(),
+            subject_alt_names: vec![v1::SubjectAltName {
+                kind: Some(v1::subject_alt_name::Kind::Uri("spiffe://td/a".into())),
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let resource = Resource::Backend(original);
+    for lacks in ["BackendTls.hostname", "BackendTls.subject_alt_names", "SubjectAltName.uri"] {
+        let Resource::Backend(seen) = seen(&view(&[lacks]), &resource) else { panic!("a backend") };
+        assert_eq!((seen.kind, seen.tls), (None, None), "{lacks}");
+    }
+    assert_eq!(seen(&view(&["BackendTls.client_certificate"]), &resource), resource);
+}

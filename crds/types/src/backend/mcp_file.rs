@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::file::ConnectionPolicies;
+
 /// MCP servers behind one endpoint. The tools of several carry their target's name as a prefix: `target_tool`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -37,6 +39,10 @@ pub struct McpTarget {
     /// A server reached over the older HTTP+SSE transport; `path` is `/sse` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sse: Option<McpAddress>,
+
+    /// What is done to the connections to the server; in the place of those of the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<ConnectionPolicies>,
 }
 
 /// A command that the proxy starts.

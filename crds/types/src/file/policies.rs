@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tls::BackendTls;
 use crate::policy::{
     Authorization, BackendAuth, Cors, ExtAuthz, HeaderModifier, JwtAuth, RateLimit, RequestMirror, RequestRedirect,
     Retry, SessionPersistence, Timeout, TokenBucket, UrlRewrite,
@@ -141,6 +142,10 @@ pub struct RoutePolicies {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendPolicies {
+    /// Encrypts the connections.
+    #[serde(default, rename = "backendTLS", skip_serializing_if = "Option::is_none")]
+    pub backend_tls: Option<BackendTls>,
+
     /// Rules that decide which tools, prompts and resources of an MCP backend are seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,

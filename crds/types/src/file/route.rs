@@ -136,6 +136,6 @@ impl Default for RouteBackend {
     }
 }
 
-fn one() -> u32 {
+pub(super) fn one() -> u32 {
     1
 }

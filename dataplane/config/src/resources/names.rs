@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use agentgateway_types::Path;
-use agentgateway_types::file::Route;
 
 use crate::diagnostic::Report;
 
@@ -37,12 +36,18 @@ impl Names {
     }
 
     /// The route's name, and its number among those that share it by having rule names.
-    pub(super) fn route(&mut self, route: &Route, at: &Path, report: &mut Report<'_>) -> (String, u32) {
-        let name = route.name.clone().unwrap_or_else(|| format!("route{}", self.route_count));
+    pub(super) fn route(
+        &mut self,
+        name: Option<&str>,
+        rule: Option<&str>,
+        at: &Path,
+        report: &mut Report<'_>,
+    ) -> (String, u32) {
+        let name = name.map_or_else(|| format!("route{}", self.route_count), str::to_owned);
         self.route_count += 1;
         check(&name, &at.clone().key("name"), report);
         let rules = self.routes.entry(name.clone()).or_default();
-        let rule = route.rule_name.clone().unwrap_or_default();
+        let rule = rule.unwrap_or_default().to_owned();
         if let Some(first) = rules.named.insert(rule.clone(), at.clone()) {
             let line = report.line(&first);
             let message = if rule.is_empty() {

@@ -16,7 +16,6 @@ use agentgateway_types::policy::{Authorization, KeySet};
 use super::{Maker, object};
 use crate::environment::Environment;
 use crate::jwks;
-use crate::limits::MAX_KEY_FILE_BYTES;
 
 impl Maker<'_, '_> {
     /// A listener's policies are resources of their own, as those of a Gateway are.
@@ -115,27 +114,14 @@ fn keys(set: &KeySet, environment: &Environment, read: &mut Vec<PathBuf>) -> Res
     let (name, text) = match (&set.file, &set.inline) {
         (_, Some(text)) => (None, text.clone()),
         (Some(file), None) => {
-            let path = environment.directory.join(file);
-            let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
-            let metadata = std::fs::metadata(&path).map_err(unreadable)?;
-            if !metadata.is_file() {
-                return Err(format!("{} is not a file", path.display()));
-            }
-            if metadata.len() > MAX_KEY_FILE_BYTES {
-                return Err(format!(
-                    "{} has {} bytes; at most {MAX_KEY_FILE_BYTES} are allowed",
-                    path.display(),
-                    metadata.len()
-                ));
-            }
-            let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-            read.push(path.clone());
-            (Some(path), text)
+            let bytes = environment.read(file, read)?;
+            let text = String::from_utf8(bytes).map_err(|_| format!("{file} is not UTF-8"))?;
+            (Some(file), text)
         }
         (None, None) => return Err("one of file and inline must be set".into()),
     };
     jwks::normalise(&text).map_err(|reason| match name {
-        Some(path) => format!("{} {reason}", path.display()),
+        Some(path) => format!("{path} {reason}"),
         None => reason,
     })
 }

@@ -1,5 +1,8 @@
 //! Carries bytes both ways between two connections, each at the pace of its reader, until both ways have ended.
+//!
+//! Bytes pass through one buffer of the thread. A stream has memory of its own only while its reader is slower than its writer.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,6 +11,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::registry::Connection;
 use crate::limits::STREAM_BUFFER;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; STREAM_BUFFER].into());
+}
 
 /// Two connections; `moved` is told of bytes, and whether they came from the first.
 pub(super) struct Relay<D, U, F> {
@@ -19,11 +26,11 @@ pub(super) struct Relay<D, U, F> {
 }
 
 /// One way. When its source ends, its target is told so and may still send: half of a TCP connection can be closed.
+#[derive(Default)]
 struct Way {
-    buffer: Box<[u8]>,
-    /// Bytes in the buffer that are not written.
-    start: usize,
-    end: usize,
+    /// Bytes that the target did not take yet, from `written` on.
+    waiting: Vec<u8>,
+    written: usize,
     source_ended: bool,
     unflushed: bool,
     done: bool,
@@ -38,59 +45,60 @@ impl<D, U, F> Relay<D, U, F> {
         if !read.is_empty() {
             moved(true, read.len() as u64);
         }
-        let (up, down) = (Way::new(read), Way::new(Vec::new()));
-        Relay { client, server, up, down, moved }
+        Relay { client, server, up: Way { waiting: read, ..Way::default() }, down: Way::default(), moved }
     }
 }
 
 impl Way {
-    fn new(mut read: Vec<u8>) -> Self {
-        let end = read.len();
-        read.resize(end.max(STREAM_BUFFER), 0);
-        Way { buffer: read.into(), start: 0, end, source_ended: false, unflushed: false, done: false }
-    }
-
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut source: Pin<&mut (impl AsyncRead + ?Sized)>,
         mut target: Pin<&mut (impl AsyncWrite + ?Sized)>,
+        buffer: &mut [u8],
         moved: &mut impl FnMut(u64),
     ) -> Poll<io::Result<()>> {
         loop {
-            while let Some(bytes) = self.buffer.get(self.start..self.end).filter(|b| !b.is_empty()) {
-                let written = ready!(target.as_mut().poll_write(cx, bytes))?;
-                if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.start += written;
+            while let Some(bytes) = self.waiting.get(self.written..).filter(|b| !b.is_empty()) {
+                self.written += some(ready!(target.as_mut().poll_write(cx, bytes))?)?;
                 self.unflushed = true;
             }
+            (self.waiting, self.written) = (Vec::new(), 0);
             if self.source_ended {
                 break;
             }
-            let mut buffer = ReadBuf::new(&mut self.buffer);
-            match source.as_mut().poll_read(cx, &mut buffer) {
-                Poll::Ready(result) => {
-                    result?;
-                    let read = buffer.filled().len();
-                    (self.start, self.end, self.source_ended) = (0, read, read == 0);
-                    moved(read as u64);
+            let mut read = ReadBuf::new(buffer);
+            let Poll::Ready(result) = source.as_mut().poll_read(cx, &mut read) else {
+                // Nothing more comes for now: what TLS holds back must go out.
+                if self.unflushed {
+                    ready!(target.as_mut().poll_flush(cx))?;
+                    self.unflushed = false;
                 }
-                Poll::Pending => {
-                    // Nothing more comes for now: what TLS holds back must go out.
-                    if self.unflushed {
-                        ready!(target.as_mut().poll_flush(cx))?;
-                        self.unflushed = false;
-                    }
-                    return Poll::Pending;
-                }
+                return Poll::Pending;
+            };
+            result?;
+            let bytes = read.filled();
+            self.source_ended = bytes.is_empty();
+            if self.source_ended {
+                continue;
             }
+            moved(bytes.len() as u64);
+            let taken = match target.as_mut().poll_write(cx, bytes) {
+                Poll::Ready(written) => some(written?)?,
+                Poll::Pending => 0,
+            };
+            self.unflushed = true;
+            self.waiting = bytes.get(taken..).unwrap_or_default().to_vec();
         }
         ready!(target.as_mut().poll_shutdown(cx))?;
         self.done = true;
         Poll::Ready(Ok(()))
     }
+}
+
+/// A target that takes nothing will never take anything.
+fn some(written: usize) -> io::Result<usize> {
+    if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
 }
 
 impl<D, U, F> Future for Relay<D, U, F>
@@ -104,19 +112,21 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Relay { client, server, up, down, moved } = &mut *self;
-        if !up.done
-            && let Poll::Ready(Err(error)) =
-                up.poll(cx, Pin::new(&mut *client), Pin::new(&mut *server), &mut |count| moved(true, count))
-        {
-            return Poll::Ready(Err(format!("broke off on the way to the backend: {error}")));
-        }
-        if !down.done
-            && let Poll::Ready(Err(error)) =
-                down.poll(cx, Pin::new(server), Pin::new(client), &mut |count| moved(false, count))
-        {
-            return Poll::Ready(Err(format!("broke off on the way to the client: {error}")));
-        }
-        if up.done && down.done { Poll::Ready(Ok(())) } else { Poll::Pending }
+        BUFFER.with_borrow_mut(|buffer| {
+            if !up.done {
+                let (source, target) = (Pin::new(&mut *client), Pin::new(&mut *server));
+                if let Poll::Ready(Err(error)) = up.poll(cx, source, target, buffer, &mut |n| moved(true, n)) {
+                    return Poll::Ready(Err(format!("broke off on the way to the backend: {error}")));
+                }
+            }
+            if !down.done {
+                let (source, target) = (Pin::new(server), Pin::new(client));
+                if let Poll::Ready(Err(error)) = down.poll(cx, source, target, buffer, &mut |n| moved(false, n)) {
+                    return Poll::Ready(Err(format!("broke off on the way to the client: {error}")));
+                }
+            }
+            if up.done && down.done { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
     }
 }
 

@@ -1,6 +1,5 @@
 //! TLS on a connection: which listener it is for, the handshake, and who the client is.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -17,9 +16,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::stream::{Chosen, Flow};
 use super::{Client, Opening, http};
-use crate::forwarded::Address;
 use crate::limits::HANDSHAKE_TIMEOUT;
-use crate::request::{Origin, Secure};
+use crate::request::Secure;
 use crate::snapshot::{Bind, Listener, Listeners, StreamListener, Tls, TlsListener};
 
 /// Bytes that are read at once of a ClientHello; most have no more.
@@ -88,12 +86,7 @@ pub(super) async fn serve(client: Client, bind: Arc<Bind>, stream: TcpStream) {
 
 async fn run(client: Client, opened: Opened) {
     match opened {
-        Opened::Https { stream, secure } => {
-            let Client { worker, bind_key, port, source, state } = client;
-            let origin =
-                Origin { worker, bind_key, port, source, state, secure: Some(secure), address: Address::default() };
-            http::serve_encrypted(Rc::new(origin), stream).await;
-        }
+        Opened::Https { stream, secure } => http::serve_encrypted(client.origin(Some(secure)), stream).await,
         Opened::Terminated { stream, flow, chosen } => flow.carry(&client.state, chosen, stream, Vec::new()).await,
         Opened::PassedThrough { stream, flow, chosen, read } => flow.carry(&client.state, chosen, stream, read).await,
     }

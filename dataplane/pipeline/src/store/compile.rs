@@ -22,12 +22,12 @@ impl Store {
             rejected.push(Rejected { kind, key: key.to_owned(), reason });
         };
         // Backends with targets on other backends come second.
-        let (over, plain): (Vec<_>, Vec<_>) = dirty
-            .backends
-            .iter()
-            .partition(|k| self.index.backend(k).is_some_and(|b| matches!(b.kind, Some(v1::backend::Kind::Mcp(_)))));
-        for key in plain.into_iter().chain(over) {
-            if let Err(reason) = self.compile_backend(key) {
+        let stands_on_others =
+            |b: &Option<v1::Backend>| matches!(b, Some(v1::Backend { kind: Some(v1::backend::Kind::Mcp(_)), .. }));
+        let (over, plain): (Vec<_>, Vec<_>) =
+            dirty.backends.iter().map(|key| (key, self.index.backend(key))).partition(|(_, b)| stands_on_others(b));
+        for (key, backend) in plain.into_iter().chain(over) {
+            if let Err(reason) = self.compile_backend(key, backend.as_ref()) {
                 reject(Kind::Backend, key, reason);
             }
         }
@@ -72,6 +72,9 @@ impl Store {
             let Some(spec) = &p.spec else { continue };
             all.push((spec, format!("{} {}/{}", p.source_kind, p.source_namespace, p.source_name), p.key.clone()));
         }
+        if all.is_empty() {
+            return Arc::clone(&self.no_policies);
+        }
         let attached: Vec<Attached<'_>> =
             all.iter().map(|(spec, source, key)| Attached { spec, source, key }).collect();
         let chain = Chain::compile(&attached, &self.environment.policy_state);
@@ -87,7 +90,7 @@ impl Store {
 
     /// Takes the route out of where it stands, and places it anew when it is still there.
     fn compile_route(&mut self, key: &Arc<str>, reject: &mut dyn FnMut(Kind, &str, String)) -> Result<(), String> {
-        let Some(route) = self.index.route(key) else {
+        let Some(route) = &self.index.route(key) else {
             self.unplace(key);
             return Ok(());
         };

@@ -1,20 +1,25 @@
 //! The resources by kind and key, and who refers to whom.
+//!
+//! Routes, backends and endpoints are many: they are kept encoded, in a third of the memory, and decoded when they are compiled
+//! again. The others are few and looked at with each of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agentgateway_collections::SmallSet;
 use agentgateway_proto::key;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
+use bytes::Bytes;
 
-type Keys = BTreeSet<Arc<str>>;
+type Keys = SmallSet<Arc<str>>;
 type Sets = BTreeMap<Arc<str>, Keys>;
 
 /// All resources with their relations.
 #[derive(Default)]
 pub(super) struct Index {
-    all: BTreeMap<(Kind, Arc<str>), Arc<Resource>>,
+    all: BTreeMap<(Kind, Arc<str>), Held>,
     endpoints_of_backend: Sets,
     /// MCP backends by the backend that one of their targets stands on.
     over_backend: Sets,
@@ -28,6 +33,45 @@ pub(super) struct Index {
     listeners_of_bind: Sets,
     /// By the printed form of the target, see [`target`].
     policies_of_target: Sets,
+    /// Backends to which connections are encrypted.
+    tls_backends: Keys,
+}
+
+/// A resource.
+enum Held {
+    Decoded(Arc<Resource>),
+    Encoded(Bytes),
+}
+
+impl Held {
+    fn new(resource: &Arc<Resource>) -> Held {
+        match resource.kind() {
+            Kind::Endpoint | Kind::Backend | Kind::Route => Held::Encoded(resource.encode()),
+            _ => Held::Decoded(Arc::clone(resource)),
+        }
+    }
+
+    fn is(&self, resource: &Resource) -> bool {
+        match self {
+            Held::Decoded(held) => **held == *resource,
+            Held::Encoded(held) => *held == resource.encode(),
+        }
+    }
+
+    fn decode(&self, kind: Kind) -> Option<Arc<Resource>> {
+        match self {
+            Held::Decoded(held) => Some(Arc::clone(held)),
+            // What was encoded here decodes.
+            Held::Encoded(held) => Resource::decode(kind, held).ok().map(Arc::new),
+        }
+    }
+
+    fn decoded(&self) -> Option<&Resource> {
+        match self {
+            Held::Decoded(held) => Some(held),
+            Held::Encoded(_) => None,
+        }
+    }
 }
 
 /// The target of a policy as a word.
@@ -46,8 +90,13 @@ fn object_key(object: Option<&v1::ObjectRef>) -> String {
 }
 
 impl Index {
-    pub(super) fn get(&self, kind: Kind, key: &str) -> Option<&Arc<Resource>> {
+    fn get(&self, kind: Kind, key: &str) -> Option<&Held> {
         self.all.get(&(kind, key.into()))
+    }
+
+    /// Whether exactly this resource is there.
+    pub(super) fn has(&self, resource: &Resource) -> bool {
+        self.get(resource.kind(), resource.key()).is_some_and(|held| held.is(resource))
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = (Kind, &Arc<str>)> {
@@ -55,30 +104,31 @@ impl Index {
     }
 
     pub(super) fn resources(&self) -> Vec<Arc<Resource>> {
-        self.all.values().cloned().collect()
+        self.all.iter().filter_map(|((kind, _), held)| held.decode(*kind)).collect()
     }
 
     /// Gives the resource that was there before.
     pub(super) fn insert(&mut self, resource: Arc<Resource>) -> Option<Arc<Resource>> {
         let old = self.remove(resource.kind(), resource.key());
-        self.relate(&resource, true);
-        self.all.insert((resource.kind(), resource.key().into()), resource);
+        let key = Arc::from(resource.key());
+        self.relate(&key, &resource, true);
+        self.all.insert((resource.kind(), key), Held::new(&resource));
         old
     }
 
     pub(super) fn remove(&mut self, kind: Kind, key: &str) -> Option<Arc<Resource>> {
-        let old = self.all.remove(&(kind, key.into()))?;
-        self.relate(&old, false);
+        let ((_, key), old) = self.all.remove_entry(&(kind, key.into()))?;
+        let old = old.decode(kind)?;
+        self.relate(&key, &old, false);
         Some(old)
     }
 
-    fn relate(&mut self, resource: &Resource, add: bool) {
-        let key: Arc<str> = resource.key().into();
+    fn relate(&mut self, key: &Arc<str>, resource: &Resource, add: bool) {
         let set = |sets: &mut Sets, of: &str| {
             if add {
-                sets.entry(of.into()).or_default().insert(Arc::clone(&key));
+                sets.entry(of.into()).or_default().insert(Arc::clone(key));
             } else if let Some(keys) = sets.get_mut(of) {
-                keys.remove(&key);
+                keys.remove(key);
                 if keys.is_empty() {
                     sets.remove(of);
                 }
@@ -89,6 +139,11 @@ impl Index {
             Resource::Backend(b) => {
                 for below in backends_below(b) {
                     set(&mut self.over_backend, below);
+                }
+                if b.tls.is_some() && add {
+                    self.tls_backends.insert(Arc::clone(key));
+                } else {
+                    self.tls_backends.remove(key);
                 }
             }
             Resource::Policy(p) => {
@@ -110,43 +165,45 @@ impl Index {
         }
     }
 
-    pub(super) fn backend(&self, key: &str) -> Option<&v1::Backend> {
-        match self.get(Kind::Backend, key)?.as_ref() {
+    pub(super) fn backend(&self, key: &str) -> Option<v1::Backend> {
+        match Arc::unwrap_or_clone(self.get(Kind::Backend, key)?.decode(Kind::Backend)?) {
             Resource::Backend(b) => Some(b),
             _ => None,
         }
     }
 
-    pub(super) fn route(&self, key: &str) -> Option<&v1::Route> {
-        match self.get(Kind::Route, key)?.as_ref() {
+    pub(super) fn route(&self, key: &str) -> Option<v1::Route> {
+        match Arc::unwrap_or_clone(self.get(Kind::Route, key)?.decode(Kind::Route)?) {
             Resource::Route(r) => Some(r),
             _ => None,
         }
     }
 
     pub(super) fn listener(&self, key: &str) -> Option<&v1::Listener> {
-        match self.get(Kind::Listener, key)?.as_ref() {
+        match self.get(Kind::Listener, key)?.decoded()? {
             Resource::Listener(l) => Some(l),
             _ => None,
         }
     }
 
     pub(super) fn bind(&self, key: &str) -> Option<&v1::Bind> {
-        match self.get(Kind::Bind, key)?.as_ref() {
+        match self.get(Kind::Bind, key)?.decoded()? {
             Resource::Bind(b) => Some(b),
             _ => None,
         }
     }
 
-    pub(super) fn endpoints<'a>(&'a self, backend: &str) -> impl Iterator<Item = &'a v1::Endpoint> + use<'a> {
-        keys(&self.endpoints_of_backend, backend).filter_map(|key| match self.get(Kind::Endpoint, &key)?.as_ref() {
-            Resource::Endpoint(e) => Some(e),
-            _ => None,
+    pub(super) fn endpoints<'a>(&'a self, backend: &str) -> impl Iterator<Item = v1::Endpoint> + use<'a> {
+        keys(&self.endpoints_of_backend, backend).filter_map(|key| {
+            match Arc::unwrap_or_clone(self.get(Kind::Endpoint, &key)?.decode(Kind::Endpoint)?) {
+                Resource::Endpoint(e) => Some(e),
+                _ => None,
+            }
         })
     }
 
     fn policies<'a>(&'a self, target: &str) -> impl Iterator<Item = &'a v1::Policy> + use<'a> {
-        keys(&self.policies_of_target, target).filter_map(|key| match self.get(Kind::Policy, &key)?.as_ref() {
+        keys(&self.policies_of_target, target).filter_map(|key| match self.get(Kind::Policy, &key)?.decoded()? {
             Resource::Policy(p) => Some(p),
             _ => None,
         })
@@ -191,17 +248,30 @@ impl Index {
     }
 
     pub(super) fn tcp_routes<'a>(&'a self, listener: &str) -> impl Iterator<Item = &'a v1::TcpRoute> + use<'a> {
-        keys(&self.tcp_routes_of_listener, listener).filter_map(|key| match self.get(Kind::TcpRoute, &key)?.as_ref() {
-            Resource::TcpRoute(r) => Some(r),
-            _ => None,
+        keys(&self.tcp_routes_of_listener, listener).filter_map(|key| {
+            match self.get(Kind::TcpRoute, &key)?.decoded()? {
+                Resource::TcpRoute(r) => Some(r),
+                _ => None,
+            }
         })
     }
 
     pub(super) fn udp_routes<'a>(&'a self, listener: &str) -> impl Iterator<Item = &'a v1::UdpRoute> + use<'a> {
-        keys(&self.udp_routes_of_listener, listener).filter_map(|key| match self.get(Kind::UdpRoute, &key)?.as_ref() {
-            Resource::UdpRoute(r) => Some(r),
-            _ => None,
+        keys(&self.udp_routes_of_listener, listener).filter_map(|key| {
+            match self.get(Kind::UdpRoute, &key)?.decoded()? {
+                Resource::UdpRoute(r) => Some(r),
+                _ => None,
+            }
         })
+    }
+
+    /// Key of the listener that a TCP or UDP route names.
+    pub(super) fn listener_of_stream_route(&self, kind: Kind, key: &str) -> Option<&str> {
+        match self.get(kind, key)?.decoded()? {
+            Resource::TcpRoute(route) => Some(&route.listener_key),
+            Resource::UdpRoute(route) => Some(&route.listener_key),
+            _ => None,
+        }
     }
 
     /// TCP and UDP routes of a listener, by kind and key.
@@ -212,11 +282,7 @@ impl Index {
 
     /// Backends to which connections are encrypted.
     pub(super) fn backends_with_tls(&self) -> impl Iterator<Item = Arc<str>> {
-        let first = (Kind::Backend, Arc::from(""));
-        let backends = self.all.range(first..).take_while(|((kind, _), _)| *kind == Kind::Backend);
-        backends
-            .filter(|(_, r)| matches!(r.as_ref(), Resource::Backend(b) if b.tls.is_some()))
-            .map(|((_, key), _)| key.clone())
+        self.tls_backends.iter().cloned()
     }
 
     /// The certificate that the gateway shows to backends; of several the one whose policy comes first.

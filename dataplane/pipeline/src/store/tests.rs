@@ -232,3 +232,32 @@ fn replacing_by_a_file_removes_what_is_not_in_it() {
     assert_eq!(find(&store, "h", "/b").as_deref(), Some("ns/b.0.0.http"));
     assert_eq!(store.resources().len(), 4);
 }
+
+#[test]
+fn of_a_routes_settings_those_of_the_rule_count_before_those_of_the_whole() {
+    let timeout = |rule_name: &str, name: &str, milliseconds: u64| {
+        let target = v1::RouteTarget {
+            kind: "HTTPRoute".into(),
+            namespace: "ns".into(),
+            name: "a".into(),
+            rule_name: rule_name.into(),
+        };
+        let spec = v1::Timeouts { request_milliseconds: Some(milliseconds), backend_request_milliseconds: None };
+        Resource::Policy(v1::Policy {
+            key: name.into(),
+            target: Some(v1::policy::Target::Route(target)),
+            spec: Some(v1::PolicySpec { kind: Some(v1::policy_spec::Kind::Timeouts(spec)) }),
+            ..Default::default()
+        })
+    };
+    let mut store = store();
+    let mut named = route("a", "http", "/a");
+    named.rule_name = "checkout".into();
+    store.apply(vec![service(), Resource::Route(named), listener("http", ""), bind()], vec![]);
+    // Keys in the order in which the less specific one would come first.
+    store.apply(vec![timeout("", "1", 1000), timeout("checkout", "2", 2000), timeout("other", "3", 3000)], vec![]);
+    let listener = listening(&store, "h").expect("listener");
+    let route = listener.router.find("h", "/a", None, &Method::GET, &HeaderMap::new()).expect("route");
+    let exchange = agentgateway_policy::Exchange::of(std::iter::once(&*route.policies)).expect("is set");
+    assert_eq!(exchange.request_timeout, Some(std::time::Duration::from_secs(2)));
+}

@@ -71,7 +71,7 @@ fn identities_tell_settings_apart() {
         ..v1::BackendTls::default()
     };
     let identity = |settings: &v1::BackendTls, gateway: Option<&v1::Certificate>| {
-        Client::compile(settings, gateway).expect("a client").identity().to_owned()
+        Client::compile(settings, gateway).expect("a client").identity()
     };
     let (leaf, other) = (one.leaf(&["c"]).pem(), one.leaf(&["c"]).pem());
     assert_eq!(identity(&settings(&one, None), None), identity(&settings(&one, None), None));

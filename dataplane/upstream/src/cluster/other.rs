@@ -52,7 +52,7 @@ mod tests {
     fn endpoints_that_were_tried_come_last() {
         let registry = EndpointRegistry::default();
         let all: Vec<_> = (1..=3)
-            .map(|n| registry.get(format!("10.0.0.{n}:80").parse().expect("address"), Protocol::Http1))
+            .map(|n| registry.get(format!("10.0.0.{n}:80").parse().expect("address"), &Protocol::Http1.into()))
             .collect();
         for _ in 0..50 {
             let picked = another(&all, &all[..2]).expect("one is left");

@@ -19,8 +19,8 @@ pub(in crate::store) fn is_gateway_certificate(policy: &v1::Policy) -> bool {
 }
 
 impl Store {
-    pub(super) fn compile_backend(&mut self, key: &Arc<str>) -> Result<(), String> {
-        let Some(backend) = self.index.backend(key) else {
+    pub(super) fn compile_backend(&mut self, key: &Arc<str>, backend: Option<&v1::Backend>) -> Result<(), String> {
+        let Some(backend) = backend else {
             self.snapshot.backends.remove(key);
             return Ok(());
         };

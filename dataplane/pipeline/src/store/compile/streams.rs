@@ -59,12 +59,7 @@ impl Store {
 
     /// Whether the route's listener takes it.
     pub(super) fn check_stream_route(&self, kind: Kind, key: &str) -> Result<(), String> {
-        use agentgateway_proto::resource::Resource;
-        let listener_key = match self.index.get(kind, key).map(AsRef::as_ref) {
-            Some(Resource::TcpRoute(route)) => &route.listener_key,
-            Some(Resource::UdpRoute(route)) => &route.listener_key,
-            _ => return Ok(()),
-        };
+        let Some(listener_key) = self.index.listener_of_stream_route(kind, key) else { return Ok(()) };
         let Some(listener) = self.index.listener(listener_key) else {
             return Err(format!("the route names listener {listener_key}, which does not exist"));
         };
