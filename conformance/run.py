@@ -34,8 +34,15 @@ IMAGES = ["agentgateway", "agentgateway-controlplane", "echo-basic", "coredns"]
 CHANNEL = "standard"
 MODE = "default"
 TOP = "TestConformance"
-# Tests that may run at the same time: they wait more than they work, and each has Gateways that need a pod.
-PARALLEL = 4
+# What the class asks for each proxy: by default a tenth of a processor, and the suite has twenty proxies at a time.
+PARAMETERS = f"""
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: GatewayParameters
+metadata: {{name: small, namespace: {NAMESPACE}}}
+spec: {{kube: {{agentgateway: {{resources: {{requests: {{cpu: 10m, memory: 16Mi}}, limits: {{memory: 512Mi}}}}}}}}}}
+"""
+# Tests that may run at the same time: they wait more than they work.
+PARALLEL = 6
 begin = time.monotonic()
 
 
@@ -204,7 +211,8 @@ def conform(cluster, tests):
     say(f"cluster {cluster.name}, Gateway API ({CHANNEL} channel), images")
     cluster.up(images=IMAGES, channel=CHANNEL)
     say("charts")
-    cluster.install()
+    cluster.install("gatewayClass.parametersRef.name=small", f"gatewayClass.parametersRef.namespace={NAMESPACE}")
+    cluster.apply(PARAMETERS)
     # On a cluster that was kept, the image may be new behind the same name.
     cluster.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{CONTROLPLANE}")
     cluster.rollout(NAMESPACE, CONTROLPLANE)
