@@ -51,6 +51,8 @@ pub(crate) struct GatewayState {
     pub(crate) uses: HashMap<BackendUnit, usize>,
     /// Routes on each listener, by who declares it and its name.
     pub(crate) attached: HashMap<(ObjectKey, String), usize>,
+    /// Whether it was programmed when its status was last looked at, which its ListenerSets tell, too.
+    pub(crate) programmed: Option<bool>,
     /// What its proxies refuse, by the object that it was made from.
     pub(crate) rejections: BTreeMap<ObjectKey, Vec<RejectedPart>>,
 }
@@ -101,6 +103,7 @@ impl GatewayState {
             shown: false,
             uses: HashMap::new(),
             attached: HashMap::new(),
+            programmed: None,
             rejections: BTreeMap::new(),
         }
     }

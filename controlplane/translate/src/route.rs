@@ -108,24 +108,21 @@ fn translate_as<R: RouteKind>(route: &R, key: &ObjectKey, view: &View<'_>) -> Ro
     }
     let rules = route.rules(name, view);
     state.rule_names = rules.iter().map(|rule| rule.name.clone()).filter(|name| !name.is_empty()).collect();
+    let on_rules = rule::verdicts(&rules, route.wants_default_gateways());
+    let accepted = on_rules.iter().any(|v| v.condition == "Accepted" && v.holds);
     let mut served: BTreeMap<Name, BTreeMap<String, Attachment<'_>>> = BTreeMap::new();
     for (reference, owner) in parents {
         let Some(parent) = view.parent(&owner) else { continue };
         let attached = attach::attach(reference, route.hostnames(), key, &owner, parent, view);
         let created = route.meta().creation_timestamp.as_ref().map(|time| time.0);
         state.claims.extend(attached.claims.into_iter().map(|(listener, hosts)| (listener, (created, hosts))));
-        let passes_on = |to: &[Attachment<'_>]| {
-            (to.iter().any(|a| a.listener.passthrough), to.iter().all(|a| a.listener.passthrough))
-        };
-        let passthrough = attached.to.as_deref().map_or((false, false), passes_on);
-        let mut verdicts = rule::verdicts(&rules, route.wants_default_gateways(), passthrough);
+        let mut verdicts = on_rules.clone();
         match attached.to {
             Err((reason, message)) => {
                 verdicts.retain(|v| v.condition == "ResolvedRefs");
                 verdicts.push(Verdict::no("Accepted", reason, message));
             }
             Ok(attachments) => {
-                let accepted = verdicts.iter().any(|v| v.condition == "Accepted" && v.holds);
                 let share = state.shares.entry(parent.gateway.clone()).or_default();
                 for attachment in attachments {
                     if accepted {
@@ -144,12 +141,10 @@ fn translate_as<R: RouteKind>(route: &R, key: &ObjectKey, view: &View<'_>) -> Ro
     let created = route.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     for (gateway, attachments) in served {
         let share = state.shares.entry(gateway).or_default();
-        for attachment in attachments.values() {
-            share.items.extend(items(resources::on(key, created, &rules, attachment)));
-            if !share.items.is_empty() {
-                let passthrough = attachment.listener.passthrough;
-                share.uses.extend(rules.iter().flat_map(|rule| rule.uses(passthrough)).cloned());
-            }
+        let made = attachments.values().flat_map(|attachment| resources::on(key, created, &rules, attachment));
+        share.items = items(made);
+        if !share.items.is_empty() {
+            share.uses = rules.iter().flat_map(|rule| rule.used.iter().cloned()).collect();
         }
     }
     state.shares.retain(|_, share| !share.items.is_empty() || !share.listeners.is_empty());

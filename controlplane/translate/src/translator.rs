@@ -17,7 +17,7 @@ use crate::output::{Output, References, StatusUpdate};
 use crate::unit::{Dirty, Unit};
 use crate::view::View;
 use crate::world::World;
-use crate::{Installed, Name, Settings, rejected, statuses};
+use crate::{Installed, Name, Settings, gateway, names, rejected, statuses};
 
 /// How often objects were translated, since the translator was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,14 +135,7 @@ impl Translator {
                 output.snapshots.insert(name.clone(), Some(state.snapshot.clone()));
             }
         }
-        // What becomes of a Gateway concerns its ListenerSets.
-        let gateways: Vec<ObjectKey> =
-            dirty.statuses.iter().filter(|key| key.kind == ObjectKind::Gateway).cloned().collect();
-        for gateway in gateways {
-            if let Some(state) = self.made.gateways.get(&gateway.name) {
-                dirty.statuses.extend(state.plan.owners());
-            }
-        }
+        self.tell_sets(&mut dirty);
         for key in dirty.statuses {
             let update =
                 statuses::update(&key, touched.contains(&key), &self.settings, &self.world, &mut self.made, now);
@@ -150,6 +143,23 @@ impl Translator {
         }
         output.references = self.references();
         output
+    }
+
+    /// Whether a Gateway is programmed concerns its ListenerSets.
+    fn tell_sets(&mut self, dirty: &mut Dirty) {
+        let gateways: Vec<Name> =
+            dirty.statuses.iter().filter(|key| key.kind == ObjectKind::Gateway).map(|key| key.name.clone()).collect();
+        for name in gateways {
+            let (Some(object), Some(state)) = (self.world.gateways.get(&name), self.made.gateways.get_mut(&name))
+            else {
+                continue;
+            };
+            let service = names::service_of_gateway(&self.world, &name);
+            let programmed = gateway::programmed(object, state, service).holds;
+            if state.programmed.replace(programmed) != Some(programmed) {
+                dirty.statuses.extend(state.plan.owners());
+            }
+        }
     }
 
     fn references(&mut self) -> References {

@@ -40,8 +40,6 @@ pub(crate) enum Speech {
     Plain,
     /// gRPC, on a port that does not say so itself.
     Grpc,
-    /// Bytes that are encrypted already.
-    Passthrough,
     /// Datagrams.
     Udp,
     /// MCP: the port as a backend with one target, behind itself as a plain one.
@@ -67,7 +65,6 @@ impl BackendUnit {
                 let suffix = match speech {
                     Speech::Plain => "",
                     Speech::Grpc => "/grpc",
-                    Speech::Passthrough => "/passthrough",
                     Speech::Udp => "/udp",
                     Speech::Mcp => "/mcp",
                 };

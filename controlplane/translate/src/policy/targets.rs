@@ -147,7 +147,7 @@ fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec
                 Speech::Plain | Speech::Grpc => Scope::Http,
                 Speech::Mcp => Scope::McpItems,
                 // Nobody reads requests there.
-                Speech::Passthrough | Speech::Udp => continue,
+                Speech::Udp => continue,
             },
             BackendUnit::Port(..) | BackendUnit::Object(_) => continue,
         };
