@@ -35,6 +35,7 @@ mod fact;
 mod features;
 mod gateway;
 mod hostname;
+mod installed;
 mod made;
 mod name;
 mod names;
@@ -53,6 +54,7 @@ mod unit;
 mod view;
 mod world;
 
+pub use installed::{Installed, Release};
 pub use name::Name;
 pub use object::{Change, Object, ObjectKey, ObjectKind, Rejection, Secret, Unreadable};
 pub use output::{Output, References, Status, StatusUpdate, Workload};

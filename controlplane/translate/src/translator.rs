@@ -17,7 +17,7 @@ use crate::output::{Output, References, StatusUpdate};
 use crate::unit::{Dirty, Unit};
 use crate::view::View;
 use crate::world::World;
-use crate::{Name, Settings, gateway, names, rejected, statuses};
+use crate::{Installed, Name, Settings, gateway, names, rejected, statuses};
 
 /// How often objects were translated, since the translator was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,17 @@ impl Translator {
             let changed = |key: &&ObjectKey| new.get(*key) != state.rejections.get(*key);
             dirty.statuses = new.keys().chain(state.rejections.keys()).filter(changed).cloned().collect();
             state.rejections = new;
+        }
+        self.finish(dirty, &BTreeSet::new(), now, Output::default())
+    }
+
+    /// Sets which definitions of Gateway API the cluster has: what GatewayClasses say depends on it.
+    pub fn set_installed(&mut self, installed: Installed, now: &Time) -> Output {
+        let mut dirty = Dirty::default();
+        if self.world.installed.as_ref() != Some(&installed) {
+            let key = |name: &Name| ObjectKey { kind: ObjectKind::GatewayClass, name: name.clone() };
+            dirty.statuses = self.world.classes.keys().map(key).collect();
+            self.world.installed = Some(installed);
         }
         self.finish(dirty, &BTreeSet::new(), now, Output::default())
     }
