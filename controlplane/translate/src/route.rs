@@ -18,6 +18,7 @@ mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentgateway_collections::{SmallSet, SortedMap};
 use agentgateway_crds::ParentReference;
 use kube::Resource;
 
@@ -55,22 +56,22 @@ trait RouteKind: Resource<DynamicType = ()> {
 #[derive(Debug, Default)]
 pub(crate) struct RouteState {
     /// What each gateway gets of it.
-    pub(crate) shares: BTreeMap<Name, Share>,
+    pub(crate) shares: SortedMap<Name, Share>,
     /// The parents that are ours, in the order of the spec.
     pub(crate) parents: Vec<Parent>,
     /// Names of its rules.
-    pub(crate) rule_names: BTreeSet<String>,
+    pub(crate) rule_names: SmallSet<String>,
     /// What it claims on each listener, by the listener's key; an HTTPRoute and a GRPCRoute cannot both have one host.
-    pub(crate) claims: BTreeMap<String, Claim>,
+    pub(crate) claims: SortedMap<String, Claim>,
 }
 
 /// What one gateway gets of a route.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     pub(crate) items: Items,
-    pub(crate) uses: BTreeSet<BackendUnit>,
+    pub(crate) uses: SmallSet<BackendUnit>,
     /// The listeners that count the route as attached: who declares each, and its name.
-    pub(crate) listeners: BTreeSet<(ObjectKey, String)>,
+    pub(crate) listeners: SmallSet<(ObjectKey, String)>,
 }
 
 /// A parent, and what its entry in the status says.
@@ -123,30 +124,34 @@ fn translate_as<R: RouteKind>(route: &R, key: &ObjectKey, view: &View<'_>) -> Ro
                 verdicts.push(Verdict::no("Accepted", reason, message));
             }
             Ok(attachments) => {
-                let share = state.shares.entry(parent.gateway.clone()).or_default();
-                for attachment in attachments {
-                    if accepted {
-                        share.listeners.insert((owner.clone(), attachment.listener.name.clone()));
-                    }
-                    if attachment.served {
-                        let on_gateway = served.entry(parent.gateway.clone()).or_default();
-                        on_gateway.insert(attachment.listener.key.clone(), attachment);
-                    }
+                if accepted {
+                    let names = attachments.iter().map(|a| (owner.clone(), a.listener.name.clone()));
+                    state.shares.update(parent.gateway.clone(), |share| share.listeners.extend(names));
+                }
+                for attachment in attachments.into_iter().filter(|attachment| attachment.served) {
+                    let on_gateway = served.entry(parent.gateway.clone()).or_default();
+                    on_gateway.insert(attachment.listener.key.clone(), attachment);
                 }
             }
         }
         verdicts.sort_by_key(|v| v.condition);
+        // Kept for each of many routes.
+        verdicts.shrink_to_fit();
         state.parents.push(Parent { reference: reference.clone(), gateway: parent.gateway.clone(), verdicts });
     }
     let created = route.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     for (gateway, attachments) in served {
-        let share = state.shares.entry(gateway).or_default();
         let made = attachments.values().flat_map(|attachment| resources::on(key, created, &rules, attachment));
-        share.items = items(made);
-        if !share.items.is_empty() {
-            share.uses = rules.iter().flat_map(|rule| rule.used.iter().cloned()).collect();
-        }
+        let items = items(made);
+        let used = rules.iter().flat_map(|rule| rule.used.iter().cloned());
+        state.shares.update(gateway, |share| {
+            if !items.is_empty() {
+                share.uses = used.collect();
+            }
+            share.items = items;
+        });
     }
+    state.parents.shrink_to_fit();
     state.shares.retain(|_, share| !share.items.is_empty() || !share.listeners.is_empty());
     state
 }

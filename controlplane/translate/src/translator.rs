@@ -7,6 +7,7 @@ mod routes;
 
 use std::collections::BTreeSet;
 
+use agentgateway_collections::SmallSet;
 use agentgateway_proto::snapshot::Snapshot;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -125,7 +126,7 @@ impl Translator {
         let view = View::new(&self.settings, &self.world, &self.made);
         let made = translate(&self.world, &view);
         let wait = view.saw_unread();
-        self.index.set(unit, if exists { view.into_seen() } else { BTreeSet::new() });
+        self.index.set(unit, if exists { view.into_seen() } else { SmallSet::default() });
         (!wait).then_some(made)
     }
 

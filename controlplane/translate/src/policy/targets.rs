@@ -153,7 +153,7 @@ fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec
         };
         let key = unit.key();
         let target = v1::policy::Target::BackendKey(key.clone());
-        found.push(Resolved::Found { gateways: gateways.clone(), target, key, scope });
+        found.push(Resolved::Found { gateways: gateways.iter().cloned().collect(), target, key, scope });
     }
     match section {
         Some(section) if !service.is_some_and(|service| service::has_port_named(service, section)) => {
