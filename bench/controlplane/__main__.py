@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 
-from . import attached_routes, new_routes, one_hostname, route_changes, route_probe, route_scale
+from . import attached_routes, listener_sets, new_routes, one_hostname, route_changes, route_probe, route_scale
 from .setup import Bench
 
 TESTS = {
@@ -21,6 +21,7 @@ TESTS = {
     "route-changes": route_changes,
     "route-scale": route_scale,
     "one-hostname": one_hostname,
+    "listener-sets": listener_sets,
 }
 
 

@@ -49,7 +49,7 @@ def route(namespace, name, gateway, rules, hostnames=(), parents=None):
         "apiVersion": GATEWAY_API,
         "kind": "HTTPRoute",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"parentRefs": parents or [gateway], "hostnames": list(hostnames), "rules": rules},
+        "spec": {"parentRefs": parents or [gateway], **({"hostnames": list(hostnames)} if hostnames else {}), "rules": rules},
     }
 
 

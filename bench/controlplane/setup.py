@@ -57,13 +57,13 @@ class Bench:
             raise TimeoutError(f"namespaces {sorted(left)} are still there after {seconds} s")
 
     @contextlib.contextmanager
-    def gateway(self, listeners=None):
+    def gateway(self, listeners=None, **spec):
         """A Gateway with a Service behind which nginx answers on two ports; gives the Gateway's address."""
         with tempfile.TemporaryDirectory() as folder, self.namespaces(NAMESPACE):
             backend = programs.Backend(folder, BRIDGE, BACKEND_PORTS)
             try:
                 self.service(NAMESPACE)
-                self.api.replace(objects.gateway(NAMESPACE, GATEWAY, listeners))
+                self.api.replace(objects.gateway(NAMESPACE, GATEWAY, listeners, **spec))
                 address = self.cluster.programmed(NAMESPACE, GATEWAY)
                 self.say(f"Gateway at {address}")
                 yield address

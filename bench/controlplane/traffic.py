@@ -17,6 +17,14 @@ def connect(address, port=80):
     return connection
 
 
+def connect_tls(address, host, context):
+    """HTTPS on port 443 of the address, with the host as the server name."""
+    connection = http.client.HTTPConnection(address, 443, timeout=10)
+    connection.connect()
+    connection.sock = context.wrap_socket(connection.sock, server_hostname=host)
+    return connection
+
+
 def ask(connection, host, path="/"):
     connection.request("GET", path, headers={"Host": host})
     response = connection.getresponse()
