@@ -7,7 +7,7 @@ import pytest
 
 from support import paths
 from support.http1 import Raw
-from support.proxy import to
+from support.proxy import document, to
 
 # A port without TLS speaks HTTP/1.1 too: what is neither's beginning is answered as HTTP/1.1, and then closed, as
 # test_what_is_no_preface_ends_the_connection shows. The suite expects the end alone.
@@ -22,18 +22,30 @@ def h2spec():
     return program
 
 
-def test_h2spec(gateway, backend, h2spec, tmp_path):
-    proxy, report = gateway(to(backend(), matches=[{"path": {"pathPrefix": "/"}}])), tmp_path / "h2spec.xml"
-    command = [h2spec, "--strict", "-h", "127.0.0.1", "-p", str(proxy.port), "-P", "/?size=1000", "-o", "5", "-j", report]
+def failures(program, report, port, *flags) -> tuple[set, str]:
+    """The cases that fail, and what the suite printed; that all ran is checked here."""
+    command = [program, "--strict", "-h", "127.0.0.1", "-p", str(port), "-P", "/?size=1000", "-o", "5", "-j", report, *flags]
     output = subprocess.run(command, capture_output=True, text=True, timeout=80).stdout
     cases = list(xml.parse(report).getroot().iter("testcase"))
     assert len(cases) >= 146, output
-    failed = {(case.get("package"), case.get("classname")) for case in cases if case.find("failure") is not None or case.find("error") is not None}
+    assert not [case for case in cases if case.find("skipped") is not None], output
+    broken = (case for case in cases if case.find("failure") is not None or case.find("error") is not None)
+    return {(case.get("package"), case.get("classname")) for case in broken}, output
+
+
+def test_h2spec_in_plaintext(gateway, backend, h2spec, tmp_path):
+    proxy = gateway(to(backend(), matches=[{"path": {"pathPrefix": "/"}}]))
+    failed, output = failures(h2spec, tmp_path / "h2spec.xml", proxy.port)
     assert failed == ALSO_HTTP1, output
-    skipped = [case for case in cases if case.find("skipped") is not None]
-    assert not skipped, output
     # Whatever the suite did, the proxy serves.
     assert proxy.get().status == 200
+
+
+def test_h2spec_over_tls(start, ports, backend, authority, h2spec, tmp_path):
+    listener = {"protocol": "HTTPS", "tls": authority.issue("127.0.0.1").files, "routes": [to(backend())]}
+    proxy = start(document([{"port": ports.free(), "listeners": [listener]}]))
+    failed, output = failures(h2spec, tmp_path / "h2spec.xml", proxy.port, "-t", "-k")
+    assert not failed, output
 
 
 def test_what_is_no_preface_ends_the_connection(gateway, backend):
