@@ -92,7 +92,8 @@ class Cluster:
         """Installs or upgrades both charts, those of this state or others, and waits for the control plane."""
         self.restricted_namespace(NAMESPACE)
         flags = [word for value in values for word in ("--set", value)]
-        common = ["--namespace", NAMESPACE, "--wait", "--timeout", "120s"]
+        # Values that are not given are the chart's, not those of the last installation.
+        common = ["--namespace", NAMESPACE, "--wait", "--timeout", "120s", "--reset-values"]
         self.helm("upgrade", "--install", CRDS_RELEASE, charts / "agentgateway-crds", *common)
         self.helm("upgrade", "--install", RELEASE, charts / "agentgateway", *common, *flags)
 
@@ -129,6 +130,11 @@ class Cluster:
         self.kubectl("-n", namespace, "wait", "--for=condition=Programmed", f"gateway/{gateway}", f"--timeout={seconds}s")
         self.rollout(namespace, gateway)
         return self.get("gateway", gateway, "-n", namespace)["status"]["addresses"][0]["value"]
+
+    def tag(self, image, name):
+        """Gives a loaded image another name."""
+        ctr = ["ctr", "-a", f"/run/agw-{self.name}/containerd.sock", "-n", "k8s.io"]
+        run(TESTCLUSTER, "exec", self.name, *ctr, "images", "tag", "--force", image, name)
 
     def kill(self, namespace, pod, container):
         """SIGKILLs the first process of a container."""

@@ -62,7 +62,7 @@ def left(cluster):
     names -= {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
     everywhere = cluster.get("clusterroles,clusterrolebindings,gatewayclasses,crds")["items"]
     names |= {f"{item['kind']}/{item['metadata']['name']}" for item in everywhere if "gateway" in item["metadata"]["name"]}
-    return sorted(name for name in names if not name.endswith(".gateway.networking.k8s.io"))
+    return sorted(name for name in names if not name.endswith("k8s.io"))
 
 
 @pytest.fixture

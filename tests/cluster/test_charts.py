@@ -49,7 +49,7 @@ def test_a_backend_has_its_short_name_and_columns(installed):
         (BACKEND + "{type: Carrier}", "Unsupported value"),
         (POLICY + f"{{{TARGET}}}", "at least one of rbac and rateLimit must be set"),
         (POLICY + f"{{{RBAC}}}", "at least one of targetRefs and targetSelectors must be set"),
-        (POLICY + f"{{targetRefs: [{{group: '', kind: Secret, name: s}}], {RBAC}}}", "must be a Gateway or HTTPRoute"),
+        (POLICY + f"{{targetRefs: [{{group: '', kind: Secret, name: s}}], {RBAC}}}", "must be a Gateway"),
         (
             POLICY + f"{{{TARGET}, rateLimit: {{local: {{tokenBucket: {{maxTokens: 1, fillInterval: 0s}}}}}}}}",
             "fillInterval must be more than 0",

@@ -43,6 +43,7 @@ spec:
   template:
     metadata: {labels: {app: echo}}
     spec:
+      terminationGracePeriodSeconds: 2
       securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
       containers:
       - name: server

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import left, remove
 from load import Load
-from testcluster import CHARTS, CONTROLPLANE, NAMESPACE, ROOT, TESTCLUSTER, run, wait_for
+from testcluster import CHARTS, CONTROLPLANE, NAMESPACE, ROOT, wait_for
 
 EARLIER = ROOT / "tests" / "deploy" / "earlier"
 PROGRAMS = ["agentgateway", "agentgateway-controlplane"]
@@ -28,8 +28,7 @@ def web(cluster):
     """The earlier charts with an application, and its address."""
     for program in PROGRAMS:
         image = f"agentgateway.dev/{program}"
-        tag = ["ctr", "-n", "k8s.io", "images", "tag", "--force"]
-        run(TESTCLUSTER, "exec", cluster.name, *tag, f"{image}:{VERSION}", f"{image}:{TAG}")
+        cluster.tag(f"{image}:{VERSION}", f"{image}:{TAG}")
     try:
         borrow_rights(cluster)
         cluster.install(f"image.tag={TAG}", charts=EARLIER)

@@ -10,6 +10,7 @@ pub(crate) mod manifests;
 pub(crate) mod owned;
 mod peers;
 mod references;
+mod resume;
 pub(crate) mod scope;
 pub(crate) mod status;
 pub(crate) mod tokens;

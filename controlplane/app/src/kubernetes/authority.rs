@@ -17,6 +17,7 @@ use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::resume::Resume;
 use crate::certificates::{Authorities, Authority, CertificateError, SERVING_REPLACE_AFTER};
 
 /// Name of the Secret.
@@ -97,7 +98,7 @@ impl Keeper {
 
     /// Follows the Secret and the calendar.
     pub(crate) async fn run(mut self) {
-        let mut changes = pin!(watch_object(self.api.clone(), SECRET).default_backoff());
+        let mut changes = pin!(watch_object(self.api.clone(), SECRET).backoff(Resume::default()));
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
         loop {
             tokio::select! {

@@ -13,6 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 
+use super::resume::Resume;
 use crate::world::Input;
 
 const VERSION: &str = "gateway.networking.k8s.io/bundle-version";
@@ -79,7 +80,7 @@ pub(crate) fn follow(client: Client) -> Definitions {
     let (known, receiver) = watch::channel(Known::default());
     tokio::spawn(async move {
         let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client);
-        let mut events = pin!(watcher(api, Config::default()).default_backoff());
+        let mut events = pin!(watcher(api, Config::default()).backoff(Resume::default()));
         let mut definitions = BTreeMap::new();
         while let Some(event) = events.next().await {
             if known.is_closed() {

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 
 use super::manifests::{APPLIED, GATEWAY_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
+use super::resume::Resume;
 use super::scope::{Place, Scope};
 
 /// Kind, namespace and name.
@@ -96,7 +97,7 @@ where
     let inventory = inventory.clone();
     tokio::spawn(async move {
         let kind = K::kind(&()).into_owned();
-        let mut events = pin!(watcher(api, config).default_backoff());
+        let mut events = pin!(watcher(api, config).backoff(Resume::default()));
         let mut listing: Option<BTreeMap<OwnedKey, Owned>> = None;
         while let Some(event) = events.next().await {
             match event {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::resume::Resume;
 use super::status::FIELD_MANAGER;
 use crate::world::{Input, Rejecting};
 
@@ -115,7 +116,7 @@ fn name_of(pod: &str) -> String {
 pub(crate) async fn listen(client: Client, namespace: String, pod: String, inputs: mpsc::Sender<Input>) {
     let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
     let own = name_of(&pod);
-    let mut events = pin!(watcher(api, Config::default().labels(LABEL)).default_backoff());
+    let mut events = pin!(watcher(api, Config::default().labels(LABEL)).backoff(Resume::default()));
     let mut peers: BTreeMap<String, Vec<Told>> = BTreeMap::new();
     let mut listed = BTreeMap::new();
     while let Some(event) = events.next().await {

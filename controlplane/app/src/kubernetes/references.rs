@@ -18,6 +18,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{Notify, mpsc, watch as signal};
 
+use super::resume::Resume;
 use super::watch::{self, api_resource};
 use crate::world::Input;
 
@@ -95,7 +96,7 @@ async fn follow(client: Client, place: Place, mut wanted: signal::Receiver<Names
     let resource = api_resource(place.0);
     let metadata: Api<PartialObjectMeta<DynamicObject>> = Api::namespaced_with(client.clone(), &place.1, &resource);
     let objects: Api<DynamicObject> = Api::namespaced_with(client, &place.1, &resource);
-    let mut events = pin!(watch_objects(metadata, Config::default()).default_backoff());
+    let mut events = pin!(watch_objects(metadata, Config::default()).backoff(Resume::default()));
     let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
     let mut present = Present::default();
     let mut retry = RETRY;

@@ -19,6 +19,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::definitions::Definitions;
+use super::resume::Resume;
 use super::scope::{Place, Scope};
 use crate::world::Input;
 
@@ -67,13 +68,13 @@ impl Watches {
                     let metadata = namespace.metadata;
                     Object::Namespace(std::sync::Arc::new(Namespace { metadata, ..Default::default() }))
                 };
-                told.follow(watch_objects(api, config).default_backoff(), read, absent).await
+                told.follow(watch_objects(api, config).backoff(Resume::default()), read, absent).await
             } else {
                 let resource = api_resource(kind);
                 let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
                 let api: Api<DynamicObject> = place.api(self.client.clone(), &resource);
                 let read = |object| read(kind, &types, object);
-                told.follow(watch_objects(api, config).default_backoff(), read, absent).await
+                told.follow(watch_objects(api, config).backoff(Resume::default()), read, absent).await
             };
             if end.is_break() {
                 return;
