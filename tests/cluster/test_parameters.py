@@ -4,7 +4,7 @@ import json
 import socket
 
 import pytest
-from testcluster import NAMESPACE, CommandFailed, wait_for
+from testcluster import NAMESPACE, ROOT, CommandFailed, wait_for
 
 PARAMETERS = "apiVersion: gateway.kgateway.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {name: p, namespace: web}\nspec: "
 NAME = "sized"
@@ -60,6 +60,12 @@ def test_the_api_server_refuses_what_may_not_be_said(web, spec, message):
     with pytest.raises(CommandFailed) as refused:
         web.kubectl("apply", "--server-side", "-f", "-", stdin=PARAMETERS + spec)
     assert message in str(refused.value)
+
+
+def test_the_guides_example_is_accepted(web):
+    guide = (ROOT / "docs" / "gateway-parameters.md").read_text()
+    example = guide[guide.index("```yaml\n") + 8 : guide.index("\n```\n")]
+    web.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=example)
 
 
 def test_a_gateway_waits_for_its_parameters(web):

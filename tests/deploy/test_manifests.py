@@ -1,5 +1,7 @@
 """What is generated from charts and types is up to date, and what the control plane may do is exactly this."""
 
+import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -135,6 +137,17 @@ def test_the_plain_manifests_are_those_of_the_charts(tmp_path):
     subprocess.run([DEPLOY / "manifests.sh", tmp_path], check=True)
     for committed in sorted((DEPLOY / "manifests").iterdir()):
         assert (tmp_path / committed.name).read_text() == committed.read_text(), "run `make manifests`"
+
+
+def test_parameters_cannot_set_what_the_proxy_takes_from_its_environment():
+    told = subprocess.run([os.environ["AGENTGATEWAY_BIN"], "--help"], check=True, capture_output=True, text=True).stdout
+    settings = set(re.findall(r"\[env: ([A-Z_]+)", told))
+    assert len(settings) > 10
+    crd = yaml.safe_load((ROOT / "crds" / "generated" / "gateway.kgateway.dev_gatewayparameters.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    container = spec["properties"]["kube"]["properties"]["agentgateway"]
+    (rule,) = container["properties"]["env"]["items"]["x-kubernetes-validations"]
+    assert settings - set(re.findall(r"'([A-Z_]+)'", rule["rule"])) == set()
 
 
 def test_versions_agree():

@@ -293,3 +293,6 @@ impl<S: Sink> World<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

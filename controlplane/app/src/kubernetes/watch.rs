@@ -18,7 +18,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 
-use super::definitions::Definitions;
+use super::definitions::{Definitions, Known};
 use super::resume::Resume;
 use super::scope::{Place, Scope};
 use crate::world::Input;
@@ -57,37 +57,52 @@ impl Watches {
         let definition = format!("{}.{}", kind.plural(), kind.group());
         // What Kubernetes itself brings has no definition.
         let custom = !matches!(kind.group(), "" | "discovery.k8s.io");
-        let mut definitions = self.definitions.clone();
+        let is_absent = |known: &Known| custom && known.has(&definition) == Some(false);
+        let (mut definitions, mut goes) = (self.definitions.clone(), self.definitions.clone());
         loop {
-            let config = watcher::Config::default();
-            let absent = || custom && self.definitions.borrow().has(&definition) == Some(false);
-            let end = if kind == ObjectKind::Namespace {
-                // Labels are all that is wanted of a namespace.
-                let api = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
-                let read = |namespace: PartialObjectMeta<Namespace>| {
-                    let metadata = namespace.metadata;
-                    Object::Namespace(std::sync::Arc::new(Namespace { metadata, ..Default::default() }))
-                };
-                told.follow(watch_objects(api, config).backoff(Resume::default()), read, absent).await
-            } else {
-                let resource = api_resource(kind);
-                let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
-                let api: Api<DynamicObject> = place.api(self.client.clone(), &resource);
-                let read = |object| read(kind, &types, object);
-                told.follow(watch_objects(api, config).backoff(Resume::default()), read, absent).await
+            let absent = async {
+                if goes.wait_for(is_absent).await.is_err() {
+                    future::pending().await
+                }
             };
-            if end.is_break() {
-                return;
+            tokio::select! {
+                biased;
+                () = absent => {
+                    let gone = told.listing.clear(kind);
+                    if told.tell(gone, true).await.is_break() {
+                        return;
+                    }
+                }
+                () = self.follow(kind, place, &mut told) => return,
             }
             tracing::warn!(
                 kind = kind.kind(),
                 definition,
                 "the cluster does not have this kind; it is used when it comes"
             );
-            if definitions.wait_for(|known| known.has(&definition) == Some(true)).await.is_err() {
+            if definitions.wait_for(|known| !is_absent(known)).await.is_err() {
                 return;
             }
             tracing::info!(kind = kind.kind(), "the cluster has this kind now");
+        }
+    }
+
+    async fn follow(&self, kind: ObjectKind, place: &Place, told: &mut Told<'_>) {
+        let config = watcher::Config::default();
+        if kind == ObjectKind::Namespace {
+            // Labels are all that is wanted of a namespace.
+            let api = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
+            let read = |namespace: PartialObjectMeta<Namespace>| {
+                let metadata = namespace.metadata;
+                Object::Namespace(std::sync::Arc::new(Namespace { metadata, ..Default::default() }))
+            };
+            told.follow(watch_objects(api, config).backoff(Resume::default()), read).await;
+        } else {
+            let resource = api_resource(kind);
+            let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+            let api: Api<DynamicObject> = place.api(self.client.clone(), &resource);
+            let read = |object| read(kind, &types, object);
+            told.follow(watch_objects(api, config).backoff(Resume::default()), read).await;
         }
     }
 }
@@ -102,34 +117,27 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Tells what a watch gives. Breaks when the world has ended; continues when the cluster does not have the kind.
+    /// Tells what a watch gives, until the world ends.
     async fn follow<K: ResourceExt>(
         &mut self,
         events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
         read: impl Fn(K) -> Object,
-        absent: impl Fn() -> bool,
-    ) -> ControlFlow<()> {
+    ) {
         let mut events = pin!(events);
         while let Some(event) = events.next().await {
-            let (changes, complete, gone) = match event {
-                Ok(event) => {
-                    let (changes, complete) = self.listing.take(self.kind, event, &read);
-                    (changes, complete, false)
-                }
-                Err(error) if not_served(&error) && (absent() || self.listing.known.is_empty()) => {
-                    (self.listing.clear(self.kind), true, absent())
-                }
+            let (changes, complete) = match event {
+                Ok(event) => self.listing.take(self.kind, event, &read),
+                // The kind is there in other versions, or its definition is not known: it has no objects for us.
+                Err(error) if not_served(&error) && self.listing.known.is_empty() => (Vec::new(), true),
                 Err(error) => {
                     tracing::warn!(kind = self.kind.kind(), %error, "a watch was interrupted; it is resumed");
                     continue;
                 }
             };
-            self.tell(changes, complete).await?;
-            if gone {
-                return ControlFlow::Continue(());
+            if self.tell(changes, complete).await.is_break() {
+                return;
             }
         }
-        ControlFlow::Break(())
     }
 
     async fn tell(&mut self, changes: Vec<Change>, complete: bool) -> ControlFlow<()> {
