@@ -93,8 +93,13 @@ impl VariableResolver for Inputs<'_> {
     fn resolve<'b>(&'b self, identifier: &str) -> Option<CowVal<'b, 'b>> {
         let name = identifier.strip_prefix('@');
         let Some(name) = name else {
-            return (identifier == attribute::JWT)
-                .then(|| CowVal::owned(JsonMap::new(self.request.claims.unwrap_or(&EMPTY))));
+            let of = |value: Option<&'b serde_json::Value>| Some(CowVal::owned(JsonMap::new(value.unwrap_or(&EMPTY))));
+            return match identifier {
+                "jwt" => of(self.request.claims),
+                "apiKey" => of(self.request.api_key),
+                "basicAuth" => of(self.request.basic_auth),
+                _ => None,
+            };
         };
         if name.starts_with(|c: char| c.is_ascii_digit()) {
             return match self.constant(identifier)? {

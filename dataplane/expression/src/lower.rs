@@ -108,7 +108,10 @@ impl Lowering<'_> {
     }
 
     fn identifier(&self, id: u64, name: String) -> Result<Expr, ExpressionError> {
-        if self.scope.contains(&name) || name == attribute::JWT || TYPES.contains(&name.as_str()) {
+        if self.scope.contains(&name)
+            || attribute::OF_CREDENTIALS.contains(&name.as_str())
+            || TYPES.contains(&name.as_str())
+        {
             return Ok(Expr::Ident(name));
         }
         let place = self.place(id);
@@ -304,7 +307,7 @@ impl Lowering<'_> {
             return Err(ExpressionError::TooComplex { what, place });
         }
         for name in std::iter::once(&c.iter_var).chain(&c.iter_var2) {
-            if Parent::root(name).is_some() || name == attribute::JWT {
+            if Parent::root(name).is_some() || attribute::OF_CREDENTIALS.contains(&name.as_str()) {
                 return Err(ExpressionError::Shadowed { name: name.clone(), place });
             }
         }

@@ -9,6 +9,7 @@ struct Request {
     uri: Uri,
     headers: HeaderMap,
     claims: Value,
+    api_key: Value,
 }
 
 impl Request {
@@ -22,6 +23,7 @@ impl Request {
             uri: Uri::from_static("/a/b?x=1&y=%41+b&x=2"),
             headers,
             claims: json!({"sub": "alice", "groups": ["dev", "ops"], "n": 3, "big": u64::MAX, "deep": {"a": [1, {"b": true}]}}),
+            api_key: json!({"name": "team-a", "metadata": {"tier": "gold"}}),
         }
     }
 
@@ -33,6 +35,8 @@ impl Request {
             host: "A.example.",
             headers: &self.headers,
             claims: Some(&self.claims),
+            api_key: Some(&self.api_key),
+            basic_auth: None,
             source: "10.1.2.3:55".parse().expect("an address"),
             certificate: None,
         }
@@ -41,6 +45,14 @@ impl Request {
 
 fn http(rule: &str) -> Result<bool, EvalError> {
     Expression::compile(rule).unwrap_or_else(|e| panic!("{rule}: {e}")).evaluate_http(&Request::new().input())
+}
+
+#[test]
+fn what_a_credential_says_is_a_map_and_empty_without_one() {
+    assert_eq!(http("apiKey.name == 'team-a' && apiKey.metadata.tier == 'gold'"), Ok(true));
+    assert_eq!(http("has(basicAuth.username)"), Ok(false));
+    assert!(http("basicAuth.username == 'a'").is_err());
+    assert!(Expression::compile("[1].all(apiKey, true)").is_err(), "it cannot be hidden");
 }
 
 fn tool<'a>(name: &'a str, federated_name: &'a str) -> McpItem<'a> {

@@ -5,6 +5,7 @@
 //! load one snapshot per request. What is spoken behind a route other than plain HTTP plugs in by [`protocol`].
 
 mod attempts;
+mod authentication;
 mod connection;
 mod deadline;
 pub mod discard;

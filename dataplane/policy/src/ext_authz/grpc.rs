@@ -87,7 +87,7 @@ impl Grpc {
         };
         question.head.headers.iter().for_each(|(name, value)| add(name, value));
         // Authentication has taken it off the request.
-        if let Some(credentials) = &question.context.credentials
+        if let Some(credentials) = question.context.credentials.authorization()
             && !question.head.headers.contains_key(header::AUTHORIZATION)
         {
             add(&header::AUTHORIZATION, credentials);

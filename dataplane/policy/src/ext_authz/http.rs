@@ -63,7 +63,7 @@ impl Http {
             headers.extend(head.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
         }
         // Authentication has taken it off the request.
-        let credentials = head.headers.get(header::AUTHORIZATION).or(question.context.credentials.as_ref());
+        let credentials = head.headers.get(header::AUTHORIZATION).or(question.context.credentials.authorization());
         if let Some(credentials) = credentials {
             headers.insert(header::AUTHORIZATION, credentials.clone());
         }
