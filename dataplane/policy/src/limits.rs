@@ -73,3 +73,12 @@ pub(crate) const REFETCH_PATIENCE: Duration = Duration::from_secs(3);
 
 /// URLs with keys.
 pub(crate) const MAX_KEY_URLS: usize = 1024;
+
+/// Decisions of one external authorization policy that one worker remembers, where the policy does not say.
+pub(crate) const DEFAULT_MAX_DECISIONS: usize = 10_000;
+
+/// Largest decision that is remembered, in bytes of its headers and body.
+pub(crate) const MAX_DECISION_BYTES: usize = 4096;
+
+/// Policies whose decisions one worker remembers.
+pub(crate) const MAX_CACHED_POLICIES: usize = 64;

@@ -43,7 +43,7 @@ impl Http {
         let request = self.request(question)?;
         let answer = exchange(question.services.upstream(), &question.cluster, request, question.limit).await?;
         match answer.status() {
-            StatusCode::OK => Ok(Decision::Allowed(self.changes(&answer))),
+            StatusCode::OK => Ok(Decision::Allowed(Arc::new(self.changes(&answer)))),
             status if status.is_server_error() => Err(Error::Answer(format!("HTTP status {status}"))),
             _ => Ok(Decision::Denied(Box::new(deny(answer, origin)))),
         }
