@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 PROFILE ?= ci
 # Name of the cluster of run-cluster, cluster-up and cluster-down.
 CLUSTER ?= agentgateway
+# Tests of the conformance suite to run, with commas between them; all when empty. And the channel of the Gateway API.
+TESTS ?=
+CHANNEL ?= standard
 # Seconds that each test of tests/cluster/test_faults.py loads the gateway.
 FAULT_SECONDS ?= 60
 
@@ -25,8 +28,8 @@ export CONTROLPLANE_BIN = $(abspath $(PROGRAMS))/agentgateway-controlplane
 
 .PHONY: help
 help: ## Lists the targets
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nVariables: PROFILE=%s (dev, ci, release), CLUSTER=%s, FAULT_SECONDS=%s\n' "$(PROFILE)" "$(CLUSTER)" "$(FAULT_SECONDS)"
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nVariables: PROFILE=%s (dev, ci, release), CLUSTER=%s, FAULT_SECONDS=%s, CHANNEL=%s, TESTS=%s\n' "$(PROFILE)" "$(CLUSTER)" "$(FAULT_SECONDS)" "$(CHANNEL)" "$(TESTS)"
 
 .PHONY: run
 run: setup-run build ## Control plane on examples/quickstart, a proxy, an MCP server; prints what to try
@@ -85,6 +88,16 @@ test-cluster: setup-run images ## Charts, the book's manifests and faults on a t
 h2spec: setup-run build ## HTTP/2 by h2spec, the suite for it; builds it first
 	@conformance/h2spec.sh
 	$(PYTEST) -n 0 tests/standalone/test_h2spec.py
+
+.PHONY: conformance
+conformance: setup-run build conformance-tools ## The official Gateway API suite on a test cluster, its report; TESTS=A,B for some tests (root)
+	@deploy/images.sh $(PROGRAMS)
+	@$(TESTS_PYTHON) conformance/run.py --channel $(CHANNEL) $(if $(TESTS),--tests $(TESTS))
+
+.PHONY: conformance-smoke
+conformance-smoke: setup-run build conformance-tools ## A few tests of it for each profile, in a minute (root)
+	@deploy/images.sh $(PROGRAMS)
+	@$(TESTS_PYTHON) conformance/run.py --smoke
 
 .PHONY: lint
 lint: setup-build ## Formatting and lints of Rust, Go, shell and Python; warnings are errors
@@ -145,6 +158,11 @@ setup-cluster:
 cluster-tools: setup-cluster
 	@conformance/build.sh
 	@conformance/images.sh
+
+# The suite and its backends besides.
+.PHONY: conformance-tools
+conformance-tools: setup-cluster
+	@conformance/build.sh suite
 
 build/bin/kube:
 	@$(MAKE) setup-cluster

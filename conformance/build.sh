@@ -41,13 +41,14 @@ compile_kube() {
   compile kube kube . "-X $base.gitVersion=$version -X $base.gitMajor=$major -X $base.gitMinor=$minor -X $base.gitTreeState=clean -X k8s.io/client-go/pkg/version.gitVersion=$version"
 }
 
-# Every image name that the manifests of the suite's module give to the echo server.
-echo_image() {
-  local module names
+# suite_image PROGRAM FLAG...: its image, by every name that the manifests of the suite's module give it.
+suite_image() {
+  local program=$1 module names
+  shift
   module=$(cd "$here/suite" && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api/conformance)
-  names=$(grep -rhoE --include='*.yaml' '[^ ]+/echo-basic:[^ ]+' "$module" | sort -u | paste -sd,)
-  "$build/bin/testcluster" image --name "testcluster.local/echo-basic:1,$names" --entrypoint /echo-basic \
-    --file "$build/bin/echo-basic=/echo-basic" -o "$build/images/echo-basic.tar"
+  names=$(grep -rhoE --include='*.yaml' "[^ ]+/$program:[^ ]+" "$module" | sort -u | paste -sd,)
+  "$build/bin/testcluster" image --name "testcluster.local/$program:1,$names" --entrypoint "/$program" \
+    --file "$build/bin/$program=/$program" "$@" -o "$build/images/$program.tar"
 }
 
 # The kustomization beside the CRDs is left out: `kubectl apply -f FOLDER` would apply everything and then fail on it.
@@ -68,8 +69,11 @@ step pause compile . pause ./cmd/pause
   --file "$build/bin/pause=/pause" -o "$build/images/pause.tar"
 step "Gateway API CRDs" copy_crds
 step echo-basic compile suite echo-basic sigs.k8s.io/gateway-api/conformance/echo-basic
-echo_image
+suite_image echo-basic
 step "Kubernetes (about 4 minutes on 2 cores with an empty cache)" compile_kube
 if [ "${1:-}" = suite ]; then
+  step "CoreDNS" compile coredns coredns .
+  # The suite's manifest lets it bind port 53 by a capability, which counts for root alone.
+  suite_image coredns --user 0:0
   step "conformance suite (2 minutes on 2 cores with an empty cache)" compile_suite
 fi

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Runs the official Gateway API conformance suite on a test cluster of its own, and says how far it is.
 
-    conformance/run.py                  every test of the features that our GatewayClass claims; writes conformance/reports
-    conformance/run.py --tests A,B      these tests, whatever is claimed
-    conformance/run.py --smoke          those of conformance/suite/smoke.txt
-    conformance/run.py --cluster NAME   on a cluster that is kept, with the charts upgraded to this state
+    conformance/run.py                    every test of the features that our GatewayClass claims; writes conformance/reports
+    conformance/run.py --check            the same without writing the reports
+    conformance/run.py --tests A,B        these tests, whatever is claimed
+    conformance/run.py --smoke            those of conformance/suite/smoke.txt
+    conformance/run.py --channel CHANNEL  with the definitions of this channel of the Gateway API (standard)
+    conformance/run.py --cluster NAME     on a cluster that is kept, with the charts upgraded to this state
 
 Everything that the suite writes is in build/conformance, and of each failed test its log, objects and the proxies' logs.
 """
@@ -23,19 +25,26 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "deploy"))
 
-from testcluster import BUILD, TESTCLUSTER, Cluster, CommandFailed, run  # noqa: E402
+from testcluster import BUILD, NAMESPACE, TESTCLUSTER, Cluster, CommandFailed, run  # noqa: E402
 
 SUITE = BUILD / "bin" / "conformance.test"
 WORK = BUILD / "conformance"
 REPORTS = ROOT / "conformance" / "reports"
 PROFILES = ["GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEWAY-TCP", "GATEWAY-UDP"]
-IMAGES = ["agentgateway", "agentgateway-controlplane", "echo-basic"]
-# The suite wants all CRDs of one channel; none of its tests uses what is experimental.
-CHANNEL = "standard"
+IMAGES = ["agentgateway", "agentgateway-controlplane", "echo-basic", "coredns"]
+# The suite wants all definitions of one channel. Retries are in the experimental one alone.
+CHANNELS = ["standard", "experimental"]
 MODE = "default"
 TOP = "TestConformance"
-# Tests that may run at the same time: they wait more than they work, and each has Gateways that need a pod.
-PARALLEL = 4
+# What the class asks for each proxy: by default a tenth of a processor, and the suite has twenty proxies at a time.
+PARAMETERS = f"""
+apiVersion: gateway.kgateway.dev/v1alpha1
+kind: GatewayParameters
+metadata: {{name: small, namespace: {NAMESPACE}}}
+spec: {{kube: {{agentgateway: {{resources: {{requests: {{cpu: 10m, memory: 16Mi}}, limits: {{memory: 512Mi}}}}}}}}}}
+"""
+# Tests that may run at the same time: they wait more than they work.
+PARALLEL = 6
 begin = time.monotonic()
 
 
@@ -154,37 +163,36 @@ def result(status):
     return f"{status['result']}: {status['statistics']['Passed']} passed, {status['statistics']['Failed']} failed{skipped}"
 
 
-def summary(report, file):
-    """The report for people, in the form that the Gateway API asks of implementations."""
-    given = yaml.safe_load(report.read_text())
-    profiles = sorted(given["profiles"], key=lambda profile: PROFILES.index(profile["name"]))
+def summary(reports):
+    """The reports for people, in the form that the Gateway API asks of implementations."""
     lines = [
         "# Gateway API conformance",
         "",
-        f"Written by `make conformance`: the official suite of Gateway API {given['gatewayAPIVersion']} on a real cluster.",
+        "Written by `make conformance`: the official suite on a real cluster.",
         "",
         "| API channel | Implementation version | Mode | Report |",
         "|---|---|---|---|",
-        f"| {given['gatewayAPIChannel']} | {given['implementation']['version']} | {given['mode']} "
-        f"| [{given['implementation']['version']} report](./{file}) |",
-        "",
-        "| Profile | Core | Extended | Extended features |",
-        "|---|---|---|---|",
     ]
-    for profile in profiles:
-        extended = profile.get("extended", {})
-        supported, lacking = extended.get("supportedFeatures", []), extended.get("unsupportedFeatures", [])
-        count = f"{len(supported)} of {len(supported) + len(lacking)}" if extended else ""
-        lines.append(
-            f"| {profile['name']} | {result(profile['core'])} | {result(extended) if extended else ''} | {count} |"
-        )
-    for title, key in (("Features that are not supported", "unsupportedFeatures"), ("Failed", "failedTests")):
-        parts = [part for profile in profiles for part in (profile.get("extended", {}), profile["core"])]
-        names = sorted({name for part in parts for name in part.get(key) or []})
-        if names:
-            lines += ["", f"{title}: {', '.join(names)}."]
-    lines += ["", "## Reproduce", "", "    make conformance", ""]
-    return "\n".join(lines)
+    for file, report in reports.items():
+        version, mode = report["implementation"]["version"], report["mode"]
+        lines.append(f"| {report['gatewayAPIChannel']} | {version} | {mode} | [{version} report](./{file}) |")
+    for report in reports.values():
+        lines += ["", f"## Gateway API {report['gatewayAPIVersion']}, {report['gatewayAPIChannel']} channel", ""]
+        lines += ["| Profile | Core | Extended | Extended features |", "|---|---|---|---|"]
+        profiles = sorted(report["profiles"], key=lambda profile: PROFILES.index(profile["name"]))
+        for profile in profiles:
+            extended = profile.get("extended", {})
+            supported, lacking = extended.get("supportedFeatures", []), extended.get("unsupportedFeatures", [])
+            count = f"{len(supported)} of {len(supported) + len(lacking)}" if extended else ""
+            extended = result(extended) if extended else ""
+            lines.append(f"| {profile['name']} | {result(profile['core'])} | {extended} | {count} |")
+        for title, key in (("Features that are not supported", "unsupportedFeatures"), ("Failed", "failedTests")):
+            parts = [part for profile in profiles for part in (profile.get("extended", {}), profile["core"])]
+            names = sorted({name for part in parts for name in part.get(key) or []})
+            if names:
+                lines += ["", f"{title}: {', '.join(names)}."]
+    reproduce = ["    make conformance", "    make conformance CHANNEL=experimental"]
+    return "\n".join([*lines, "", "## Reproduce", "", *reproduce, ""])
 
 
 def publish(report):
@@ -193,18 +201,22 @@ def publish(report):
     REPORTS.mkdir(exist_ok=True)
     shutil.copyfile(report, REPORTS / file)
     (REPORTS / file).chmod(0o644)
-    text = summary(report, file)
+    files = sorted(REPORTS.glob("*-report.yaml"), reverse=True)
+    text = summary({path.name: yaml.safe_load(path.read_text()) for path in files})
     (REPORTS / "README.md").write_text(text)
     print(text)
     say(f"written: conformance/reports/{file}")
 
 
-def conform(cluster, tests):
+def conform(cluster, channel, tests, write):
     """Whether every test that ran passed, and each that was asked for ran."""
-    say(f"cluster {cluster.name}, Gateway API ({CHANNEL} channel), images")
-    cluster.up(images=IMAGES, channel=CHANNEL)
+    say(f"cluster {cluster.name}, Gateway API ({channel} channel), images")
+    cluster.up(images=IMAGES, channel=channel)
     say("charts")
-    cluster.install()
+    cluster.install("gatewayClass.parametersRef.name=small", f"gatewayClass.parametersRef.namespace={NAMESPACE}")
+    cluster.apply(PARAMETERS)
+    # On a cluster that was kept, the image may be new behind the same name.
+    cluster.restart()
     say("suite: base objects and their pods, then tests")
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
@@ -216,7 +228,7 @@ def conform(cluster, tests):
     say(f"{len(progress.of('pass'))} passed, {len(failed)} failed, {len(skipped)} of features that are not claimed")
     for name in failed:
         print(f"FAILED {name}: build/conformance/failed/{name}")
-    if not tests and report.exists():
+    if write and report.exists():
         publish(report)
     return ended_well and bool(progress.results) and not (tests and skipped)
 
@@ -226,6 +238,8 @@ def main():
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--tests", help="comma-separated names")
     choice.add_argument("--smoke", action="store_true", help="the tests of conformance/suite/smoke.txt")
+    choice.add_argument("--check", action="store_true", help="all tests, but no report")
+    parser.add_argument("--channel", choices=CHANNELS, default=CHANNELS[0])
     parser.add_argument("--cluster", help="name of a cluster to use and to keep")
     given = parser.parse_args()
     if os.geteuid() != 0:
@@ -236,7 +250,7 @@ def main():
         tests = [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
     cluster = Cluster(given.cluster or f"conformance-{os.getpid()}")
     try:
-        return 0 if conform(cluster, tests) else 1
+        return 0 if conform(cluster, given.channel, tests, not tests and not given.check) else 1
     finally:
         if not given.cluster:
             cluster.down()

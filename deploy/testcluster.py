@@ -88,18 +88,28 @@ class Cluster:
             "  labels:\n    pod-security.kubernetes.io/enforce: restricted\n"
         )
 
-    def install(self, *values):
-        """Installs or upgrades both charts, and waits for the control plane."""
+    def install(self, *values, charts=CHARTS):
+        """Installs or upgrades both charts, those of this state or others, and waits for the control plane."""
         self.restricted_namespace(NAMESPACE)
         flags = [word for value in values for word in ("--set", value)]
         common = ["--namespace", NAMESPACE, "--wait", "--timeout", "120s"]
-        self.helm("upgrade", "--install", CRDS_RELEASE, CHARTS / "agentgateway-crds", *common)
-        self.helm("upgrade", "--install", RELEASE, CHARTS / "agentgateway", *common, *flags)
+        self.helm("upgrade", "--install", CRDS_RELEASE, charts / "agentgateway-crds", *common)
+        self.helm("upgrade", "--install", RELEASE, charts / "agentgateway", *common, *flags)
+
+    def rollback(self):
+        """Takes both charts back to their first revisions: the programs first, then the kinds that they know."""
+        for release in (RELEASE, CRDS_RELEASE):
+            self.helm("rollback", release, "1", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
 
     def uninstall(self):
         """Removes what `install` made, but for the namespace."""
         for release in (RELEASE, CRDS_RELEASE):
             self.helm("uninstall", release, "--namespace", NAMESPACE, "--ignore-not-found", "--wait", "--timeout", "60s")
+
+    def restart(self):
+        """Replaces the control plane's pods, as new images behind old names need it."""
+        self.kubectl("-n", NAMESPACE, "rollout", "restart", f"deployment/{CONTROLPLANE}")
+        self.rollout(NAMESPACE, CONTROLPLANE)
 
     def pods(self, namespace, selector):
         """Names of the pods that are not on their way out."""

@@ -44,7 +44,7 @@ step "Debian packages" tests/setup/debian.sh "${parts[@]}" || exit 1
 # other fills. Kubernetes is built behind, the programs in front; then the packages that tests need.
 tools=
 if $root; then
-  (conformance/build.sh && conformance/images.sh) >"$logs/cluster-tools.log" 2>&1 &
+  (conformance/build.sh suite && conformance/images.sh) >"$logs/cluster-tools.log" 2>&1 &
   tools=$!
 else
   left_out+=("the tests on a cluster (tests/cluster, charts and faults): they need root")
@@ -62,7 +62,8 @@ if $root; then
     step "bench" "${bench[@]}"
     sed 's/^/    /' "$logs/cluster-tools.log" | grep ' s$'
     step "images" deploy/images.sh "$programs" &&
-      step "deploy and cluster" "${pytest[@]}" -n 0 --timeout 300 --durations 5 tests/deploy tests/cluster
+      { step "deploy and cluster" "${pytest[@]}" -n 0 --timeout 300 --durations 5 tests/deploy tests/cluster
+        step "conformance" "$python" conformance/run.py --check; }
   else
     tail -20 "$logs/cluster-tools.log"
     failed+=("cluster tools")
@@ -77,6 +78,8 @@ for name in "${failed[@]}"; do say "FAILED: $name (build/logs)"; done
 # The sum of what cargo ("test result: ok. 5 passed; 0 failed") and pytest ("5 passed, 1 failed in 2 s") count.
 cat "$logs"/*.log | sed 's/\x1b\[[0-9;]*m//g' | awk -v broken=${#failed[@]} -v seconds=$SECONDS '
   /^test result:/ { passed += $4; failed += $6 }
+  # conformance/run.py: "  270.2 s  129 passed, 0 failed, 24 of features that are not claimed".
+  / passed, [0-9]+ failed, [0-9]+ of features/ { passed += $3; failed += $5 }
   /^=+ .* in [0-9.]+s/ {
     for (i = 1; i < NF; i++) if ($(i + 1) ~ /^passed/) passed += $i; else if ($(i + 1) ~ /^(failed|errors?)/) failed += $i
   }

@@ -54,6 +54,17 @@ def remove(cluster):
     cluster.uninstall()
 
 
+def left(cluster):
+    """Names of what is in the cluster of an installation, beyond what every namespace has."""
+    kinds = "deployments,services,pods,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,poddisruptionbudgets"
+    items = cluster.get(kinds, "-n", NAMESPACE)["items"]
+    names = {f"{item['kind']}/{item['metadata']['name']}" for item in items}
+    names -= {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
+    everywhere = cluster.get("clusterroles,clusterrolebindings,gatewayclasses,crds")["items"]
+    names |= {f"{item['kind']}/{item['metadata']['name']}" for item in everywhere if "gateway" in item["metadata"]["name"]}
+    return sorted(name for name in names if not name.endswith(".gateway.networking.k8s.io"))
+
+
 @pytest.fixture
 def forward(cluster):
     """Forwards a local port to a port of a Deployment's pod, as a user would; gives the local port."""

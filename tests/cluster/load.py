@@ -58,10 +58,10 @@ class Stream:
 
 
 class Connection:
-    """One HTTP/1.1 connection."""
+    """One HTTP/1.1 connection; with `tls`, a context, encrypted."""
 
-    def __init__(self, host, port):
-        self.host, self.port = host, port
+    def __init__(self, host, port, tls=None):
+        self.host, self.port, self.tls = host, port, tls
         self.reader = self.writer = None
 
     async def request(self, method, path, headers=(), body=b""):
@@ -71,7 +71,7 @@ class Connection:
             self.close()
         if self.reader is None:
             try:
-                self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+                self.reader, self.writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
             except OSError as error:
                 raise Failure("connect", str(error)) from error
         try:
@@ -179,10 +179,11 @@ class McpClient:
 
 
 class Load:
-    """Requests that go on from `with` to its end. `plain` is a path, `mcp` gives (name, path, tool, arguments, calls/s)."""
+    """Requests that go on from `with` to its end. `plain` is a path, `mcp` gives (name, path, tool, arguments, calls/s), and
+    with `tls`, a context, plain requests are encrypted."""
 
-    def __init__(self, host, port=80, plain="/", plain_per_second=150, mcp=()):
-        self.host, self.port, self.plain = host, port, plain
+    def __init__(self, host, port=80, plain="/", plain_per_second=150, mcp=(), tls=None):
+        self.host, self.port, self.plain, self.tls = host, port, plain, tls
         self.new, self.kept = Stream("new connections"), Stream("kept connections")
         self.mcp = {name: Stream(name) for name, *_ in mcp}
         self.sources = [(self.on_new_connections, plain_per_second / 2), (self.on_kept_connections, plain_per_second / 2)]
@@ -240,7 +241,7 @@ class Load:
 
     def on_new_connections(self):
         async def request(_):
-            connection = Connection(self.host, self.port)
+            connection = Connection(self.host, self.port, self.tls)
             try:
                 await self.get(connection, [("connection", "close")])
             finally:
@@ -250,12 +251,12 @@ class Load:
 
     def on_kept_connections(self):
         async def request(_):
-            connection = self.idle.pop(0) if self.idle else Connection(self.host, self.port)
+            connection = self.idle.pop(0) if self.idle else Connection(self.host, self.port, self.tls)
             await self.get(connection)
             self.idle.append(connection)
 
         # A few connections in turn, as a client's pool has them.
-        self.idle = [Connection(self.host, self.port) for _ in range(10)]
+        self.idle = [Connection(self.host, self.port, self.tls) for _ in range(10)]
         return self.kept, request
 
     def mcp_source(self, path, tool, arguments, stream):

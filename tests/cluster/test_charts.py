@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from conftest import left
 from testcluster import CHARTS, CONTROLPLANE, NAMESPACE, ROOT, CommandFailed, wait_for
 
 GATEWAY = f"""
@@ -131,18 +132,8 @@ def test_the_plain_manifests_are_accepted(installed):
 
 def test_uninstalling_leaves_nothing(installed):
     installed.kubectl("-n", NAMESPACE, "delete", "gateway", "front", "--ignore-not-found")
-    kinds = "deployments,services,pods,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,poddisruptionbudgets"
-
-    def left():
-        items = installed.get(kinds, "-n", NAMESPACE)["items"]
-        names = {f"{item['kind']}/{item['metadata']['name']}" for item in items}
-        return sorted(names - {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"})
-
-    assert left(), "nothing was there before"
+    assert left(installed), "nothing was there before"
     installed.uninstall()
-    wait_for("the namespace is empty", lambda: left() == [], seconds=60)
-    cluster_kinds = "clusterroles,clusterrolebindings,gatewayclasses,crds"
-    names = [item["metadata"]["name"] for item in installed.get(cluster_kinds)["items"]]
-    assert [name for name in names if "agentgateway" in name or "kgateway" in name] == []
+    wait_for("nothing is left", lambda: left(installed) == [], seconds=60)
     events = installed.get("events", "-n", NAMESPACE)["items"]
     assert not [e for e in events if e["type"] == "Warning" and "violates PodSecurity" in json.dumps(e)]

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from testcluster import CONTROLPLANE, NAMESPACE, wait_for
+from testcluster import CONTROLPLANE, NAMESPACE, TESTCLUSTER, run, wait_for
 from load import Load
 
 HERE = Path(__file__).parent
@@ -158,6 +158,33 @@ def test_a_rolling_update_of_the_proxy_fails_nothing(cluster, address):
         until(begin, max(SECONDS, time.monotonic() - begin + 12))
     assert not set(before) & set(cluster.pods("web", selector))
     nothing_failed(running)
+
+
+def test_nothing_fails_while_the_api_server_is_gone(cluster, address):
+    """Proxies and control plane go on with what they know, and catch up with what comes after."""
+    begin = time.monotonic()
+    with load(address) as running:
+        until(begin, BEFORE)
+        run(TESTCLUSTER, "stop", cluster.name, "kube-apiserver")
+        gone = time.monotonic()
+        until(gone, SECONDS)
+        run(TESTCLUSTER, "up", cluster.name)
+        print(f"API server away for {time.monotonic() - gone:.1f} s")
+        wait_for("the API server takes a route", lambda: cluster.apply(route("after", "/after")))
+        # Watches begin again with a growing pause, of 30 s at most.
+        wait_for("the change is live", lambda: status(address, "/after") == 301, seconds=35)
+
+        def accepted():
+            return cluster.condition("httproute", "web", "after", "Accepted").get("status") == "True"
+
+        wait_for("its status", accepted, seconds=15)
+    nothing_failed(running)
+    restarts = [
+        container["restartCount"]
+        for pod in cluster.get("pods", "-n", NAMESPACE)["items"]
+        for container in pod["status"]["containerStatuses"]
+    ]
+    assert restarts == [0], "the control plane did not live through it"
 
 
 def test_the_second_control_plane_takes_over_when_the_leader_is_killed(cluster, address):

@@ -1,6 +1,9 @@
 """Datagrams: a session for each client's address."""
 
+import contextlib
+import resource
 import socket
+import time
 
 import pytest
 
@@ -147,3 +150,33 @@ def test_tcp_and_udp_on_one_port_number(start, ports, server, stream_server):
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         assert client.recv(100) == b"stream\n"
     assert {bind["key"] for bind in proxy.dump()["binds"]} == {f"{port}/default/default"}
+
+
+def test_a_silent_session_ends(start, ports, server):
+    proxy = start(udp(ports.free(), to(server())))
+    with Datagrams(proxy.port) as silent, Datagrams(proxy.port) as talking:
+        silent.ask("x")
+        begin = time.monotonic()
+        while time.monotonic() - begin < 63:
+            assert talking.ask("y") == "one y"
+            time.sleep(3)
+        assert proxy.metric("agentgateway_open_streams") == 1
+        assert len(proxy.access_lines("protocol=UDP")) == 1
+        assert silent.ask("z") == "one z", "it begins another"
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 20_000, reason="each session has a socket")
+def test_sessions_are_bounded(start, ports, server):
+    proxy = start(udp(ports.free(), to(server()), config={"workers": 1, "accessLog": False}))
+    with Datagrams(proxy.port) as first:
+        first.ask("x")
+        for number in range(8_600):
+            with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                # Addresses of their own, so that none is used twice.
+                client.bind((f"127.0.1.{1 + number // 1000}", 21_000 + number % 1000))
+                client.sendto(b"x", ("127.0.0.1", proxy.port))
+            if number % 100 == 0:
+                assert first.ask("y") == "one y"
+        until(lambda: proxy.metric("agentgateway_dropped_datagrams_total") > 100, what="datagrams to be dropped")
+        assert proxy.metric("agentgateway_open_streams") == 8192
+        assert first.ask("y") == "one y", "those that are there go on"

@@ -13,7 +13,7 @@ class StreamServer:
 
     def __init__(self, name: str, port: int, host: str = "127.0.0.1", context: ssl.SSLContext | None = None):
         self.name, self.port, self.host = name, port, host
-        self.heard: list[bytes] = []
+        self.heard: list[bytearray] = []
         self.names: list[str | None] = []
         self.certificates: list[dict | None] = []
         self._context = context
@@ -51,7 +51,7 @@ class StreamServer:
                 return
             self._open.add(connection)
             number = len(self.heard)
-            self.heard.append(b"")
+            self.heard.append(bytearray())
             threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
     def _serve(self, connection, number):

@@ -58,6 +58,7 @@ pub(crate) async fn run(
     for kind in ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()) {
         inputs.send(Input::Synced(kind)).await?;
     }
+    inputs.send(Input::Installed(None)).await?;
 
     let discovery = Discovery::new(registry.clone(), Arc::new(token), rejections, metrics.xds);
     tracing::info!(

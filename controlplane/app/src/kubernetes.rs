@@ -95,6 +95,7 @@ pub(crate) async fn run(
     for kind in ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()) {
         tokio::spawn(watches.clone().run(kind));
     }
+    tokio::spawn(definitions::tell(definitions.clone(), inputs.clone()));
     tokio::spawn(references::run(client.clone(), wanted, inputs.clone()));
 
     let (leading, leads) = signal::channel(false);

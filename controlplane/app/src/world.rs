@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agentgateway_controlplane_translate::{
-    Change, Name, Object, ObjectKey, ObjectKind, Output, References, Rejection, Settings, StatusUpdate, Translator,
-    Workload,
+    Change, Installed, Name, Object, ObjectKey, ObjectKind, Output, References, Rejection, Settings, StatusUpdate,
+    Translator, Workload,
 };
 use agentgateway_controlplane_xds::registry::Phase;
 use agentgateway_controlplane_xds::{Registry, Rejections};
@@ -27,6 +27,8 @@ const BATCH: usize = 256;
 pub(crate) enum Input {
     /// New states of objects.
     Changes(Vec<Change>),
+    /// Which definitions of Gateway API the cluster has; `None` when that cannot be known.
+    Installed(Option<Installed>),
     /// All objects of this kind have been given.
     Synced(ObjectKind),
     /// Statuses that are not written yet are to be handed out again: this replica has become the leader.
@@ -64,8 +66,8 @@ pub(crate) struct World<S> {
 
 /// How far the start is. Until its end nothing is given out: half a world would close what is open.
 enum Start {
-    /// Objects are listed: kinds that are not complete, and of each object the newest state.
-    Listing { unsynced: BTreeSet<ObjectKind>, early: BTreeMap<ObjectKey, Change> },
+    /// Objects are listed: kinds that are not complete, whether definitions are known, and of each object the newest state.
+    Listing { unsynced: BTreeSet<ObjectKind>, definitions: bool, early: BTreeMap<ObjectKey, Change> },
     /// All is translated but what waits for Secrets and ConfigMaps. With what is to be deployed as far as that is known.
     Reading { workloads: BTreeMap<Name, Option<Workload>> },
     /// Everything is given out as it comes.
@@ -90,6 +92,7 @@ impl<S: Sink> World<S> {
             sink,
             start: Start::Listing {
                 unsynced: ObjectKind::ALL.iter().copied().filter(|kind| kind.watched()).collect(),
+                definitions: false,
                 early: BTreeMap::new(),
             },
             unreadable: BTreeSet::new(),
@@ -127,12 +130,14 @@ impl<S: Sink> World<S> {
     fn take(&mut self, inputs: impl Iterator<Item = Input>) {
         let mut changes = Vec::new();
         let mut synced = Vec::new();
+        let mut installed = None;
         let mut repeat = false;
         let mut rejections = false;
         for input in inputs {
             match input {
                 Input::Changes(more) => changes.extend(more),
                 Input::Synced(kind) => synced.push(kind),
+                Input::Installed(new) => installed = Some(new),
                 Input::RepeatStatuses => repeat = true,
                 Input::PeerRejections(peers) => {
                     self.peers_rejecting = peers;
@@ -142,7 +147,11 @@ impl<S: Sink> World<S> {
         }
         if !matches!(self.start, Start::Over) {
             // A new leader's statuses and what proxies reject are looked at when it is over.
-            return self.begin(changes, &synced);
+            return self.begin(changes, &synced, installed);
+        }
+        if let Some(installed) = installed.flatten() {
+            let output = self.translate(|translator, now| translator.set_installed(installed, now));
+            self.settle(output);
         }
         if !changes.is_empty() {
             self.apply(changes);
@@ -157,11 +166,17 @@ impl<S: Sink> World<S> {
     }
 
     /// Takes in what comes before the start is over, and gives everything out when this ends it.
-    fn begin(&mut self, mut changes: Vec<Change>, synced: &[ObjectKind]) {
-        if let Start::Listing { unsynced, early } = &mut self.start {
+    fn begin(&mut self, mut changes: Vec<Change>, synced: &[ObjectKind], installed: Option<Option<Installed>>) {
+        let told = installed.is_some();
+        if let Some(installed) = installed.flatten() {
+            // Statuses are given out at the end of the start.
+            self.translate(|translator, now| translator.set_installed(installed, now));
+        }
+        if let Start::Listing { unsynced, definitions, early } = &mut self.start {
+            *definitions |= told;
             early.extend(changes.into_iter().map(|change| (change.key.clone(), change)));
             unsynced.retain(|kind| !synced.contains(kind));
-            if !unsynced.is_empty() {
+            if !unsynced.is_empty() || !*definitions {
                 return;
             }
             changes = std::mem::take(early).into_values().collect();

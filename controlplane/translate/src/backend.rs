@@ -32,8 +32,6 @@ pub(crate) struct BackendState {
     pub(crate) mcp: bool,
     /// Whether HTTP/2 is spoken with it.
     pub(crate) http2: bool,
-    /// Whether a BackendTLSPolicy applies to it.
-    pub(crate) tls: bool,
     /// Why it cannot be used.
     pub(crate) refused: Option<String>,
     /// What its users should know, although it can be used.
@@ -63,8 +61,7 @@ fn translate_static(backend: &Backend, name: &Name, view: &View<'_>) -> Result<B
         Some(v1::backend::Kind::Host(host)) => host.version() == v1::HttpVersion::H2c,
         _ => false,
     };
-    let tls = made.tls.is_some();
-    Ok(BackendState { items: items([Resource::Backend(made)]), http2, tls, ..BackendState::default() })
+    Ok(BackendState { items: items([Resource::Backend(made)]), http2, ..BackendState::default() })
 }
 
 fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {

@@ -8,8 +8,6 @@ use crate::Name;
 use crate::object::ObjectKind;
 use crate::view::View;
 
-const CERTIFICATE: &str = "tls.crt";
-const PRIVATE_KEY: &str = "tls.key";
 const AUTHORITIES: &str = "ca.crt";
 
 /// A reference to a Secret or a ConfigMap.
@@ -50,17 +48,9 @@ pub(crate) fn key_pair(
         return Err(other_kind(reference, "only Secret can hold a certificate"));
     }
     permitted(from, reference, view)?;
-    let secret =
-        view.secret(name).ok_or_else(|| Problem::Invalid(format!("Secret {name} does not exist or cannot be read")))?;
-    let part = |key: &str| match secret.get(key) {
-        Some(content) if !content.is_empty() => Ok(Bytes::copy_from_slice(content)),
-        _ => Err(Problem::Invalid(format!("Secret {name} has no key {key}"))),
-    };
-    let certificate = v1::Certificate { chain: part(CERTIFICATE)?, private_key: part(PRIVATE_KEY)? };
-    match agentgateway_tls::certified_key(&certificate) {
-        Ok(_) => Ok(certificate),
-        Err(error) => Err(Problem::Invalid(format!("Secret {name} cannot be used: {error}"))),
-    }
+    let absent = || Problem::Invalid(format!("Secret {name} does not exist or cannot be read"));
+    let pair = view.secret(name).ok_or_else(absent)?.key_pair();
+    pair.clone().map_err(|problem| Problem::Invalid(format!("Secret {name} {problem}")))
 }
 
 /// The authorities in a ConfigMap or Secret that an object of kind and namespace `from` refers to.

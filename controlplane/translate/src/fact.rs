@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use agentgateway_collections::SmallSet;
+
 use crate::Name;
 use crate::object::{ObjectKey, ObjectKind};
 use crate::unit::Unit;
@@ -49,15 +51,15 @@ pub(crate) enum Fact {
 /// Who looked at what.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    facts: HashMap<Unit, BTreeSet<Fact>>,
-    lookers: HashMap<Fact, BTreeSet<Unit>>,
+    facts: HashMap<Unit, SmallSet<Fact>>,
+    lookers: HashMap<Fact, SmallSet<Unit>>,
     /// Secrets and ConfigMaps whose first looker came, or whose last one went.
     turned: BTreeSet<ObjectKey>,
 }
 
 impl Index {
     /// Notes all that `unit` looked at in its last translation.
-    pub(crate) fn set(&mut self, unit: Unit, facts: BTreeSet<Fact>) {
+    pub(crate) fn set(&mut self, unit: Unit, facts: SmallSet<Fact>) {
         let old = self.facts.get(&unit);
         if old == Some(&facts) {
             return;
@@ -75,7 +77,7 @@ impl Index {
             if let Some(lookers) = self.lookers.get_mut(fact) {
                 lookers.insert(unit.clone());
             } else {
-                self.lookers.insert(fact.clone(), BTreeSet::from([unit.clone()]));
+                self.lookers.insert(fact.clone(), SmallSet::from([unit.clone()]));
                 self.turned.extend(content(fact));
             }
         }
@@ -116,11 +118,11 @@ mod tests {
     fn a_unit_is_found_by_what_it_looked_at_last() {
         let (unit, a, b) = (Unit::Gateway(Name::new("n", "g")), Fact::Grants("a".into()), Fact::Grants("b".into()));
         let mut index = Index::default();
-        index.set(unit.clone(), BTreeSet::from([a.clone()]));
-        index.set(unit.clone(), BTreeSet::from([b.clone()]));
+        index.set(unit.clone(), SmallSet::from([a.clone()]));
+        index.set(unit.clone(), SmallSet::from([b.clone()]));
         assert_eq!(index.lookers(&a).count(), 0);
         assert_eq!(index.lookers(&b).collect::<Vec<_>>(), [&unit]);
-        index.set(unit, BTreeSet::new());
+        index.set(unit, SmallSet::default());
         assert!(index.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The features of Gateway API that work, as the status of our GatewayClasses lists them.
 
 /// In alphabetical order, as the specification asks. Names are those of Gateway API's conformance suite.
-pub(crate) const SUPPORTED_FEATURES: [&str; 47] = [
+pub(crate) const SUPPORTED_FEATURES: [&str; 48] = [
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
     "GRPCRoute",
@@ -25,6 +25,7 @@ pub(crate) const SUPPORTED_FEATURES: [&str; 47] = [
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
     "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
     "HTTPRouteNamedRouteRule",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use agentgateway_collections::{SmallSet, SortedMap};
 use agentgateway_proto::snapshot::{Edit, Snapshot};
 
 use crate::Name;
@@ -23,7 +24,7 @@ pub(crate) struct Made {
     pub(crate) policies: HashMap<Name, PolicyState>,
     pub(crate) tls_policies: HashMap<Name, TlsPolicyState>,
     /// What is used of each Service and Backend, and by which gateways: the other direction of [`GatewayState::uses`].
-    pub(crate) users: HashMap<ObjectKey, BTreeMap<BackendUnit, BTreeSet<Name>>>,
+    pub(crate) users: HashMap<ObjectKey, SortedMap<BackendUnit, SmallSet<Name>>>,
     /// What routes claim on each listener, by its key: the other direction of [`RouteState::claims`].
     claims: HashMap<String, Claims>,
     /// The routes that lost on each listener.
@@ -51,6 +52,8 @@ pub(crate) struct GatewayState {
     pub(crate) uses: HashMap<BackendUnit, usize>,
     /// Routes on each listener, by who declares it and its name.
     pub(crate) attached: HashMap<(ObjectKey, String), usize>,
+    /// Whether it was programmed when its status was last looked at, which its ListenerSets tell, too.
+    pub(crate) programmed: Option<bool>,
     /// What its proxies refuse, by the object that it was made from.
     pub(crate) rejections: BTreeMap<ObjectKey, Vec<RejectedPart>>,
 }
@@ -71,8 +74,8 @@ impl GatewayState {
     /// Counts routes on listeners: takes the old ones off and puts the new ones on. Gives whose listeners these are.
     pub(crate) fn count(
         &mut self,
-        old: &BTreeSet<(ObjectKey, String)>,
-        new: &BTreeSet<(ObjectKey, String)>,
+        old: &SmallSet<(ObjectKey, String)>,
+        new: &SmallSet<(ObjectKey, String)>,
     ) -> BTreeSet<ObjectKey> {
         for listener in old.difference(new) {
             if let Some(count) = self.attached.get_mut(listener) {
@@ -85,7 +88,7 @@ impl GatewayState {
         for listener in new.difference(old) {
             *self.attached.entry(listener.clone()).or_default() += 1;
         }
-        old.symmetric_difference(new).map(|(owner, _)| owner.clone()).collect()
+        old.difference(new).chain(new.difference(old)).map(|(owner, _)| owner.clone()).collect()
     }
 }
 
@@ -95,12 +98,13 @@ impl GatewayState {
             plan,
             verdict,
             workload,
-            items: Items::new(),
+            items: Items::default(),
             snapshot: Snapshot::default(),
             edit: None,
             shown: false,
             uses: HashMap::new(),
             attached: HashMap::new(),
+            programmed: None,
             rejections: BTreeMap::new(),
         }
     }
@@ -120,7 +124,7 @@ impl Made {
     /// A gateway begins to use a backend.
     pub(crate) fn add_user(&mut self, unit: &BackendUnit, gateway: &Name) {
         let units = self.users.entry(unit.object()).or_default();
-        units.entry(unit.clone()).or_default().insert(gateway.clone());
+        units.update(unit.clone(), |users| users.insert(gateway.clone()));
     }
 
     /// A gateway no longer uses a backend.
@@ -139,7 +143,7 @@ impl Made {
     }
 
     /// The gateways that use a backend.
-    pub(crate) fn users_of(&self, unit: &BackendUnit) -> BTreeSet<Name> {
+    pub(crate) fn users_of(&self, unit: &BackendUnit) -> SmallSet<Name> {
         self.users.get(&unit.object()).and_then(|units| units.get(unit)).cloned().unwrap_or_default()
     }
 

@@ -18,6 +18,7 @@ mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentgateway_collections::{SmallSet, SortedMap};
 use agentgateway_crds::ParentReference;
 use kube::Resource;
 
@@ -55,22 +56,22 @@ trait RouteKind: Resource<DynamicType = ()> {
 #[derive(Debug, Default)]
 pub(crate) struct RouteState {
     /// What each gateway gets of it.
-    pub(crate) shares: BTreeMap<Name, Share>,
+    pub(crate) shares: SortedMap<Name, Share>,
     /// The parents that are ours, in the order of the spec.
     pub(crate) parents: Vec<Parent>,
     /// Names of its rules.
-    pub(crate) rule_names: BTreeSet<String>,
+    pub(crate) rule_names: SmallSet<String>,
     /// What it claims on each listener, by the listener's key; an HTTPRoute and a GRPCRoute cannot both have one host.
-    pub(crate) claims: BTreeMap<String, Claim>,
+    pub(crate) claims: SortedMap<String, Claim>,
 }
 
 /// What one gateway gets of a route.
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     pub(crate) items: Items,
-    pub(crate) uses: BTreeSet<BackendUnit>,
+    pub(crate) uses: SmallSet<BackendUnit>,
     /// The listeners that count the route as attached: who declares each, and its name.
-    pub(crate) listeners: BTreeSet<(ObjectKey, String)>,
+    pub(crate) listeners: SmallSet<(ObjectKey, String)>,
 }
 
 /// A parent, and what its entry in the status says.
@@ -108,50 +109,49 @@ fn translate_as<R: RouteKind>(route: &R, key: &ObjectKey, view: &View<'_>) -> Ro
     }
     let rules = route.rules(name, view);
     state.rule_names = rules.iter().map(|rule| rule.name.clone()).filter(|name| !name.is_empty()).collect();
+    let on_rules = rule::verdicts(&rules, route.wants_default_gateways());
+    let accepted = on_rules.iter().any(|v| v.condition == "Accepted" && v.holds);
     let mut served: BTreeMap<Name, BTreeMap<String, Attachment<'_>>> = BTreeMap::new();
     for (reference, owner) in parents {
         let Some(parent) = view.parent(&owner) else { continue };
         let attached = attach::attach(reference, route.hostnames(), key, &owner, parent, view);
         let created = route.meta().creation_timestamp.as_ref().map(|time| time.0);
         state.claims.extend(attached.claims.into_iter().map(|(listener, hosts)| (listener, (created, hosts))));
-        let passes_on = |to: &[Attachment<'_>]| {
-            (to.iter().any(|a| a.listener.passthrough), to.iter().all(|a| a.listener.passthrough))
-        };
-        let passthrough = attached.to.as_deref().map_or((false, false), passes_on);
-        let mut verdicts = rule::verdicts(&rules, route.wants_default_gateways(), passthrough);
+        let mut verdicts = on_rules.clone();
         match attached.to {
             Err((reason, message)) => {
                 verdicts.retain(|v| v.condition == "ResolvedRefs");
                 verdicts.push(Verdict::no("Accepted", reason, message));
             }
             Ok(attachments) => {
-                let accepted = verdicts.iter().any(|v| v.condition == "Accepted" && v.holds);
-                let share = state.shares.entry(parent.gateway.clone()).or_default();
-                for attachment in attachments {
-                    if accepted {
-                        share.listeners.insert((owner.clone(), attachment.listener.name.clone()));
-                    }
-                    if attachment.served {
-                        let on_gateway = served.entry(parent.gateway.clone()).or_default();
-                        on_gateway.insert(attachment.listener.key.clone(), attachment);
-                    }
+                if accepted {
+                    let names = attachments.iter().map(|a| (owner.clone(), a.listener.name.clone()));
+                    state.shares.update(parent.gateway.clone(), |share| share.listeners.extend(names));
+                }
+                for attachment in attachments.into_iter().filter(|attachment| attachment.served) {
+                    let on_gateway = served.entry(parent.gateway.clone()).or_default();
+                    on_gateway.insert(attachment.listener.key.clone(), attachment);
                 }
             }
         }
         verdicts.sort_by_key(|v| v.condition);
+        // Kept for each of many routes.
+        verdicts.shrink_to_fit();
         state.parents.push(Parent { reference: reference.clone(), gateway: parent.gateway.clone(), verdicts });
     }
     let created = route.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     for (gateway, attachments) in served {
-        let share = state.shares.entry(gateway).or_default();
-        for attachment in attachments.values() {
-            share.items.extend(items(resources::on(key, created, &rules, attachment)));
-            if !share.items.is_empty() {
-                let passthrough = attachment.listener.passthrough;
-                share.uses.extend(rules.iter().flat_map(|rule| rule.uses(passthrough)).cloned());
+        let made = attachments.values().flat_map(|attachment| resources::on(key, created, &rules, attachment));
+        let items = items(made);
+        let used = rules.iter().flat_map(|rule| rule.used.iter().cloned());
+        state.shares.update(gateway, |share| {
+            if !items.is_empty() {
+                share.uses = used.collect();
             }
-        }
+            share.items = items;
+        });
     }
+    state.parents.shrink_to_fit();
     state.shares.retain(|_, share| !share.items.is_empty() || !share.listeners.is_empty());
     state
 }

@@ -33,9 +33,8 @@ pub(crate) type Problem = (&'static str, String);
 pub(crate) enum Asked {
     Http,
     Grpc,
+    /// Bytes; where TLS is passed on the proxy leaves it to the client, whatever a policy says.
     Tcp,
-    /// TLS as the client sends it.
-    Passthrough,
     Udp,
 }
 
@@ -95,7 +94,6 @@ pub(crate) fn unit(name: &Name, port: u16, asked: Asked, view: &View<'_>) -> Res
     let unit = |speech| Ok(BackendUnit::Port(name.clone(), port, speech));
     match asked {
         Asked::Udp => return unit(Speech::Udp),
-        Asked::Passthrough => return unit(Speech::Passthrough),
         Asked::Tcp => return unit(Speech::Plain),
         Asked::Http | Asked::Grpc => {}
     }
@@ -173,7 +171,7 @@ pub(crate) fn translate(name: &Name, port: u16, speech: Speech, view: &View<'_>)
     let version = match speech {
         Speech::Grpc => HttpVersion::H2c,
         Speech::Plain => spoken.version(),
-        Speech::Passthrough | Speech::Udp | Speech::Mcp => HttpVersion::Unspecified,
+        Speech::Udp | Speech::Mcp => HttpVersion::Unspecified,
     };
     let tls = matches!(speech, Speech::Plain | Speech::Grpc).then(|| {
         let target = ObjectKey { kind: ObjectKind::Service, name: name.clone() };

@@ -81,7 +81,7 @@ fn wanted(
             let class = world.classes.get(name).filter(|c| c.spec.controller_name == settings.controller_name)?;
             let given = given.and_then(|g| if let Status::GatewayClass(s) = g { Some(s) } else { None });
             let invalid = parameters::of_class(class, |name| world.parameters.get(name).map(Arc::as_ref)).err();
-            Some(Status::GatewayClass(gateway::class_status(class, invalid, given, now)))
+            Some(Status::GatewayClass(gateway::class_status(class, invalid, world.installed.as_ref(), given, now)))
         }
         ObjectKind::Gateway => {
             let (object, state) = (world.gateways.get(name)?, made.gateways.get(name)?);

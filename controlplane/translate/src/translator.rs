@@ -7,6 +7,7 @@ mod routes;
 
 use std::collections::BTreeSet;
 
+use agentgateway_collections::SmallSet;
 use agentgateway_proto::snapshot::Snapshot;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -17,7 +18,7 @@ use crate::output::{Output, References, StatusUpdate};
 use crate::unit::{Dirty, Unit};
 use crate::view::View;
 use crate::world::World;
-use crate::{Name, Settings, rejected, statuses};
+use crate::{Installed, Name, Settings, gateway, names, rejected, statuses};
 
 /// How often objects were translated, since the translator was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +83,17 @@ impl Translator {
         self.finish(dirty, &BTreeSet::new(), now, Output::default())
     }
 
+    /// Sets which definitions of Gateway API the cluster has: what GatewayClasses say depends on it.
+    pub fn set_installed(&mut self, installed: Installed, now: &Time) -> Output {
+        let mut dirty = Dirty::default();
+        if self.world.installed.as_ref() != Some(&installed) {
+            let key = |name: &Name| ObjectKey { kind: ObjectKind::GatewayClass, name: name.clone() };
+            dirty.statuses = self.world.classes.keys().map(key).collect();
+            self.world.installed = Some(installed);
+        }
+        self.finish(dirty, &BTreeSet::new(), now, Output::default())
+    }
+
     /// What the proxies of a gateway are to have; `None` when it is not ours.
     pub fn snapshot(&self, gateway: &Name) -> Option<&Snapshot> {
         self.made.gateways.get(gateway).map(|state| &state.snapshot)
@@ -114,7 +126,7 @@ impl Translator {
         let view = View::new(&self.settings, &self.world, &self.made);
         let made = translate(&self.world, &view);
         let wait = view.saw_unread();
-        self.index.set(unit, if exists { view.into_seen() } else { BTreeSet::new() });
+        self.index.set(unit, if exists { view.into_seen() } else { SmallSet::default() });
         (!wait).then_some(made)
     }
 
@@ -124,14 +136,7 @@ impl Translator {
                 output.snapshots.insert(name.clone(), Some(state.snapshot.clone()));
             }
         }
-        // What becomes of a Gateway concerns its ListenerSets.
-        let gateways: Vec<ObjectKey> =
-            dirty.statuses.iter().filter(|key| key.kind == ObjectKind::Gateway).cloned().collect();
-        for gateway in gateways {
-            if let Some(state) = self.made.gateways.get(&gateway.name) {
-                dirty.statuses.extend(state.plan.owners());
-            }
-        }
+        self.tell_sets(&mut dirty);
         for key in dirty.statuses {
             let update =
                 statuses::update(&key, touched.contains(&key), &self.settings, &self.world, &mut self.made, now);
@@ -139,6 +144,23 @@ impl Translator {
         }
         output.references = self.references();
         output
+    }
+
+    /// Whether a Gateway is programmed concerns its ListenerSets.
+    fn tell_sets(&mut self, dirty: &mut Dirty) {
+        let gateways: Vec<Name> =
+            dirty.statuses.iter().filter(|key| key.kind == ObjectKind::Gateway).map(|key| key.name.clone()).collect();
+        for name in gateways {
+            let (Some(object), Some(state)) = (self.world.gateways.get(&name), self.made.gateways.get_mut(&name))
+            else {
+                continue;
+            };
+            let service = names::service_of_gateway(&self.world, &name);
+            let programmed = gateway::programmed(object, state, service).holds;
+            if state.programmed.replace(programmed) != Some(programmed) {
+                dirty.statuses.extend(state.plan.owners());
+            }
+        }
     }
 
     fn references(&mut self) -> References {

@@ -1,8 +1,9 @@
 //! What is translated as one piece, and the resources that a piece gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agentgateway_collections::SortedMap;
 use agentgateway_proto::key;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
@@ -40,8 +41,6 @@ pub(crate) enum Speech {
     Plain,
     /// gRPC, on a port that does not say so itself.
     Grpc,
-    /// Bytes that are encrypted already.
-    Passthrough,
     /// Datagrams.
     Udp,
     /// MCP: the port as a backend with one target, behind itself as a plain one.
@@ -67,7 +66,6 @@ impl BackendUnit {
                 let suffix = match speech {
                     Speech::Plain => "",
                     Speech::Grpc => "/grpc",
-                    Speech::Passthrough => "/passthrough",
                     Speech::Udp => "/udp",
                     Speech::Mcp => "/mcp",
                 };
@@ -78,7 +76,7 @@ impl BackendUnit {
 }
 
 /// Resources by kind and key. No two units give the same key.
-pub(crate) type Items = BTreeMap<(Kind, Arc<str>), Arc<Encoded>>;
+pub(crate) type Items = SortedMap<(Kind, Arc<str>), Arc<Encoded>>;
 
 /// Encodes resources into items.
 pub(crate) fn items(resources: impl IntoIterator<Item = Resource>) -> Items {

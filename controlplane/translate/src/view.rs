@@ -1,9 +1,9 @@
 //! The eyes of a translation: what it asks for here, it is translated again for when that changes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use agentgateway_collections::SmallSet;
 use agentgateway_crds::GatewayParameters;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::listenersets::ListenerSet;
@@ -31,7 +31,7 @@ pub(crate) struct View<'a> {
     pub(crate) settings: &'a Settings,
     world: &'a World,
     made: &'a Made,
-    seen: RefCell<BTreeSet<Fact>>,
+    seen: RefCell<SmallSet<Fact>>,
     unread: Cell<bool>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> View<'a> {
     }
 
     /// All that was looked at.
-    pub(crate) fn into_seen(self) -> BTreeSet<Fact> {
+    pub(crate) fn into_seen(self) -> SmallSet<Fact> {
         self.seen.into_inner()
     }
 
@@ -191,7 +191,7 @@ impl<'a> View<'a> {
     }
 
     /// What of a Service or Backend is in use, and the gateways that use it.
-    pub(crate) fn users(&self, object: &ObjectKey) -> impl Iterator<Item = (&'a BackendUnit, &'a BTreeSet<Name>)> {
+    pub(crate) fn users(&self, object: &ObjectKey) -> impl Iterator<Item = (&'a BackendUnit, &'a SmallSet<Name>)> {
         self.look(Fact::Users(object.clone()));
         self.made.users.get(object).into_iter().flatten()
     }

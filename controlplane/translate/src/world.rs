@@ -20,10 +20,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
 use kube::core::ObjectMeta;
 
-use crate::Name;
 use crate::fact::Fact;
 use crate::object::{ObjectKey, ObjectKind, Secret, Unreadable};
 use crate::unit::Unit;
+use crate::{Installed, Name};
 use index::Indexes;
 
 pub(crate) type Table<T> = BTreeMap<Name, Arc<T>>;
@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) parameters: Table<GatewayParameters>,
     secrets: Read<Secret>,
     config_maps: Read<ConfigMap>,
+    /// The definitions of Gateway API; `None` where there are none, as in a folder.
+    pub(crate) installed: Option<Installed>,
     indexes: Indexes,
     /// Objects whose newest state does not fit our types. Beside it the last state that did is kept in the tables above, but
     /// not for kinds that protect: those must not live on in a form that is no longer what the user wrote.

@@ -4,5 +4,7 @@
 //! a `BTreeSet` has room for eleven elements from the first one on, which was half of the control plane's memory.
 
 mod small_set;
+mod sorted_map;
 
 pub use small_set::SmallSet;
+pub use sorted_map::SortedMap;

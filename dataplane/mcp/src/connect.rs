@@ -107,11 +107,12 @@ fn usable(state: &SlotState, target: &Target) -> Option<Link> {
     }
 }
 
-/// Whether the endpoint that holds the session is one that the target has no more. Waiting for it to refuse a
-/// connection could take long: the address of a pod that is gone answers nothing.
+/// Whether the endpoint that holds the session is one that the target has no more, or is to be reached otherwise now. Waiting
+/// for it to refuse a connection could take long: the address of a pod that is gone answers nothing.
 fn is_stranded(link: &Link, target: &Target) -> bool {
     match (link, &target.transport) {
         (Link::Http(link), Transport::StreamableHttp(server)) => server.cluster.has_lost(link.picked.endpoint()),
+        (Link::Sse(link), Transport::Sse(server)) => server.cluster.has_lost(link.picked.endpoint()),
         _ => false,
     }
 }

@@ -172,6 +172,10 @@ impl Cors {
             if let Some(seconds) = &self.max_age {
                 answer.insert(ACCESS_CONTROL_MAX_AGE, seconds.clone());
             }
+            // Browsers heed it in the response proper; Gateway API wants it in both.
+            if let Some(names) = &self.expose {
+                answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, names.clone());
+            }
             self.allow(answer, origin);
         }
         let vary = HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
@@ -264,6 +268,7 @@ mod tests {
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_METHODS], "GET, PUT");
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_HEADERS], "x-a");
         assert_eq!(headers[ACCESS_CONTROL_MAX_AGE], "60");
+        assert_eq!(headers[ACCESS_CONTROL_EXPOSE_HEADERS], "x-b");
         assert_eq!(headers[VARY], "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
         assert!(!headers.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS));
     }

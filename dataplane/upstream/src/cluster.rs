@@ -115,12 +115,12 @@ impl Cluster {
         }
     }
 
-    /// Whether the configuration lists the backend's endpoints, and this one is not among them. Never so for names: an
-    /// answer need not hold all of a name's addresses.
+    /// Whether the endpoint is the backend's no more: it is not among those that the configuration lists, or connections are made
+    /// otherwise now, such as with TLS. An address of a name may be one that its last answer did not hold.
     pub fn has_lost(&self, endpoint: &Endpoint) -> bool {
         match &self.source {
-            Source::Fixed(endpoints) => !endpoints.iter().any(|e| e.address() == endpoint.address()),
-            Source::Names { .. } => false,
+            Source::Fixed(endpoints) => !endpoints.iter().any(|e| e.id == endpoint.id),
+            Source::Names { connecting, .. } => !endpoint.is_reached_by(connecting),
         }
     }
 
@@ -212,6 +212,7 @@ fn random_below(n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Protocol;
 
     #[test]
     fn draws_are_different_and_cover_all() {
@@ -223,6 +224,24 @@ mod tests {
             seen[b] += 1;
         }
         assert!(seen.iter().all(|n| *n > 200), "{seen:?}");
+    }
+
+    #[test]
+    fn an_endpoint_is_lost_with_its_address_or_its_settings() {
+        let registry = Arc::new(EndpointRegistry::default());
+        let authority: Authority = "s.example:80".parse().expect("an authority");
+        let address = ([10, 0, 0, 1], 80).into();
+        let (plain, other) = (Connecting::default(), Connecting::from(Protocol::Http2));
+        let endpoint = registry.get(address, &plain);
+        let fixed =
+            |connecting: &Connecting| Cluster::fixed(authority.clone(), vec![registry.get(address, connecting)]);
+        assert!(!fixed(&plain).has_lost(&endpoint) && fixed(&other).has_lost(&endpoint));
+        assert!(Cluster::fixed(authority.clone(), vec![]).has_lost(&endpoint));
+        let named = |connecting: Connecting| {
+            let hosts = vec![Host { name: "s.example".into(), port: 80 }];
+            Cluster::hosts(authority.clone(), hosts, connecting, Arc::clone(&registry))
+        };
+        assert!(!named(plain).has_lost(&endpoint) && named(other).has_lost(&endpoint));
     }
 
     #[test]

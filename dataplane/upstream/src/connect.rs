@@ -34,7 +34,7 @@ pub(crate) async fn connect(
         Protocol::Http2 => Offer::Http2,
         Protocol::Negotiated => Offer::AnyHttp,
     };
-    let (stream, slot) = dial(endpoint, rules, offer).await?;
+    let (stream, slot) = dial(endpoint, rules, endpoint.tls().map(|tls| (tls.as_ref(), offer))).await?;
     match stream {
         Stream::Plain(stream) if protocol == Protocol::Http2 => start_http2(endpoint, stream, slot).await,
         Stream::Plain(stream) => start_http1(endpoint, stream, slot).await,

@@ -13,11 +13,11 @@ use crate::error::{Error, Kind};
 use crate::limits;
 use crate::stream::Stream;
 
-/// Connects. The slot counts the connection for as long as it is kept. `offer` is named to endpoints with TLS.
+/// Connects, and encrypts where it is told how. The slot counts the connection for as long as it is kept.
 pub(crate) async fn dial(
     endpoint: &Arc<Endpoint>,
     rules: &AddressRules,
-    offer: Offer,
+    tls: Option<(&Client, Offer)>,
 ) -> Result<(Stream, ConnectionSlot), Error> {
     let address = endpoint.address();
     rules.check(address)?;
@@ -35,9 +35,9 @@ pub(crate) async fn dial(
         rules.check_connected(local, peer)?;
     }
     stream.set_nodelay(true).map_err(|e| failed(&e))?;
-    let stream = match endpoint.tls() {
+    let stream = match tls {
         None => Stream::Plain(stream),
-        Some(tls) => Stream::Tls(Box::new(handshake(endpoint, tls, stream, offer).await?)),
+        Some((tls, offer)) => Stream::Tls(Box::new(handshake(endpoint, tls, stream, offer).await?)),
     };
     endpoint.connected();
     Ok((stream, slot))

@@ -30,6 +30,13 @@ pub struct Connecting {
     pub tls: Option<Arc<Client>>,
 }
 
+impl Connecting {
+    /// What tells connections apart that are made to one address.
+    fn settings(&self) -> (Protocol, Option<Version>) {
+        (self.protocol, self.tls.as_ref().map(|tls| tls.identity()))
+    }
+}
+
 impl From<Protocol> for Connecting {
     fn from(protocol: Protocol) -> Self {
         Connecting { protocol, tls: None }
@@ -72,6 +79,11 @@ impl Endpoint {
     /// How connections to it are encrypted; None when they are not.
     pub(crate) fn tls(&self) -> Option<&Arc<Client>> {
         self.connecting.tls.as_ref()
+    }
+
+    /// Whether connections to it are made so.
+    pub(crate) fn is_reached_by(&self, connecting: &Connecting) -> bool {
+        self.connecting.settings() == connecting.settings()
     }
 
     /// Requests that wait for an answer or whose answer is still being read, all threads together.
@@ -144,7 +156,7 @@ impl Drop for ConnectionSlot {
 
 /// What tells endpoints apart: the address, and what decides over a connection to it. A connection that was made under other
 /// TLS settings belongs to another endpoint, so no pool gives it out.
-type Key = (SocketAddr, Protocol, Option<Version>);
+type Key = (SocketAddr, (Protocol, Option<Version>));
 
 /// All endpoints of the process by address, so that a change of configuration, or a second backend with the same
 /// address, keeps connections and counts.
@@ -157,8 +169,7 @@ pub struct EndpointRegistry {
 impl EndpointRegistry {
     /// The endpoint with this address, to which connections are made so.
     pub fn get(&self, address: SocketAddr, connecting: &Connecting) -> Arc<Endpoint> {
-        let settings = connecting.tls.as_ref().map(|tls| tls.identity());
-        let mut slot = self.known.entry((address, connecting.protocol, settings)).or_default();
+        let mut slot = self.known.entry((address, connecting.settings())).or_default();
         if let Some(endpoint) = slot.upgrade() {
             return endpoint;
         }

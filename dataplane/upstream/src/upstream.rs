@@ -107,11 +107,13 @@ impl Upstream {
         }
     }
 
-    /// Connects to an endpoint, for bytes of the caller's.
-    pub async fn open(&self, picked: &Picked) -> Result<Opened, Error> {
+    /// Connects to an endpoint, for bytes of the caller's. Those that are `encrypted` already go out as they are, also where
+    /// the backend asks for TLS: it gets that of the client.
+    pub async fn open(&self, picked: &Picked, encrypted: bool) -> Result<Opened, Error> {
         let endpoint = &picked.0;
         let in_flight = InFlight::new(Arc::clone(endpoint));
-        let (stream, slot) = dial(endpoint, &self.rules, Offer::Nothing).await?;
+        let tls = endpoint.tls().filter(|_| !encrypted).map(|tls| (tls.as_ref(), Offer::Nothing));
+        let (stream, slot) = dial(endpoint, &self.rules, tls).await?;
         Ok(Opened { stream, endpoint: endpoint.address(), _slot: slot, _in_flight: in_flight })
     }
 

@@ -45,6 +45,10 @@ fn lines(key: &ObjectKey, status: &Value) -> Vec<String> {
     lines
 }
 
+/// Conditions of problems, which are good when they are false.
+const PROBLEMS: [&str; 4] =
+    ["Conflicted", "InsecureFrontendValidationMode", "OverlappingTLSConfig", "PartiallyInvalid"];
+
 /// " Type=Status" of each condition; those that are not as they should be with reason and message.
 fn conditions(of: &Value) -> String {
     let mut text = String::new();
@@ -52,9 +56,7 @@ fn conditions(of: &Value) -> String {
         let part = |field: &str| condition.get(field).and_then(Value::as_str).unwrap_or_default();
         let (name, status) = (part("type"), part("status"));
         text.push_str(&format!(" {name}={status}"));
-        // Conditions of problems are good when they are false.
-        let good =
-            if matches!(name, "Conflicted" | "OverlappingTLSConfig" | "PartiallyInvalid") { "False" } else { "True" };
+        let good = if PROBLEMS.contains(&name) { "False" } else { "True" };
         if status != good {
             text.push_str(&format!("({}: {})", part("reason"), part("message")));
         }

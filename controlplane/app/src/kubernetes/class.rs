@@ -1,13 +1,12 @@
 //! The GatewayClass that users refer to.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gateway_api::apis::experimental::gatewayclasses::{GatewayClass, GatewayClassSpec};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
-use super::definitions::Definitions;
+use super::definitions::{Definitions, Known};
 
 /// Its name.
 pub(crate) const CLASS: &str = "agentgateway";
@@ -29,10 +28,13 @@ pub(crate) async fn ensure(client: Client, mut definitions: Definitions) {
         status: None,
     };
     loop {
-        let known = |names: &Option<BTreeSet<String>>| {
-            names.as_ref().is_some_and(|names| names.contains("gatewayclasses.gateway.networking.k8s.io"))
+        // Where definitions may not be read, it has to be tried.
+        let worth_a_try = |known: &Known| match known {
+            Known::Unlisted => false,
+            Known::Unreadable => true,
+            Known::Listed(_) => known.has("gatewayclasses.gateway.networking.k8s.io") == Some(true),
         };
-        if definitions.wait_for(known).await.is_err() {
+        if definitions.wait_for(worth_a_try).await.is_err() {
             return;
         }
         match api.create(&PostParams::default(), &class).await {

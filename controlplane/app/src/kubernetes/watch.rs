@@ -59,8 +59,7 @@ impl Watches {
         let mut definitions = self.definitions.clone();
         loop {
             let config = watcher::Config::default();
-            let absent =
-                || custom && matches!(&*self.definitions.borrow(), Some(names) if !names.contains(&definition));
+            let absent = || custom && self.definitions.borrow().has(&definition) == Some(false);
             let end = if kind == ObjectKind::Namespace {
                 // Labels are all that is wanted of a namespace.
                 let api = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
@@ -84,9 +83,7 @@ impl Watches {
                 definition,
                 "the cluster does not have this kind; it is used when it comes"
             );
-            let comes =
-                |names: &Option<BTreeSet<String>>| names.as_ref().is_some_and(|names| names.contains(&definition));
-            if definitions.wait_for(comes).await.is_err() {
+            if definitions.wait_for(|known| known.has(&definition) == Some(true)).await.is_err() {
                 return;
             }
             tracing::info!(kind = kind.kind(), "the cluster has this kind now");

@@ -69,7 +69,6 @@ fn plan_one(
         key: key::listener(&owner.name.to_ref(owner.kind.kind()), &listener.name),
         port: u16::try_from(listener.port).unwrap_or_default(),
         protocol,
-        passthrough,
         // Gateway API: ignored where the protocol knows no hosts.
         hostname: listener.hostname.clone().filter(|_| !matches!(protocol, Protocol::Tcp | Protocol::Udp)),
         kinds,

@@ -78,8 +78,6 @@ pub(crate) struct PlannedListener {
     pub(crate) key: String,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
-    /// TLS is passed on to the backend.
-    pub(crate) passthrough: bool,
     /// `None` is every host.
     pub(crate) hostname: Option<String>,
     /// The kinds of route that may attach.

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
+use agentgateway_proto::v1;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::ObjectMeta;
+use prost::bytes::Bytes;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 /// A Secret. Its content appears in no log, error or dump: it has no `Debug` of its content, and one that does not fit its
 /// type is told without what is in it.
-#[derive(Clone, PartialEq)]
 pub struct Secret {
     metadata: ObjectMeta,
     data: BTreeMap<String, Vec<u8>>,
+    pair: OnceLock<Result<v1::Certificate, String>>,
 }
+
+const CERTIFICATE: &str = "tls.crt";
+const PRIVATE_KEY: &str = "tls.key";
 
 impl Secret {
     /// Metadata.
@@ -25,6 +31,21 @@ impl Secret {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
         self.data.get(key).map(Vec::as_slice)
+    }
+
+    /// The certificate and key in it, or why there is no such pair. Checked once: many listeners may show the same one.
+    pub(crate) fn key_pair(&self) -> &Result<v1::Certificate, String> {
+        self.pair.get_or_init(|| {
+            let part = |key: &str| match self.get(key) {
+                Some(content) if !content.is_empty() => Ok(Bytes::copy_from_slice(content)),
+                _ => Err(format!("has no key {key}")),
+            };
+            let certificate = v1::Certificate { chain: part(CERTIFICATE)?, private_key: part(PRIVATE_KEY)? };
+            match agentgateway_tls::certified_key(&certificate) {
+                Ok(_) => Ok(certificate),
+                Err(error) => Err(format!("cannot be used: {error}")),
+            }
+        })
     }
 
     pub(crate) fn same_content(&self, other: &Secret) -> bool {
@@ -51,7 +72,7 @@ impl<'de> Deserialize<'de> for Secret {
             secret.data.into_iter().flatten().map(|(key, value)| (key, value.0)).collect();
         // As the API server does, which never gives stringData; a folder's manifest has it.
         data.extend(secret.string_data.into_iter().flatten().map(|(key, value)| (key, value.into_bytes())));
-        Ok(Secret { metadata: secret.metadata, data })
+        Ok(Secret { metadata: secret.metadata, data, pair: OnceLock::new() })
     }
 }
 

@@ -147,13 +147,13 @@ fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec
                 Speech::Plain | Speech::Grpc => Scope::Http,
                 Speech::Mcp => Scope::McpItems,
                 // Nobody reads requests there.
-                Speech::Passthrough | Speech::Udp => continue,
+                Speech::Udp => continue,
             },
             BackendUnit::Port(..) | BackendUnit::Object(_) => continue,
         };
         let key = unit.key();
         let target = v1::policy::Target::BackendKey(key.clone());
-        found.push(Resolved::Found { gateways: gateways.clone(), target, key, scope });
+        found.push(Resolved::Found { gateways: gateways.iter().cloned().collect(), target, key, scope });
     }
     match section {
         Some(section) if !service.is_some_and(|service| service::has_port_named(service, section)) => {

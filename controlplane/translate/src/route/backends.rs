@@ -89,10 +89,7 @@ impl Referrer<'_> {
             Asked::Http => None,
             _ if state.mcp => Some("is of type MCP, which HTTPRoutes alone can use"),
             Asked::Grpc if !state.http2 => Some("does not speak HTTP/2: set spec.static.appProtocol to grpc"),
-            Asked::Passthrough if state.tls => {
-                Some("has a BackendTLSPolicy, but TLS is passed on as the client sends it")
-            }
-            Asked::Grpc | Asked::Tcp | Asked::Passthrough | Asked::Udp => None,
+            Asked::Grpc | Asked::Tcp | Asked::Udp => None,
         };
         match lacks {
             Some(lacks) => Err(("UnsupportedProtocol", format!("Backend {name} {lacks}"))),

@@ -17,12 +17,13 @@ pub(crate) type Claims = BTreeMap<ObjectKey, Claim>;
 /// The routes that lose. One that loses is in no other's way.
 pub(crate) fn losers(claims: &Claims) -> BTreeSet<ObjectKey> {
     let mut lost = BTreeSet::new();
-    let kinds: BTreeSet<ObjectKind> = claims.keys().map(|route| route.kind).collect();
-    if kinds.len() < 2 {
+    // Routes are in the order of their kinds, so nearly every listener is done here.
+    let kind = |end: Option<(&ObjectKey, &Claim)>| end.map(|(route, _)| route.kind);
+    if kind(claims.first_key_value()) == kind(claims.last_key_value()) {
         return lost;
     }
     let mut order: Vec<_> = claims.iter().collect();
-    order.sort_by_key(|(route, (created, _))| (created.is_none(), *created, route.name.to_string(), route.kind));
+    order.sort_by_cached_key(|(route, (created, _))| (created.is_none(), *created, route.name.to_string(), route.kind));
     let (mut http, mut grpc) = (Hosts::default(), Hosts::default());
     for (route, (_, hostnames)) in order {
         let (own, other) =

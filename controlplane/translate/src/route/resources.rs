@@ -46,7 +46,6 @@ fn http<'a>(
 
 fn tcp(source: &v1::ObjectRef, created: i64, rule: &Rule, on: &Attachment<'_>) -> Resource {
     let listener_key = &on.listener.key;
-    let backends = if on.listener.passthrough { &rule.passthrough.backends } else { &rule.backends };
     Resource::TcpRoute(v1::TcpRoute {
         key: key::stream_route(source, rule.index, listener_key),
         listener_key: listener_key.clone(),
@@ -54,7 +53,7 @@ fn tcp(source: &v1::ObjectRef, created: i64, rule: &Rule, on: &Attachment<'_>) -
         rule_index: rule.index,
         rule_name: rule.name.clone(),
         hostnames: on.hostnames.clone(),
-        backends: backends.clone(),
+        backends: rule.backends.clone(),
         created,
     })
 }

@@ -22,19 +22,9 @@ pub(super) struct Rule {
     pub(super) policies: Vec<v1::PolicySpec>,
     pub(super) backends: Vec<v1::RouteBackend>,
     pub(super) used: BTreeSet<BackendUnit>,
-    /// The same backends where TLS is passed on to them.
-    pub(super) passthrough: Passthrough,
     /// Whether all its requests are answered with 500.
     pub(super) refused: bool,
     pub(super) problems: Vec<Problem>,
-    pub(super) unresolved: Vec<Problem>,
-}
-
-/// Backends that get TLS as the client sends it.
-#[derive(Debug, Default)]
-pub(super) struct Passthrough {
-    pub(super) backends: Vec<v1::RouteBackend>,
-    pub(super) used: BTreeSet<BackendUnit>,
     pub(super) unresolved: Vec<Problem>,
 }
 
@@ -72,20 +62,13 @@ impl Rule {
         Path::of("spec.rules").index(usize::try_from(self.index).unwrap_or_default())
     }
 
-    /// What a listener's share of the rule uses.
-    pub(super) fn uses(&self, passthrough: bool) -> impl Iterator<Item = &BackendUnit> {
-        if passthrough { self.passthrough.used.iter() } else { self.used.iter() }
-    }
-
     /// Ends the rule: one with a problem refuses everything.
     pub(super) fn finish(mut self) -> Rule {
         self.refused = !self.problems.is_empty();
         if self.refused {
-            let nothing = || vec![v1::RouteBackend { weight: 1, ..v1::RouteBackend::default() }];
             self.policies.clear();
             self.used.clear();
-            self.backends = nothing();
-            self.passthrough = Passthrough { backends: nothing(), ..Passthrough::default() };
+            self.backends = vec![v1::RouteBackend { weight: 1, ..v1::RouteBackend::default() }];
         }
         self
     }
@@ -101,9 +84,8 @@ pub(super) fn weight(written: Option<i32>) -> u32 {
     written.map_or(1, |weight| u32::try_from(weight).unwrap_or_default())
 }
 
-/// Accepted, PartiallyInvalid and ResolvedRefs, as far as the rules decide them. `passthrough` are the listeners that the
-/// route is on: whether there are some that pass TLS on, and whether these are all.
-pub(super) fn verdicts(rules: &[Rule], wants_default_gateways: bool, passthrough: (bool, bool)) -> Vec<Verdict> {
+/// Accepted, PartiallyInvalid and ResolvedRefs, as far as the rules decide them.
+pub(super) fn verdicts(rules: &[Rule], wants_default_gateways: bool) -> Vec<Verdict> {
     let problems: Vec<&Problem> = rules.iter().flat_map(|rule| &rule.problems).collect();
     let whole = rules.iter().filter(|rule| rule.refused).count();
     let told = |problems: &[&Problem]| problems.iter().map(|p| p.message.as_str()).collect::<Vec<_>>().join("; ");
@@ -124,11 +106,7 @@ pub(super) fn verdicts(rules: &[Rule], wants_default_gateways: bool, passthrough
             verdicts.push(Verdict::yes("PartiallyInvalid", first.reason, message));
         }
     }
-    let (some, all) = passthrough;
-    let plain = rules.iter().filter(|_| !all).flat_map(|rule| &rule.unresolved);
-    let other = rules.iter().filter(|_| some).flat_map(|rule| &rule.passthrough.unresolved);
-    let mut unresolved: Vec<&Problem> = plain.chain(other).collect();
-    unresolved.dedup();
+    let unresolved: Vec<&Problem> = rules.iter().flat_map(|rule| &rule.unresolved).collect();
     verdicts.push(match unresolved.first() {
         None => Verdict::yes("ResolvedRefs", "ResolvedRefs", "all references are resolved"),
         Some(first) => Verdict::no("ResolvedRefs", first.reason, told(&unresolved)),

@@ -7,7 +7,7 @@ use gateway_api::apis::experimental::tlsroutes::{TlsRoute, TlsRouteUseDefaultGat
 use super::RouteKind;
 use super::backends::{Referrer, reference};
 use super::parent::AsParent;
-use super::rule::{Passthrough, Rule, weight};
+use super::rule::{Rule, weight};
 use crate::Name;
 use crate::object::ObjectKind;
 use crate::service::Asked;
@@ -35,12 +35,7 @@ impl RouteKind for TlsRoute {
             let references: Vec<BackendReference> =
                 config.backend_refs.iter().map(|r| BackendReference { weight: r.weight, ..reference!(r) }).collect();
             let mut rule = Rule::at(i, config.name.as_ref());
-            // What cannot be used where TLS ends may be fit for TLS that is passed on, and the other way round; only
-            // the listener tells which it is.
-            let mut other = Rule::at(i, config.name.as_ref());
-            backends(&mut other, &references, Asked::Passthrough, referrer);
             backends(&mut rule, &references, Asked::Tcp, referrer);
-            rule.passthrough = Passthrough { backends: other.backends, used: other.used, unresolved: other.unresolved };
             rule.finish()
         });
         each.collect()

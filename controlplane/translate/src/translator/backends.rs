@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use agentgateway_collections::SmallSet;
+
 use crate::Name;
 use crate::backend::{self, BackendState};
 use crate::fact::Fact;
@@ -25,7 +27,7 @@ impl Translator {
             });
             let Some(state) = state else { continue };
             dirty.statuses.insert(ObjectKey { kind: ObjectKind::Backend, name: name.clone() });
-            let look = |s: &BackendState| (s.mcp, s.http2, s.tls, s.refused.clone());
+            let look = |s: &BackendState| (s.mcp, s.http2, s.refused.clone());
             if self.made.backends.get(&unit).map(look) != state.as_ref().map(look) {
                 self.fire(&Fact::Backend(name.clone()), dirty);
             }
@@ -94,7 +96,7 @@ impl Translator {
             return;
         }
         if let Some(backend) = self.made.backends.get(unit) {
-            replace(state.edit(), &Items::new(), &backend.items);
+            replace(state.edit(), &Items::default(), &backend.items);
         }
         self.made.add_user(unit, gateway);
         self.fire(&Fact::Users(unit.object()), dirty);
@@ -127,7 +129,7 @@ impl Translator {
         if let Some(backend) = self.made.backends.get(unit) {
             let children = backend.children.clone();
             if let Some(state) = self.made.gateways.get_mut(gateway) {
-                replace(state.edit(), &backend.items, &Items::new());
+                replace(state.edit(), &backend.items, &Items::default());
             }
             for child in children {
                 self.release(gateway, &child, dirty);
@@ -140,7 +142,7 @@ impl Translator {
     pub(super) fn drop_if_unused(&mut self, unit: &BackendUnit) {
         if !matches!(unit, BackendUnit::Object(_)) && self.made.users_of(unit).is_empty() {
             self.made.backends.remove(unit);
-            self.index.set(Unit::Backend(unit.clone()), BTreeSet::new());
+            self.index.set(Unit::Backend(unit.clone()), SmallSet::default());
         }
     }
 }

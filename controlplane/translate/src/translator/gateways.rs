@@ -35,7 +35,7 @@ impl Translator {
                 dirty.fire(&self.index, &Fact::Parent(owner));
             }
             let mut state = GatewayState::new(plan, verdict, workload);
-            replace(state.edit(), &Items::new(), &items);
+            replace(state.edit(), &Items::default(), &items);
             state.items = items;
             self.made.gateways.insert(name, state);
             return;

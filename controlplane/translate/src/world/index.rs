@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use agentgateway_collections::SmallSet;
 use agentgateway_crds::GROUP;
 use gateway_api::apis::experimental::listenersets::ListenerSet;
 use gateway_api::apis::standard::backendtlspolicies::BackendTlsPolicy;
@@ -16,9 +17,9 @@ const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 #[derive(Debug, Default)]
 pub(super) struct Indexes {
-    slices: HashMap<Name, BTreeSet<Name>>,
-    sets: HashMap<Name, BTreeSet<Name>>,
-    policies: HashMap<ObjectKey, BTreeSet<Name>>,
+    slices: HashMap<Name, SmallSet<Name>>,
+    sets: HashMap<Name, SmallSet<Name>>,
+    policies: HashMap<ObjectKey, SmallSet<Name>>,
     targets: HashMap<Name, BTreeSet<ObjectKey>>,
 }
 
@@ -64,7 +65,7 @@ impl Indexes {
 }
 
 fn shift<K: Clone + Eq + std::hash::Hash>(
-    index: &mut HashMap<K, BTreeSet<Name>>,
+    index: &mut HashMap<K, SmallSet<Name>>,
     name: &Name,
     from: Option<&K>,
     to: Option<&K>,

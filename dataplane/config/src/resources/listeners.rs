@@ -110,7 +110,8 @@ impl Maker<'_, '_> {
             self.route(route, &key, &hostname, &at.clone().key("routes").index(i));
         }
         for (i, route) in listener.tcp_routes.iter().enumerate() {
-            self.tcp_route(route, &key, &hostname, &at.clone().key("tcpRoutes").index(i));
+            let passed_through = protocol == Protocol::Tls && listener.tls.is_none();
+            self.tcp_route(route, (&key, &hostname), passed_through, &at.clone().key("tcpRoutes").index(i));
         }
         for (i, route) in listener.udp_routes.iter().enumerate() {
             self.udp_route(route, &key, &at.clone().key("udpRoutes").index(i));

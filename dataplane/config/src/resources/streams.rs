@@ -10,7 +10,14 @@ use agentgateway_types::file;
 use super::{Maker, object};
 
 impl Maker<'_, '_> {
-    pub(super) fn tcp_route(&mut self, route: &file::TcpRoute, listener_key: &str, listener_host: &str, at: &Path) {
+    /// `passed_through`: the listener's connections have the TLS of their clients, and are not touched.
+    pub(super) fn tcp_route(
+        &mut self,
+        route: &file::TcpRoute,
+        (listener_key, listener_host): (&str, &str),
+        passed_through: bool,
+        at: &Path,
+    ) {
         let (name, rule) = self.names.route(route.name.as_deref(), None, at, self.report);
         let source = object("TCPRoute", &name);
         self.check_weights(&name, route.backends.iter().map(|b| b.weight), "connections are refused", at);
@@ -18,6 +25,12 @@ impl Maker<'_, '_> {
         for (i, config) in route.backends.iter().enumerate() {
             let at = at.clone().key("backends").index(i);
             let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
+            if passed_through && tls.is_some() {
+                let at = at.clone().join(Path::of("policies.backendTLS"));
+                let message =
+                    "connections are passed through with their own TLS; set the listener's tls to end it here";
+                self.report.error(&at, message);
+            }
             let source = object("Backend", &format!("{name}.tcp.{i}"));
             backends.extend(self.stream_backend(&source, (config.weight, &config.host), tls, &at));
         }

@@ -131,6 +131,10 @@ fn what_is_wrong_is_named_where_it_stands() {
         ),
         (first("{protocol: UDP, tcpRoutes: [{}]}"), "listeners[0].tcpRoutes: is for listeners of TLS and TCP alone"),
         (first("{protocol: TCP, policies: {}}"), "listeners[0].policies: is for listeners of HTTP and HTTPS alone"),
+        (
+            first("{protocol: TLS, tcpRoutes: [{backends: [{host: 'a:1', policies: {backendTLS: {}}}]}]}"),
+            "tcpRoutes[0].backends[0].policies.backendTLS: connections are passed through",
+        ),
         (first("{protocol: TCP}, {protocol: TCP}"), "every host on this port already has the listener"),
         (
             first("{protocol: TLS}, {protocol: HTTP, hostname: a.b}"),

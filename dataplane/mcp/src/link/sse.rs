@@ -29,7 +29,7 @@ use crate::target::{HttpServer, Target};
 pub(crate) struct SseLink {
     pub(crate) peer: Arc<Peer>,
     pub(crate) features: Features,
-    picked: Picked,
+    pub(crate) picked: Picked,
     messages: PathAndQuery,
     reader: AbortHandle,
 }

@@ -155,10 +155,12 @@ impl Flow {
     /// Another endpoint is tried when one refuses: no byte was sent yet.
     async fn connect(&mut self, chosen: Chosen) -> Option<Opened> {
         let Chosen { cluster, mut picked, .. } = chosen;
+        // What is passed through is the client's own TLS with the backend.
+        let encrypted = self.protocol == "TLS" && self.listener.tls.is_none();
         let mut tries = 1;
         loop {
             self.endpoint = Some(picked.endpoint().address());
-            let error = match self.worker.upstream.open(&picked).await {
+            let error = match self.worker.upstream.open(&picked, encrypted).await {
                 Ok(opened) => return Some(opened),
                 Err(error) => error,
             };

@@ -32,8 +32,10 @@ impl Store {
         let attached = self.index.policies_of_backend(key).filter_map(|p| p.spec.as_ref());
         let denied = backend.inline_policies.iter().chain(attached).find_map(denied);
         let kind = self.backend_kind(backend);
+        // That its TLS cannot be applied is what the configuration itself says: it is applied by refusing, not rejected.
+        let refused = backend.tls.as_ref().is_some_and(|tls| !tls.refused.is_empty());
         let problem = match &kind {
-            BackendKind::Broken(reason) => Some(reason.to_string()),
+            BackendKind::Broken(reason) if !refused => Some(reason.to_string()),
             _ => errors.pop(),
         };
         self.snapshot.backends.insert(Arc::clone(key), Arc::new(Backend { policies, denied, kind }));
