@@ -26,6 +26,7 @@ mod services;
 pub mod snapshot;
 pub mod store;
 mod tap;
+mod target;
 mod tracked;
 mod tunnel;
 mod udp;

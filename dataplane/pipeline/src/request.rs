@@ -25,7 +25,7 @@ use crate::snapshot::{Backend, BackendKind, Listener, Listeners, Route, Snapshot
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
-use crate::{Error, attempts, forwarded, grpc, reply};
+use crate::{Error, attempts, forwarded, grpc, reply, target};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -108,6 +108,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     if head.method == Method::CONNECT && !upgrade::normalise_connect(&mut head) {
         return refuse(record, StatusCode::BAD_REQUEST, "CONNECT is not supported");
     }
+    target::unify_host(&mut head);
     let snapshot = origin.worker.snapshot();
     let (listener, early_route) = {
         let host = match request_host(&head) {
@@ -125,6 +126,9 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     record.listener = Some(Arc::clone(&listener));
     if !head.uri.path().starts_with('/') && head.uri.path() != "*" {
         return refuse(record, StatusCode::BAD_REQUEST, "request target is not supported");
+    }
+    if let Some(reason) = target::refuse(head.uri.path()) {
+        return refuse(record, StatusCode::BAD_REQUEST, reason);
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
