@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+const SECRET: [&str; 4] = ["Certificate", "BasicUser", "BackendAuthentication.Key", "BackendAuthentication.Aws"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let mut config = tonic_prost_build::Config::new();
     config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
     config.btree_map(["."]);
     config.bytes(["."]);
-    // Holds a private key; its Debug is written by hand.
-    config.skip_debug([".agentgateway.resource.v1.Certificate"]);
+    // They hold secrets; their Debug is written by hand.
+    config.skip_debug(SECRET.map(|message| format!(".agentgateway.resource.v1.{message}")));
     tonic_prost_build::configure().file_descriptor_set_path(out.join("descriptors.bin")).compile_with_config(
         config,
         &["proto/agentgateway/resource/v1/resource.proto", "proto/envoy/service/discovery/v3/discovery.proto"],

@@ -152,7 +152,7 @@ mod tests {
             "Cors.allow_origins",
             "JwtProvider.jwks",
             "BackendAuthentication.passthrough",
-            "JwtAuthentication.Mode.PERMISSIVE",
+            "AuthenticationMode.PERMISSIVE",
             "Policy.listener_key",
             "RouteTarget.rule_name",
             "RouteMatch.headers",
@@ -177,8 +177,14 @@ mod tests {
     #[test]
     fn finds_an_unknown_field_and_an_unknown_enum_value_inside() {
         let policy = v1::JwtAuthentication {
-            providers: vec![v1::JwtProvider { issuer: "i".into(), audiences: vec!["a".into()], jwks: "{}".into() }],
-            mode: v1::jwt_authentication::Mode::Permissive.into(),
+            providers: vec![v1::JwtProvider {
+                issuer: "i".into(),
+                audiences: vec!["a".into()],
+                jwks: "{}".into(),
+                ..v1::JwtProvider::default()
+            }],
+            mode: v1::AuthenticationMode::Permissive.into(),
+            ..v1::JwtAuthentication::default()
         };
         let message = DynamicMessage::decode(
             descriptor("JwtAuthentication").expect("known message"),
@@ -187,8 +193,8 @@ mod tests {
         .expect("decodes");
         let mut cut = Capabilities::own();
         assert_eq!(cut.first_unknown(&message), None);
-        cut.fields.remove("JwtAuthentication.Mode.PERMISSIVE");
-        assert_eq!(cut.first_unknown(&message).as_deref(), Some("JwtAuthentication.Mode.PERMISSIVE"));
+        cut.fields.remove("AuthenticationMode.PERMISSIVE");
+        assert_eq!(cut.first_unknown(&message).as_deref(), Some("AuthenticationMode.PERMISSIVE"));
         cut.fields.remove("JwtProvider.audiences");
         assert_eq!(cut.first_unknown(&message).as_deref(), Some("JwtProvider.audiences"));
     }

@@ -8,19 +8,13 @@ pub mod kind;
 pub mod limits;
 mod policy;
 pub mod resource;
+mod secret;
 pub mod snapshot;
 
 /// Resources and policies (`proto/agentgateway/resource/v1`).
 pub mod v1 {
     #![allow(clippy::all, unreachable_pub)]
     tonic::include_proto!("agentgateway.resource.v1");
-}
-
-impl std::fmt::Debug for v1::Certificate {
-    /// Without the private key: messages are printed in logs and in failed tests.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Certificate").field("chain", &self.chain).finish_non_exhaustive()
-    }
 }
 
 /// Envoy's discovery service, the part that is used here.

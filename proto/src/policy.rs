@@ -25,6 +25,10 @@ impl PolicySpec {
             Some(Kind::SessionPersistence(_)) => "sessionPersistence",
             Some(Kind::ExternalAuthorization(_)) => "extAuthz",
             Some(Kind::BackendClientCertificate(_)) => "backendClientCertificate",
+            Some(Kind::ApiKey(_)) => "apiKey",
+            Some(Kind::BasicAuth(_)) => "basicAuth",
+            Some(Kind::DirectResponse(_)) => "directResponse",
+            Some(Kind::AutoHostRewrite(_)) => "autoHostRewrite",
         }
     }
 
@@ -42,7 +46,9 @@ impl PolicySpec {
                 | Kind::Timeouts(_)
                 | Kind::Retry(_)
                 | Kind::SessionPersistence(_)
-                | Kind::BackendClientCertificate(_),
+                | Kind::BackendClientCertificate(_)
+                | Kind::DirectResponse(_)
+                | Kind::AutoHostRewrite(_),
             ) => false,
             Some(
                 Kind::Deny(_)
@@ -51,7 +57,9 @@ impl PolicySpec {
                 | Kind::McpAuthorization(_)
                 | Kind::LocalRateLimit(_)
                 | Kind::BackendAuth(_)
-                | Kind::ExternalAuthorization(_),
+                | Kind::ExternalAuthorization(_)
+                | Kind::ApiKey(_)
+                | Kind::BasicAuth(_),
             )
             | None => true,
         }

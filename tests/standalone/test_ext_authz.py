@@ -252,3 +252,36 @@ def test_errors_name_the_field(start, ports):
     proxy = start(routes(ports.free(), to("127.0.0.1:1", policies=bad)), ready=False)
     assert proxy.wait() != 0
     assert any("extAuthz.protocol" in line for line in proxy.err)
+
+
+def cached(*key, **fields):
+    return {"cache": {"key": list(key), "ttl": "1s", **fields}}
+
+
+def test_decisions_are_remembered_for_equal_requests(gateway, host, authz):
+    proxy = gateway(to(host, policies=policy(authz, **cached('request.headers["x-token"]', "request.path"))), config={"workers": 1})
+    for _ in range(3):
+        response = proxy.get("/a", headers={"x-token": "good", "x-user": "forged"})
+        assert response.status == 200 and headers_of(response.json())["x-user"] == "ada", "with what the service wants"
+        assert proxy.get("/a", headers={"x-token": "bad"}).status == 401
+    assert len(authz.requests) == 2
+    assert proxy.get("/b", headers={"x-token": "bad"}).status == 401
+    assert len(authz.requests) == 3, "another path, another decision"
+    # Without a value there is no key: asked each time.
+    for _ in range(2):
+        assert proxy.get("/a").status == 401
+    assert len(authz.requests) == 5
+    time.sleep(1.1)
+    assert proxy.get("/a", headers={"x-token": "good"}).status == 200
+    assert len(authz.requests) == 6, "for a while only"
+
+
+def test_that_a_service_is_away_is_not_remembered(gateway, host, ports):
+    port = ports.free()
+    proxy = gateway(to(host, policies=policy(f"127.0.0.1:{port}", **cached("request.path"))), config={"workers": 1})
+    assert proxy.get(headers={"x-token": "good"}).status == 403
+    service = GrpcAuthz(port)
+    try:
+        assert proxy.get(headers={"x-token": "good"}).status == 200
+    finally:
+        service.close()

@@ -16,6 +16,12 @@ pub(crate) enum Fact {
     Class(String),
     /// A GatewayParameters.
     Parameters(Name),
+    /// A GatewayExtension.
+    Extension(Name),
+    /// A DirectResponse.
+    Response(Name),
+    /// What is in a TrafficPolicy, for filters that name it.
+    Policy(Name),
     /// The ListenerSets of a Gateway.
     ListenerSets(Name),
     /// The ReferenceGrants of a namespace.

@@ -31,6 +31,7 @@ mod backend;
 mod backend_tls;
 mod certificate;
 mod conditions;
+mod extension;
 mod fact;
 mod features;
 mod gateway;

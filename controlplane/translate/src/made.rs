@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use agentgateway_collections::{SmallSet, SortedMap};
 use agentgateway_proto::snapshot::{Edit, Snapshot};
+use k8s_openapi::jiff::Timestamp;
 
 use crate::Name;
 use crate::backend::BackendState;
@@ -11,7 +12,7 @@ use crate::backend_tls::TlsPolicyState;
 use crate::gateway::{GatewayVerdict, Plan};
 use crate::object::ObjectKey;
 use crate::output::{Status, Workload};
-use crate::policy::PolicyState;
+use crate::policy::{Claim as PolicyClaim, PolicyState};
 use crate::route::{Claim, Claims, RouteState, losers};
 use crate::unit::{BackendUnit, Items};
 
@@ -29,6 +30,8 @@ pub(crate) struct Made {
     claims: HashMap<String, Claims>,
     /// The routes that lost on each listener.
     pub(crate) lost: HashMap<String, BTreeSet<ObjectKey>>,
+    /// Who claims a field of which a target can have one, with the age of each: the other direction of [`PolicyState::claims`].
+    pub(crate) policy_claims: HashMap<PolicyClaim, BTreeSet<(Timestamp, Name)>>,
     /// Secrets and ConfigMaps in use.
     pub(crate) references: BTreeSet<ObjectKey>,
     /// Statuses that were given out and have not come back with their objects.
@@ -157,6 +160,32 @@ impl Made {
         if claims.is_empty() {
             self.claims.remove(listener);
         }
+    }
+
+    /// Takes a policy's old claims back and puts its new ones in; gives all policies for which that may change something.
+    pub(crate) fn claim_fields(&mut self, policy: &Name, old: &PolicyState, new: &PolicyState) -> BTreeSet<Name> {
+        let rank = |state: &PolicyState| (state.created.unwrap_or(Timestamp::MAX), policy.clone());
+        let mut concerned = BTreeSet::new();
+        if old.claims == new.claims && old.created == new.created {
+            return concerned;
+        }
+        for claim in &old.claims {
+            if let Some(all) = self.policy_claims.get_mut(claim) {
+                all.remove(&rank(old));
+                concerned.extend(all.iter().map(|(_, name)| name.clone()));
+                if all.is_empty() {
+                    self.policy_claims.remove(claim);
+                }
+            }
+        }
+        for claim in &new.claims {
+            let all = self.policy_claims.entry(claim.clone()).or_default();
+            all.insert(rank(new));
+            if all.len() > 1 {
+                concerned.extend(all.iter().map(|(_, name)| name.clone()));
+            }
+        }
+        concerned
     }
 
     /// Finds out who loses on a listener, and gives the routes for which that changes.

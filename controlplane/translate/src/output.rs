@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentgateway_crds::{BackendStatus, GatewayParametersSpec, PolicyStatus, RouteStatus};
+use agentgateway_crds::{BackendStatus, ExtensionStatus, GatewayParametersSpec, PolicyStatus, RouteStatus};
 use agentgateway_proto::snapshot::Snapshot;
 use agentgateway_proto::v1::bind::Transport;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClassStatus;
@@ -60,6 +60,7 @@ pub enum Status {
     /// Of a route of any kind.
     Route(RouteStatus),
     Backend(BackendStatus),
+    Extension(ExtensionStatus),
     /// Of a policy of any kind.
     Policy(PolicyStatus),
 }
@@ -70,7 +71,8 @@ impl Status {
         match self {
             Status::Route(status) => status.parents.is_empty(),
             Status::Policy(status) => status.ancestors.is_empty(),
-            Status::GatewayClass(_) | Status::Gateway(_) | Status::ListenerSet(_) | Status::Backend(_) => false,
+            Status::GatewayClass(_) | Status::Gateway(_) | Status::ListenerSet(_) => false,
+            Status::Backend(_) | Status::Extension(_) => false,
         }
     }
 
@@ -82,6 +84,7 @@ impl Status {
             Status::ListenerSet(s) => serde_json::to_value(s),
             Status::Route(s) => serde_json::to_value(s),
             Status::Backend(s) => serde_json::to_value(s),
+            Status::Extension(s) => serde_json::to_value(s),
             Status::Policy(s) => serde_json::to_value(s),
         }
     }

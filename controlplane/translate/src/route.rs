@@ -31,6 +31,7 @@ use crate::world::World;
 use attach::Attachment;
 use rule::Rule;
 
+pub(crate) use backends::Referrer;
 pub(crate) use claims::{Claim, Claims, losers};
 pub(crate) use parent::AsStatus;
 pub(crate) use status::status;

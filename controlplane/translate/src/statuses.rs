@@ -14,7 +14,7 @@ use crate::object::{ObjectKey, ObjectKind};
 use crate::output::{Status, StatusUpdate};
 use crate::unit::BackendUnit;
 use crate::world::World;
-use crate::{Name, Settings, backend, gateway, names, parameters, policy, route};
+use crate::{Name, Settings, backend, extension, gateway, names, parameters, policy, route};
 use same::says_the_same;
 
 /// The status of an object, if it has to be written. `touched` tells that the object came in just now: what it holds is then
@@ -104,6 +104,13 @@ fn wanted(
             let state = made.backends.get(&BackendUnit::Object(name.clone()));
             let rejected: Vec<String> = made.gateways.keys().flat_map(rejected).collect();
             Some(Status::Backend(backend::status(&held.unwrap_or_default(), state, reason, &rejected, given, at)))
+        }
+        ObjectKind::GatewayExtension => {
+            meta?;
+            let held = held.and_then(|h| if let Status::Extension(s) = h { Some(s.clone()) } else { None });
+            let given = given.and_then(|g| if let Status::Extension(s) = g { Some(s) } else { None });
+            let object = world.extensions.get(name).map(Arc::as_ref);
+            Some(Status::Extension(extension::status(&held.unwrap_or_default(), object, reason, given, at)))
         }
         ObjectKind::TrafficPolicy | ObjectKind::BackendTlsPolicy => {
             meta?;

@@ -66,7 +66,7 @@ impl Translator {
         self.backend_objects(&mut dirty);
         self.routes(&mut dirty);
         self.services(&mut dirty);
-        self.policies(&mut dirty);
+        self.policies_and_services(&mut dirty);
         self.tls_policies(&mut dirty);
         self.finish(dirty, &touched, now, output)
     }
@@ -123,11 +123,17 @@ impl Translator {
     /// Translates one unit, and notes what it looked at. Gives nothing when it has to wait for what is not read yet; it is
     /// then left as it is.
     fn look<T>(&mut self, unit: Unit, exists: bool, translate: impl FnOnce(&World, &View<'_>) -> T) -> Option<T> {
+        let (made, waits) = self.look_at(unit, exists, translate);
+        (!waits).then_some(made)
+    }
+
+    /// As [`Translator::look`], with what came of it and whether it has to wait.
+    fn look_at<T>(&mut self, unit: Unit, exists: bool, translate: impl FnOnce(&World, &View<'_>) -> T) -> (T, bool) {
         let view = View::new(&self.settings, &self.world, &self.made);
         let made = translate(&self.world, &view);
         let wait = view.saw_unread();
         self.index.set(unit, if exists { view.into_seen() } else { SmallSet::default() });
-        (!wait).then_some(made)
+        (made, wait)
     }
 
     fn finish(&mut self, mut dirty: Dirty, touched: &BTreeSet<ObjectKey>, now: &Time, mut output: Output) -> Output {

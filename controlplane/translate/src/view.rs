@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use agentgateway_collections::SmallSet;
-use agentgateway_crds::GatewayParameters;
+use agentgateway_crds::{DirectResponse, GatewayExtension, GatewayParameters, TrafficPolicy};
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::listenersets::ListenerSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
 use crate::backend::BackendState;
@@ -17,6 +18,7 @@ use crate::fact::Fact;
 use crate::gateway::Parent;
 use crate::made::Made;
 use crate::object::{ObjectKey, ObjectKind, Secret};
+use crate::policy::Claim;
 use crate::route::RouteState;
 use crate::selector::Labels;
 use crate::unit::BackendUnit;
@@ -62,6 +64,26 @@ impl<'a> View<'a> {
     pub(crate) fn parameters(&self, name: &Name) -> Option<&'a GatewayParameters> {
         self.look(Fact::Parameters(name.clone()));
         self.world.parameters.get(name).map(Arc::as_ref)
+    }
+
+    pub(crate) fn extension(&self, name: &Name) -> Option<&'a GatewayExtension> {
+        self.look(Fact::Extension(name.clone()));
+        self.world.extensions.get(name).map(Arc::as_ref)
+    }
+
+    pub(crate) fn direct_response(&self, name: &Name) -> Option<&'a DirectResponse> {
+        self.look(Fact::Response(name.clone()));
+        self.world.responses.get(name).map(Arc::as_ref)
+    }
+
+    /// A TrafficPolicy that a filter names; an error when it does not fit our types.
+    pub(crate) fn traffic_policy(&self, name: &Name) -> Option<Result<&'a TrafficPolicy, &'a str>> {
+        self.look(Fact::Policy(name.clone()));
+        let key = ObjectKey { kind: ObjectKind::TrafficPolicy, name: name.clone() };
+        match self.world.unreadable.get(&key) {
+            Some(unreadable) => Some(Err(unreadable.reason.as_str())),
+            None => self.world.policies.get(name).map(|policy| Ok(policy.as_ref())),
+        }
     }
 
     /// A Gateway or ListenerSet of ours, as routes and policies see it.
@@ -201,6 +223,14 @@ impl<'a> View<'a> {
         let key = ObjectKey { kind, name: name.clone() };
         self.look(Fact::Exists(key.clone()));
         self.world.known(&key)
+    }
+
+    /// The policy that has claimed a field of a target before another did; by its age, then its name.
+    pub(crate) fn older_claim(&self, claim: &Claim, policy: &Name, created: Option<Timestamp>) -> Option<Name> {
+        // Nothing is recorded: whoever claims the same is translated again when the claims change.
+        let first = self.made.policy_claims.get(claim)?.iter().min()?;
+        let rank = (created.unwrap_or(Timestamp::MAX), policy.clone());
+        (*first < rank).then(|| first.1.clone())
     }
 
     /// Names of the objects of a namespace with these labels.

@@ -6,7 +6,9 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
+use agentgateway_crds::{
+    Backend, DirectResponse, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute,
+};
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
 use gateway_api::apis::experimental::grpcroutes::GrpcRoute;
@@ -48,6 +50,8 @@ pub(crate) struct World {
     pub(crate) slices: Table<EndpointSlice>,
     pub(crate) backends: Table<Backend>,
     pub(crate) policies: Table<TrafficPolicy>,
+    pub(crate) extensions: Table<GatewayExtension>,
+    pub(crate) responses: Table<DirectResponse>,
     pub(crate) parameters: Table<GatewayParameters>,
     secrets: Read<Secret>,
     config_maps: Read<ConfigMap>,
@@ -150,6 +154,8 @@ impl World {
             ObjectKind::ConfigMap => self.config_maps.get(&key.name).and_then(|o| o.as_deref()).map(Resource::meta),
             ObjectKind::Backend => of(&self.backends, key),
             ObjectKind::TrafficPolicy => of(&self.policies, key),
+            ObjectKind::GatewayExtension => of(&self.extensions, key),
+            ObjectKind::DirectResponse => of(&self.responses, key),
             ObjectKind::GatewayParameters => of(&self.parameters, key),
         }
     }

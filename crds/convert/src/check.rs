@@ -82,6 +82,29 @@ pub(crate) fn regex(path: Path, text: &str) -> Result<String, Error> {
     }
 }
 
+/// An absolute URL of HTTP without user information and fragment.
+pub(crate) fn http_url(path: Path, text: &str) -> Result<String, Error> {
+    let refuse = |why: &str| Err(Error::invalid(path.clone(), format!("{text:?} {why}")));
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let Some(rest) = rest else { return refuse("must start with https:// or http://") };
+    if rest.bytes().any(|b| b <= b' ' || b >= 0x7f || b == b'#' || b == b'\\') {
+        return refuse("holds characters that no URL may hold: #, spaces, controls or letters beyond ASCII");
+    }
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return refuse("must not hold a name or a password");
+    }
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if !authority.ends_with(']') => (name, Some(port)),
+        _ => (authority, None),
+    };
+    if port.is_some_and(|port| port.parse::<u16>().unwrap_or_default() == 0) {
+        return refuse("has no valid port");
+    }
+    host(path.clone(), name)?;
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +116,18 @@ mod tests {
         }
         for bad in ["", "a..b", "-a", "a/b", "a b", "*.a", "a:1", "[::1"] {
             assert!(host(Path::root(), bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn urls_are_absolute_and_hold_no_password() {
+        for good in ["https://a.example/jwks?x=1", "http://10.0.0.1:8080", "https://[::1]:1/", "https://a"] {
+            assert!(http_url(Path::root(), good).is_ok(), "{good}");
+        }
+        for bad in
+            ["a.example/x", "ftp://a/", "https://u:p@a/", "https:///x", "https://a:0/", "https://a/ b", "https://a/#f"]
+        {
+            assert!(http_url(Path::root(), bad).is_err(), "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod error;
+mod jwks;
 
 pub mod backend;
 pub mod matches;

@@ -1,29 +1,48 @@
 //! Policies: one function each, and one for all that a route of the YAML file may carry.
 
+mod api_key;
+mod backend_auth;
+mod basic_auth;
+mod credentials;
+mod direct_response;
 mod ext_authz;
+mod jwt;
 mod traffic;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
 use agentgateway_types::Path;
 use agentgateway_types::file::RoutePolicies;
 use agentgateway_types::policy::{
-    Authorization, BackendAuth, Cors, HeaderModifier, JwtAuth, JwtMode, KeySet, PathModifier, Rbac, RbacAction,
-    RequestRedirect, Rule, TokenBucket, UrlRewrite,
+    Authorization, Cors, HeaderModifier, PathModifier, Rbac, RbacAction, RequestRedirect, Rule, TokenBucket, UrlRewrite,
 };
 
 use crate::check;
 use crate::error::{Error, Within};
 
-pub use ext_authz::ext_authz;
+pub use api_key::{api_key, api_key_entry, api_keys};
+pub use backend_auth::{Credentials as AwsCredentials, aws, backend_auth, key as backend_key};
+pub use basic_auth::basic_auth;
+pub use direct_response::{auto_host_rewrite, direct_response};
+pub use ext_authz::{cache as decision_cache, ext_authz};
+pub use jwt::{Keys, jwt, key_set, remote_keys};
 pub use traffic::{request_mirror, retry, session_persistence, timeout};
 
 /// What policies of the YAML file name by its place.
 pub trait Lookup {
-    /// Reads a key set and gives it as a JWK set in JSON, public keys only.
+    /// Reads a file.
     ///
     /// # Errors
     /// Why it cannot.
-    fn keys(&mut self, set: &KeySet) -> Result<String, String>;
+    fn file(&mut self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// An environment variable; None where it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The text with its environment variables put in.
+    ///
+    /// # Errors
+    /// Which one is not set, or not written as one.
+    fn expand(&self, text: &str) -> Result<String, String>;
 
     /// The key of a backend for this host.
     ///
@@ -49,7 +68,9 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
         None => Ok(()),
     };
     push("cors", policies.cors.as_ref().map(cors))?;
-    push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, &mut |set| lookup.keys(set))))?;
+    push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, &mut |set| key_set(set, lookup))))?;
+    push("basicAuth", policies.basic_auth.as_ref().map(|p| basic_auth::from_file(p, lookup)))?;
+    push("apiKey", policies.api_key.as_ref().map(|p| api_key(p, lookup)))?;
     push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host))))?;
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
@@ -57,7 +78,9 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("responseHeaderModifier", policies.response_header_modifier.as_ref().map(response_headers))?;
     push("urlRewrite", policies.url_rewrite.as_ref().map(url_rewrite))?;
     push("requestRedirect", policies.request_redirect.as_ref().map(request_redirect))?;
-    push("backendAuth", policies.backend_auth.as_ref().map(backend_auth))?;
+    push("backendAuth", policies.backend_auth.as_ref().map(|p| backend_auth::from_file(p, lookup)))?;
+    push("directResponse", policies.direct_response.as_ref().map(direct_response))?;
+    push("autoHostRewrite", policies.auto_host_rewrite.filter(|on| *on).map(|_| Ok(auto_host_rewrite())))?;
     push("timeout", policies.timeout.as_ref().map(timeout))?;
     push("retry", policies.retry.as_ref().map(retry))?;
     push("sessionPersistence", policies.session_persistence.as_ref().map(session_persistence))?;
@@ -75,6 +98,9 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     }
     if policies.url_rewrite.is_some() && policies.request_redirect.is_some() {
         return Err(Error::invalid(Path::of("urlRewrite"), "must not be set together with requestRedirect"));
+    }
+    if policies.direct_response.is_some() && policies.request_redirect.is_some() {
+        return Err(Error::invalid(Path::of("directResponse"), "must not be set together with requestRedirect"));
     }
     Ok(specs)
 }
@@ -116,40 +142,6 @@ fn allowed_origin(origin: &str) -> bool {
     let port_ok = port.is_none_or(|p| p == "*" || p.parse::<u16>().is_ok_and(|p| p > 0));
     let bare = host.strip_prefix("*.").unwrap_or(host);
     scheme_ok && port_ok && (host == "*" || check::host(Path::root(), bare).is_ok())
-}
-
-/// Authentication by JSON Web Tokens; `keys` as [`Lookup::keys`].
-pub fn jwt(policy: &JwtAuth, keys: &mut dyn FnMut(&KeySet) -> Result<String, String>) -> Result<v1::PolicySpec, Error> {
-    let mut provider = |at: Path, issuer: &str, audiences: &[String], set: &KeySet| {
-        if set.file.is_some() == set.inline.is_some() {
-            return Err(Error::NotOne { path: at.key("jwks"), members: "file and inline" });
-        }
-        let member = if set.file.is_some() { "jwks.file" } else { "jwks.inline" };
-        let jwks = keys(set).map_err(|reason| Error::invalid(at.join(Path::of(member)), reason))?;
-        Ok(v1::JwtProvider { issuer: issuer.to_owned(), audiences: audiences.to_vec(), jwks })
-    };
-    let single = policy.issuer.is_some() || policy.jwks.is_some() || !policy.audiences.is_empty();
-    let providers = if single {
-        if !policy.providers.is_empty() {
-            return Err(Error::NotOne { path: Path::root(), members: "issuer with jwks, and providers," });
-        }
-        let issuer = policy.issuer.as_deref().ok_or(Error::Missing { path: Path::of("issuer") })?;
-        let jwks = policy.jwks.as_ref().ok_or(Error::Missing { path: Path::of("jwks") })?;
-        vec![provider(Path::root(), issuer, &policy.audiences, jwks)?]
-    } else {
-        let each = policy.providers.iter().enumerate();
-        each.map(|(i, p)| provider(Path::of("providers").index(i), &p.issuer, &p.audiences, &p.jwks))
-            .collect::<Result<Vec<_>, _>>()?
-    };
-    if providers.is_empty() {
-        return Err(Error::Missing { path: Path::of("issuer") });
-    }
-    let mode = match policy.mode.unwrap_or_default() {
-        JwtMode::Strict => v1::jwt_authentication::Mode::Strict,
-        JwtMode::Optional => v1::jwt_authentication::Mode::Optional,
-        JwtMode::Permissive => v1::jwt_authentication::Mode::Permissive,
-    };
-    Ok(spec(Kind::Jwt(v1::JwtAuthentication { providers, mode: mode.into() })))
 }
 
 /// CEL rules as the YAML file writes them.
@@ -204,13 +196,6 @@ pub fn local_rate_limit(bucket: &TokenBucket) -> Result<v1::PolicySpec, Error> {
     })))
 }
 
-/// How the gateway authenticates to a backend.
-pub fn backend_auth(policy: &BackendAuth) -> Result<v1::PolicySpec, Error> {
-    policy.passthrough.as_ref().ok_or(Error::Missing { path: Path::of("passthrough") })?;
-    let passthrough = v1::backend_authentication::Kind::Passthrough(v1::backend_authentication::Passthrough {});
-    Ok(spec(Kind::BackendAuth(v1::BackendAuthentication { kind: Some(passthrough) })))
-}
-
 /// Changes to the headers of requests.
 pub fn request_headers(policy: &HeaderModifier) -> Result<v1::PolicySpec, Error> {
     header_modifier(policy).map(Kind::RequestHeaderModifier).map(spec)
@@ -262,14 +247,6 @@ fn scoped(rules: v1::Authorization, scope: Scope) -> v1::PolicySpec {
 }
 
 fn header_modifier(policy: &HeaderModifier) -> Result<v1::HeaderModifier, Error> {
-    let headers = |field: &'static str, headers: &[agentgateway_types::policy::Header]| {
-        let one = |(i, h): (usize, &agentgateway_types::policy::Header)| {
-            let at = Path::of(field).index(i);
-            let name = check::header_name(at.clone().key("name"), &h.name)?;
-            Ok(v1::Header { name, value: check::header_value(at.key("value"), &h.value)? })
-        };
-        headers.iter().enumerate().map(one).collect::<Result<Vec<_>, Error>>()
-    };
     let remove = policy.remove.iter().enumerate();
     Ok(v1::HeaderModifier {
         set: headers("set", &policy.set)?,
@@ -278,6 +255,15 @@ fn header_modifier(policy: &HeaderModifier) -> Result<v1::HeaderModifier, Error>
             .map(|(i, name)| check::header_name(Path::of("remove").index(i), name))
             .collect::<Result<Vec<_>, _>>()?,
     })
+}
+
+fn headers(field: &'static str, headers: &[agentgateway_types::policy::Header]) -> Result<Vec<v1::Header>, Error> {
+    let one = |(i, h): (usize, &agentgateway_types::policy::Header)| {
+        let at = Path::of(field).index(i);
+        let name = check::header_name(at.clone().key("name"), &h.name)?;
+        Ok(v1::Header { name, value: check::header_value(at.key("value"), &h.value)? })
+    };
+    headers.iter().enumerate().map(one).collect()
 }
 
 fn hostname(hostname: Option<&str>) -> Result<String, Error> {

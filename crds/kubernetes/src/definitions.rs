@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Backend, GROUP, GatewayParameters, POLICY_LABEL, TrafficPolicy};
+use crate::{Backend, DirectResponse, GROUP, GatewayExtension, GatewayParameters, POLICY_LABEL, TrafficPolicy};
 
 /// A definition and the name of its file.
 #[derive(Debug)]
@@ -20,9 +20,13 @@ const HEADER: &str =
 /// All definitions, or why one cannot be written as YAML.
 pub fn all() -> Result<Vec<Definition>, String> {
     let mut definitions = Vec::new();
-    for (definition, policy) in
-        [(Backend::crd(), false), (TrafficPolicy::crd(), true), (GatewayParameters::crd(), false)]
-    {
+    for (definition, policy) in [
+        (Backend::crd(), false),
+        (TrafficPolicy::crd(), true),
+        (GatewayExtension::crd(), false),
+        (DirectResponse::crd(), false),
+        (GatewayParameters::crd(), false),
+    ] {
         let plural = definition.spec.names.plural.clone();
         let value = serde_json::to_value(definition).map_err(|e| format!("{plural}: {e}"))?;
         let yaml = serde_norway::to_string(&finish(value, policy)).map_err(|e| format!("{plural}: {e}"))?;

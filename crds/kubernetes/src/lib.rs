@@ -1,4 +1,5 @@
-//! The Kubernetes resources `Backend`, `TrafficPolicy` and `GatewayParameters` (`gateway.kgateway.dev/v1alpha1`), and their
+//! The Kubernetes resources `Backend`, `TrafficPolicy`, `GatewayExtension`, `DirectResponse` and
+//! `GatewayParameters` (`gateway.kgateway.dev/v1alpha1`), and their
 //! definitions as YAML; besides them those types of Gateway API that its own crate lacks.
 //!
 //! Names, limits and meaning are kgateway's; only fields that have an effect exist. What users write inside them are the
@@ -6,14 +7,22 @@
 
 pub mod backend;
 pub mod definitions;
+pub mod direct_response;
+pub mod extension;
 pub mod parameters;
 pub mod policy;
 pub mod stream_route;
 
 pub use backend::{Backend, BackendSpec, BackendStatus, BackendType, McpBackend, McpSelector, McpTarget};
+pub use direct_response::{DirectResponse, DirectResponseSpec};
+pub use extension::{
+    ExtAuthProvider, ExtensionStatus, ExtensionType, GatewayExtension, GatewayExtensionSpec, GrpcService, RequestBody,
+    ServiceReference,
+};
 pub use parameters::{GatewayParameters, GatewayParametersSpec};
 pub use policy::{
-    PolicyAncestor, PolicyAncestorRef, PolicyStatus, TargetRef, TargetSelector, TrafficPolicy, TrafficPolicySpec,
+    ExtAuth, ExtensionReference, HeaderModifiers, PolicyAncestor, PolicyAncestorRef, PolicyStatus, RetryOn, TargetRef,
+    TargetSelector, Timeouts, TrafficPolicy, TrafficPolicySpec, TrafficRetry,
 };
 pub use stream_route::{
     BackendReference, ParentReference, RouteParentStatus, RouteStatus, StreamRouteRule, TcpRoute, UdpRoute,

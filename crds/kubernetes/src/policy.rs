@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use agentgateway_types::policy::{RateLimit, Rbac};
+use agentgateway_types::Duration;
+use agentgateway_types::policy::{
+    BackendAuth, BasicAuth, Cors, HeaderModifier, JwtAuth, RateLimit, Rbac, ReferencedKeySet, SecretApiKeyAuth,
+    SecretAwsAuth, SecretSource,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::extension::RequestBody;
+
 /// Policies for the requests of a Gateway or ListenerSet, one of its listeners, an HTTPRoute or GRPCRoute, one of its rules, a
 /// Service, one of its ports, or a Backend in the same namespace. Connections and datagrams of TLSRoutes, TCPRoutes and
-/// UDPRoutes are no requests. rbac and rateLimit.local are supported.
+/// UDPRoutes are no requests. A filter of type
+/// ExtensionRef in a rule of an HTTPRoute or GRPCRoute may name one, too; such a policy needs no targets.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gateway.kgateway.dev",
@@ -28,8 +35,9 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "has(self.targetRefs) || has(self.targetSelectors)", "message": "at least one of targetRefs and targetSelectors must be set" },
-    { "rule": "has(self.rbac) || has(self.rateLimit)", "message": "at least one of rbac and rateLimit must be set" }
+    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.cors) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth)", "message": "at least one policy must be set" },
+    { "rule": "!has(self.autoHostRewrite) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind == 'HTTPRoute')) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind == 'HTTPRoute')))", "message": "autoHostRewrite is for HTTPRoutes" },
+    { "rule": "!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) <= duration(self.timeouts.request)", "message": "retry.perTryTimeout must not be more than timeouts.request" }
 ]))]
 pub struct TrafficPolicySpec {
     /// What the policy applies to, by name.
@@ -42,6 +50,22 @@ pub struct TrafficPolicySpec {
     #[schemars(length(min = 1, max = 16))]
     pub target_selectors: Option<Vec<TargetSelector>>,
 
+    /// Validates the caller's JSON Web Token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt_auth: Option<JwtAuth<ReferencedKeySet>>,
+
+    /// Asks the caller for a name and a password. The Secret's key is `.htpasswd` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth<SecretSource>>,
+
+    /// Asks the caller for an API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<SecretApiKeyAuth>,
+
+    /// Asks another service whether a request may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_auth: Option<ExtAuth>,
+
     /// Rules that allow or refuse requests. On a Backend of type MCP they apply to its tools, prompts and resources: what
     /// is not allowed is not listed either. Several policies, on one target or on several levels, must all allow. A policy
     /// whose expressions cannot be compiled refuses everything on its targets.
@@ -51,6 +75,154 @@ pub struct TrafficPolicySpec {
     /// Limits the rate of requests. Each proxy counts by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+
+    /// Answers browsers' cross-origin checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+
+    /// Changes headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_modifiers: Option<HeaderModifiers>,
+
+    /// How long requests may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+
+    /// Which requests are sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<TrafficRetry>,
+
+    /// Gives requests the host name of the backend that they go to, where no URLRewrite filter names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_host_rewrite: Option<bool>,
+
+    /// How the gateway authenticates to backends. Of several policies the most specific counts. A Secret's key is
+    /// `Authorization` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_auth: Option<BackendAuth<SecretSource, SecretAwsAuth>>,
+}
+
+/// Asks another service whether a request may pass. Services of several policies, on one target or on several levels, must all
+/// let it pass.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtAuth {
+    /// The GatewayExtension of type ExtAuth.
+    pub extension_ref: ExtensionReference,
+
+    /// Sends the body of requests along, in the place of what the extension says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_request_body: Option<RequestBody>,
+
+    /// Values that are sent with each request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64), inner(length(max = 4096)))]
+    pub context_extensions: BTreeMap<String, String>,
+}
+
+/// A GatewayExtension.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtensionReference {
+    /// Name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Namespace; that of the policy by default. A ReferenceGrant must allow another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
+
+/// Changes headers: those of the gateway before those of the route.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.request) || has(self.response)",
+    "message": "at least one of request and response must be set"
+}]))]
+pub struct HeaderModifiers {
+    /// Of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<HeaderModifier>,
+
+    /// Of responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<HeaderModifier>,
+}
+
+/// How long requests may take; `0s` means without a limit. Of several policies the most specific that sets a field counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.request) || has(self.backendRequest)",
+    "message": "at least one of request and backendRequest must be set"
+}]))]
+pub struct Timeouts {
+    /// From the head of the request to the end of the response, retries included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Duration>,
+
+    /// From the moment at which one try's request is sent to the head of its response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<Duration>,
+}
+
+/// Which requests are sent again. Connections that did not come about, or broke before a response, always are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficRetry {
+    /// Responses that are tried again, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub retry_on: Vec<RetryOn>,
+
+    /// Tries after the first. 1 by default; 0 for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 10))]
+    pub attempts: Option<u32>,
+
+    /// How long one try may take until the head of its response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_try_timeout: Option<Duration>,
+
+    /// Status codes of responses that are tried again: 400 to 599.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(range(min = 400, max = 599)))]
+    pub status_codes: Vec<u16>,
+
+    /// Least pause before the first retry, doubled for each further one. `25ms` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_base_interval: Option<Duration>,
+}
+
+/// Responses that are tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RetryOn {
+    /// Status codes 500 to 599.
+    #[serde(rename = "5xx")]
+    ServerError,
+    /// Status codes 502, 503 and 504.
+    #[serde(rename = "gateway-error")]
+    GatewayError,
+    /// Status code 409.
+    #[serde(rename = "retriable-4xx")]
+    Conflict,
+    /// Those in statusCodes.
+    #[serde(rename = "retriable-status-codes")]
+    StatusCodes,
+    /// Lost connections, as always.
+    #[serde(rename = "reset")]
+    Reset,
+    /// Lost connections, as always.
+    #[serde(rename = "reset-before-request")]
+    ResetBeforeRequest,
+    /// Connections that did not come about, as always.
+    #[serde(rename = "connect-failure")]
+    ConnectFailure,
+    /// Streams that were refused, as always.
+    #[serde(rename = "refused-stream")]
+    RefusedStream,
 }
 
 /// An object that the policy applies to, in the policy's namespace.

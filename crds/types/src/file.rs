@@ -18,12 +18,15 @@ pub use tls::{BackendTls, CertificateFiles, ListenerTls, MtlsMode, TlsVersion};
 /// What may be written in the file alone, never in Kubernetes, with the reason: it names the proxy's own machine, and
 /// whoever may create a Backend must not run commands or read files beside other tenants' keys. Each entry is the name
 /// of a field.
-pub const FILE_ONLY: [(&str, &str); 7] = [
+pub const FILE_ONLY: [(&str, &str); 10] = [
     ("config", "settings of the process itself"),
     ("file", "a path on the proxy's disk; in Kubernetes a ConfigMap or Secret takes its place"),
     // Its private key, `key`, stands beside it always; that name alone has other meanings in Kubernetes.
     ("cert", "a certificate on the proxy's disk; in Kubernetes a Secret takes its place"),
     ("root", "authorities on the proxy's disk; in Kubernetes a ConfigMap takes their place"),
+    ("caFile", "authorities on the proxy's disk; in Kubernetes a ConfigMap takes their place"),
+    ("credentialsFile", "credentials on the proxy's disk; in Kubernetes a Secret takes its place"),
+    ("profile", "a section of a file with credentials"),
     ("stdio", "a command that runs beside the proxy; in Kubernetes such a server gets a pod of its own"),
     ("cmd", "the command of a stdio server"),
     ("env", "the environment of a stdio server"),

@@ -1,8 +1,12 @@
 //! Policies: what is done to a request besides routing it. One file a policy.
 
+mod api_key;
 mod authorization;
 mod backend_auth;
+mod basic_auth;
 mod cors;
+mod credentials;
+mod direct_response;
 mod ext_authz;
 mod headers;
 mod jwt;
@@ -12,18 +16,24 @@ mod rbac;
 mod retry;
 mod rewrite;
 mod session_persistence;
+mod source;
 mod timeout;
 
+pub use api_key::{ApiKey, ApiKeyAuth, SecretApiKeyAuth};
 pub use authorization::{Authorization, Rule};
-pub use backend_auth::{BackendAuth, Passthrough};
+pub use backend_auth::{AwsAuth, BackendAuth, BackendKey, Passthrough, SecretAwsAuth};
+pub use basic_auth::BasicAuth;
 pub use cors::Cors;
-pub use ext_authz::{ExtAuthz, ExtAuthzProtocol, ForwardBody, GrpcExtAuthz, HttpExtAuthz};
+pub use credentials::{AuthMode, CredentialLocation, HeaderLocation, NamedLocation};
+pub use direct_response::DirectResponse;
+pub use ext_authz::{DecisionCache, ExtAuthz, ExtAuthzProtocol, ForwardBody, GrpcExtAuthz, HttpExtAuthz};
 pub use headers::{Header, HeaderModifier};
-pub use jwt::{JwtAuth, JwtMode, JwtProvider, KeySet};
+pub use jwt::{JwtAuth, JwtProvider, KeySet, ReferencedKeySet, RequiredClaim};
 pub use mirror::{Fraction, RequestMirror};
 pub use rate_limit::{LocalRateLimit, RateLimit, TokenBucket};
 pub use rbac::{Rbac, RbacAction, RbacPolicy};
 pub use retry::Retry;
 pub use rewrite::{PathModifier, RequestRedirect, UrlRewrite};
 pub use session_persistence::{CookieConfig, CookieLifetime, SessionPersistence, SessionType};
+pub use source::{KeyReference, SecretReference, SecretSource, TextSource};
 pub use timeout::Timeout;

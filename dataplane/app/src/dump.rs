@@ -249,8 +249,22 @@ fn spec(spec: &v1::PolicySpec) -> Value {
         } }),
         Some(Kind::Jwt(jwt)) => json!({ "jwtAuth": {
             "mode": jwt.mode().as_str_name().to_ascii_lowercase(),
-            "providers": jwt.providers.iter().map(|p| json!({ "issuer": p.issuer, "audiences": p.audiences })).collect::<Vec<_>>(),
+            "providers": jwt.providers.iter().map(|p| json!({
+                "issuer": p.issuer,
+                "audiences": p.audiences,
+                "url": p.remote_jwks.as_ref().map(|remote| &remote.url),
+            })).collect::<Vec<_>>(),
         } }),
+        Some(Kind::ApiKey(keys)) => json!({ "apiKey": {
+            "mode": keys.mode().as_str_name().to_ascii_lowercase(),
+            "keys": keys.keys.iter().map(|key| &key.name).collect::<Vec<_>>(),
+        } }),
+        Some(Kind::BasicAuth(basic)) => json!({ "basicAuth": {
+            "mode": basic.mode().as_str_name().to_ascii_lowercase(),
+            "users": basic.users.iter().map(|user| &user.name).collect::<Vec<_>>(),
+        } }),
+        Some(Kind::DirectResponse(response)) => json!({ "directResponse": { "status": response.status_code } }),
+        Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),
         Some(Kind::LocalRateLimit(limit)) => json!({ "localRateLimit": {
@@ -258,8 +272,14 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "tokensPerFill": limit.tokens_per_fill,
             "fillIntervalMilliseconds": limit.fill_interval_milliseconds,
         } }),
-        Some(Kind::BackendAuth(auth)) => match auth.kind {
+        Some(Kind::BackendAuth(auth)) => match &auth.kind {
             Some(v1::backend_authentication::Kind::Passthrough(_)) => json!({ "backendAuth": { "passthrough": {} } }),
+            Some(v1::backend_authentication::Kind::Key(key)) => {
+                json!({ "backendAuth": { "key": { "header": key.header } } })
+            }
+            Some(v1::backend_authentication::Kind::Aws(aws)) => {
+                json!({ "backendAuth": { "aws": { "region": aws.region, "service": aws.service } } })
+            }
             None => json!({ "backendAuth": {} }),
         },
         Some(Kind::RequestHeaderModifier(m)) => json!({ "requestHeaderModifier": modifier(m) }),
@@ -293,6 +313,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
         Some(Kind::ExternalAuthorization(e)) => json!({ "extAuthz": {
             "backend": key::print_backend_key(&e.backend_key),
             "failOpen": e.fail_open,
+            "cached": e.cache.is_some(),
         } }),
         Some(Kind::BackendClientCertificate(_)) => json!({ "backendClientCertificate": {} }),
         None => json!({ "unknown": {} }),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use agentgateway_fetch::Network;
 use agentgateway_pipeline::listen::{ListenError, Sockets};
 use agentgateway_pipeline::snapshot::Snapshot;
 use agentgateway_pipeline::store::{Environment, Rejected, Store};
@@ -91,9 +92,10 @@ impl Proxy {
         if let Source::ControlPlane(started) = source {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
         }
+        let policy_state = Arc::new(State::new());
         let store = Arc::new(Mutex::new(Store::new(Environment {
             endpoints: Arc::clone(&endpoints),
-            policy_state: Arc::new(State::new()),
+            policy_state: Arc::clone(&policy_state),
             metrics: Arc::clone(&metrics),
             protocols: Arc::new(protocols.clone()),
         })));
@@ -104,14 +106,11 @@ impl Proxy {
         } else {
             None
         };
-        let shared = Shared {
-            snapshot: Arc::clone(&snapshot),
-            metrics,
-            resolver: Resolver::system(background.clone()),
-            address_rules: Arc::new(settings.address_rules()),
-            access_log,
-            background,
-        };
+        let (resolver, rules) = (Resolver::system(background.clone()), Arc::new(settings.address_rules()));
+        let network = Network { resolver: resolver.clone(), rules: Arc::clone(&rules) };
+        background.spawn(agentgateway_fetch::run(policy_state, network));
+        let shared =
+            Shared { snapshot: Arc::clone(&snapshot), metrics, resolver, address_rules: rules, access_log, background };
         let readiness = Readiness::not_ready("no configuration yet");
         let dumped = Arc::clone(&store);
         let admin = Admin {

@@ -46,7 +46,7 @@ async fn ask(answer: impl Fn(Request<Bytes>) -> Answer + Clone + Send + 'static)
     let authority = format!("127.0.0.1:{port}").parse().expect("authority");
     let cluster =
         Arc::new(Cluster::hosts(authority, vec![host], Protocol::Http2.into(), Arc::new(EndpointRegistry::default())));
-    unary(&upstream, &cluster, auth::CHECK, &CheckRequest::default(), LIMIT).await
+    unary(&upstream, &cluster, auth::CHECK, None, &CheckRequest::default(), LIMIT).await
 }
 
 async fn local<T>(future: impl Future<Output = T>) -> T {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentgateway_upstream::{Cluster, Upstream};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, TE};
 use http::{Request, StatusCode};
 use prost::Message;
 
 use crate::exchange::exchange;
 use crate::{Error, frame};
 
-/// Calls the method at `path`, "/package.Service/Method", within `limit`. The cluster must speak HTTP/2.
+/// Calls the method at `path`, "/package.Service/Method", within `limit`. The cluster must speak HTTP/2. `authority` is the name
+/// under which the service is asked; None for that of the cluster.
 ///
 /// # Errors
 /// No answer, a status other than OK, or an answer that is none.
@@ -19,6 +20,7 @@ pub async fn unary<Q: Message, A: Message + Default>(
     upstream: &Upstream,
     cluster: &Arc<Cluster>,
     path: &'static str,
+    authority: Option<&HeaderValue>,
     question: &Q,
     limit: Duration,
 ) -> Result<A, Error> {
@@ -27,6 +29,7 @@ pub async fn unary<Q: Message, A: Message + Default>(
     *request.uri_mut() = http::Uri::from_static(path);
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.extend(authority.map(|authority| (HOST, authority.clone())));
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.extend(timeout(limit).map(|value| (http::HeaderName::from_static("grpc-timeout"), value)));
     let response = exchange(upstream, cluster, request, limit).await?;

@@ -1,5 +1,5 @@
-//! What a file takes from the machine and the command line: other files, environment variables in `stdio.env`, and which
-//! addresses backends may have.
+//! What a file takes from the machine and the command line: other files, environment variables where a field says so, and
+//! which addresses backends may have.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Environment {
         std::fs::read(&path).map_err(unreadable)
     }
 
-    fn variable(&self, name: &str) -> Result<String, String> {
+    pub(crate) fn variable(&self, name: &str) -> Result<String, String> {
         let value = match &self.variables {
             Some(variables) => variables.get(name).cloned(),
             None => std::env::var_os(name)

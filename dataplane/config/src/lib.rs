@@ -8,7 +8,6 @@ mod de;
 mod diagnostic;
 mod environment;
 mod hostname;
-mod jwks;
 mod limits;
 mod process;
 mod resources;

@@ -125,10 +125,15 @@ fn the_jwt_example_loads_with_its_key_file() {
     let file = folder.path().join("manifests/jwt/pub-key");
     fs::create_dir_all(file.parent().expect("a parent")).expect("made");
     let environment = Environment::of(folder.path(), &[]);
-    for key in [
-        include_str!("../testdata/rsa.pub.pem"),
-        "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"}",
-    ] {
+    let of_all_kinds = concat!(
+        include_str!("../../../crds/convert/testdata/rsa.pub.pem"),
+        include_str!("../../../crds/convert/testdata/ec-p256.pub.pem"),
+        include_str!("../../../crds/convert/testdata/ec-p384.pub.pem"),
+        include_str!("../../../crds/convert/testdata/ed25519.pub.pem"),
+    );
+    for key in
+        [of_all_kinds, "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE\"}"]
+    {
         fs::write(&file, key).expect("written");
         let loaded = parse(JWT.as_bytes(), "f", &environment).expect("loads");
         assert_eq!(loaded.files, std::slice::from_ref(&file));
@@ -138,7 +143,7 @@ fn the_jwt_example_loads_with_its_key_file() {
             panic!("{kinds:?}")
         };
         assert!(jwt.providers[0].jwks.starts_with("{\"keys\":["));
-        assert_eq!(jwt.mode(), v1::jwt_authentication::Mode::Strict);
+        assert_eq!(jwt.mode(), v1::AuthenticationMode::Strict);
     }
     fs::write(&file, "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----").expect("written");
     let error = parse(JWT.as_bytes(), "f", &environment).map(|_| ()).expect_err("a private key").to_string();
@@ -192,7 +197,7 @@ fn wrong_files_are_refused_with_file_line_column_and_field() {
         (route("policies: {localRateLimit: [{maxTokens: 1, fillInterval: 1}]}"), format!("f:5:64: {at}.policies.localRateLimit[0].fillInterval: \"1\" is not a duration: write up to four numbers with units h, m, s or ms, such as 1h30m or 500ms")),
         (route("policies: {cors: {allowOrigins: [example.com]}}"), format!("f:5:40: {at}.policies.cors.allowOrigins[0]: \"example.com\" is not an origin such as https://example.com, https://*.example.com or *")),
         (route("policies: {urlRewrite: {path: {prefix: /x}}}\n      matches: [{path: {exact: /a}}]"), format!("f:5:46: {at}.policies.urlRewrite.path.prefix: a prefix is replaced, but a match of this route has no pathPrefix")),
-        (route("policies: {backendAuth: {}}"), format!("f:5:31: {at}.policies.backendAuth.passthrough: must be set")),
+        (route("policies: {backendAuth: {}}"), format!("f:5:31: {at}.policies.backendAuth: exactly one of passthrough, key and aws must be set")),
     ] {
         let mut found: Vec<_> = refused(&text).lines().map(str::to_owned).collect();
         let mut expected: Vec<_> = message.lines().map(str::to_owned).collect();

@@ -42,7 +42,7 @@ fn complete_blocks(text: &str) -> Vec<(usize, String)> {
 fn every_complete_configuration_loads_without_a_warning() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("keys")).expect("made");
-    let key = include_str!("../testdata/rsa.pub.pem");
+    let key = include_str!("../../../crds/convert/testdata/rsa.pub.pem");
     fs::write(folder.path().join("keys/issuer.pem"), key).expect("written");
     fs::create_dir(folder.path().join("certs")).expect("made");
     let made = rcgen::generate_simple_self_signed(vec!["example.com".to_owned()]).expect("a certificate");

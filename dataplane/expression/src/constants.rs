@@ -1,4 +1,5 @@
-//! Parts of an expression that do not depend on the input, made once: patterns, lists of strings, header names.
+//! Parts of an expression that do not depend on the input, made once: patterns, lists of strings, addresses and networks,
+//! header names.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -10,6 +11,8 @@ use cel::common::value::{StaticVal, Val};
 use http::HeaderName;
 use regex::Regex;
 
+use crate::addresses::{Address, Network};
+
 /// A precomputed part; the tree refers to it as `@<index>`.
 #[derive(Debug)]
 pub(crate) enum Constant {
@@ -17,6 +20,10 @@ pub(crate) enum Constant {
     Pattern(Pattern),
     /// The right side of `in`.
     Strings(Strings),
+    /// The address of `ip("...")`.
+    Address(Address),
+    /// The network of `cidr("...")`.
+    Network(Network),
     /// The header of `request.headers["..."]`.
     Header(HeaderName),
 }

@@ -6,6 +6,7 @@ use cel::common::types::{CelBool, CelString, DYN_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError, extensions};
 
+use crate::addresses;
 use crate::constants::Pattern;
 
 /// How a function is called.
@@ -38,6 +39,11 @@ const FUNCTIONS: &[(&str, Style, usize)] = &[
     ("split", Style::Member, 1),
     ("join", Style::Member, 0),
     ("join", Style::Member, 1),
+    ("ip", Style::Global, 1),
+    ("isIP", Style::Global, 1),
+    ("cidr", Style::Global, 1),
+    ("isCIDR", Style::Global, 1),
+    ("containsIP", Style::Member, 1),
 ];
 
 /// Names of types, as in `type(jwt.aud) == list`.
@@ -98,6 +104,15 @@ fn build() -> Env {
     let _ = env.add_overload("@either_endsWith", "@either_endsWith", three(), either_ends_with);
     let _ = env.add_overload("@either_contains", "@either_contains", three(), either_contains);
     let _ = env.add_overload("@either_matches", "@either_matches", three(), either_matches);
+    for (name, function) in [
+        ("ip", addresses::ip as for<'b, 'v> fn(Arguments<'b, 'v>) -> Answer<'b, 'v>),
+        ("isIP", addresses::is_ip),
+        ("cidr", addresses::cidr),
+        ("isCIDR", addresses::is_cidr),
+    ] {
+        let _ = env.add_overload(name, name, vec![DYN_TYPE], function);
+    }
+    let _ = env.add_overload("@containsIP", "@containsIP", vec![DYN_TYPE, DYN_TYPE], addresses::contains_ip);
     let _ = env.add_overload("@matches", "@matches", vec![DYN_TYPE, DYN_TYPE], matches);
     env
 }

@@ -108,6 +108,14 @@ pub enum ExpressionError {
         /// What the regular expression's compiler found.
         message: String,
     },
+    /// A text that is no address or network.
+    #[error("at {place}: {message}")]
+    Address {
+        /// Where.
+        place: Place,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A part of the language that rules do not have.
     #[error("{what} at {place} is not supported in rules")]
     Unsupported {
@@ -135,6 +143,9 @@ pub enum EvalError {
     /// It has a value, which is not a boolean.
     #[error("the result is of type {0}, not bool")]
     NotBool(String),
+    /// It has a value that cannot be a part of a key.
+    #[error("a value of type {0} cannot be a part of a key")]
+    NoKey(String),
     /// It speaks of MCP items where there is none.
     #[error("it speaks of MCP items, and this request is none")]
     NoItem,

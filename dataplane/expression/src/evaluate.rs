@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cel::common::types::{CelBool, CelInt, CelList, CelString};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelNull, CelString, CelUInt};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::{Context, ExecutionError, IdedExpr, Value};
@@ -43,6 +43,53 @@ pub(crate) fn evaluate(
         Err(ExecutionError::UndeclaredReference(name)) => Outcome::Error(inputs.absent(&name)),
         Err(error) => Outcome::Error(EvalError::Failed(error.to_string())),
     }
+}
+
+/// Adds the value of `tree` to a key: a letter for its type, and what tells it from others of the type.
+pub(crate) fn key(
+    tree: &IdedExpr,
+    constants: &[Constant],
+    request: &HttpInput<'_>,
+    key: &mut Vec<u8>,
+) -> Result<(), EvalError> {
+    let inputs = Inputs { constants, request, item: None, other_kind: AtomicBool::new(false) };
+    let mut context = Context::with_env(environment());
+    context.set_variable_resolver(&inputs);
+    match Value::resolve_val(tree, &context) {
+        Ok(value) => add(key, value.as_ref()),
+        Err(ExecutionError::UndeclaredReference(name)) => Err(inputs.absent(&name)),
+        Err(error) => Err(EvalError::Failed(error.to_string())),
+    }
+}
+
+fn add(key: &mut Vec<u8>, value: &dyn Val) -> Result<(), EvalError> {
+    if let Some(text) = value.downcast_ref::<CelString<'_>>() {
+        key.push(b's');
+        key.extend((text.inner().len() as u64).to_be_bytes());
+        key.extend(text.inner().as_bytes());
+    } else if let Some(number) = value.downcast_ref::<CelInt>() {
+        key.push(b'i');
+        key.extend(number.inner().to_be_bytes());
+    } else if let Some(number) = value.downcast_ref::<CelUInt>() {
+        key.push(b'u');
+        key.extend(number.inner().to_be_bytes());
+    } else if let Some(number) = value.downcast_ref::<CelDouble>() {
+        key.push(b'd');
+        key.extend(number.inner().to_bits().to_be_bytes());
+    } else if let Some(boolean) = value.downcast_ref::<CelBool>() {
+        key.extend([b'b', u8::from(*boolean.inner())]);
+    } else if value.downcast_ref::<CelNull>().is_some() {
+        key.push(b'n');
+    } else if let Some(list) = value.downcast_ref::<CelList<'_>>() {
+        key.push(b'l');
+        key.extend((list.inner().len() as u64).to_be_bytes());
+        for item in list.inner() {
+            add(key, item.as_ref())?;
+        }
+    } else {
+        return Err(EvalError::NoKey(value.get_type().name().to_owned()));
+    }
+    Ok(())
 }
 
 impl Inputs<'_> {
@@ -93,13 +140,20 @@ impl VariableResolver for Inputs<'_> {
     fn resolve<'b>(&'b self, identifier: &str) -> Option<CowVal<'b, 'b>> {
         let name = identifier.strip_prefix('@');
         let Some(name) = name else {
-            return (identifier == attribute::JWT)
-                .then(|| CowVal::owned(JsonMap::new(self.request.claims.unwrap_or(&EMPTY))));
+            let of = |value: Option<&'b serde_json::Value>| Some(CowVal::owned(JsonMap::new(value.unwrap_or(&EMPTY))));
+            return match identifier {
+                "jwt" => of(self.request.claims),
+                "apiKey" => of(self.request.api_key),
+                "basicAuth" => of(self.request.basic_auth),
+                _ => None,
+            };
         };
         if name.starts_with(|c: char| c.is_ascii_digit()) {
             return match self.constant(identifier)? {
                 Constant::Pattern(pattern) => Some(CowVal::Borrowed(pattern)),
                 Constant::Strings(strings) => Some(CowVal::Borrowed(strings)),
+                Constant::Address(address) => Some(CowVal::Borrowed(address)),
+                Constant::Network(network) => Some(CowVal::Borrowed(network)),
                 Constant::Header(name) => headers::value(self.request.headers, name).map(CowVal::owned),
             };
         }

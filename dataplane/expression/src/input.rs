@@ -20,6 +20,10 @@ pub struct HttpInput<'a> {
     pub headers: &'a HeaderMap,
     /// `jwt`: claims of a verified token. Without one, `jwt` is an empty map.
     pub claims: Option<&'a Value>,
+    /// `apiKey`: name and metadata of a verified API key. Without one, `apiKey` is an empty map.
+    pub api_key: Option<&'a Value>,
+    /// `basicAuth`: the name of whom a verified password is. Without one, `basicAuth` is an empty map.
+    pub basic_auth: Option<&'a Value>,
     /// `source.address` and `source.port`.
     pub source: SocketAddr,
     /// `source.identity`, `source.subject` and `source.subjectAltNames`; None without a verified certificate.

@@ -1,9 +1,10 @@
 //! Rules in the Common Expression Language: compiled once with bounds and known names, evaluated per request or per MCP item.
 //!
 //! Used by the proxy to apply rules and by the control plane to refuse what the proxy would refuse. An expression knows
-//! `request`, `jwt`, `source` and, where it is evaluated on MCP items, `mcp`; anything else is an error at compile time
+//! `request`, `jwt`, `apiKey`, `basicAuth`, `source` and, where it is evaluated on MCP items, `mcp`; anything else is an error at compile time
 //! that names it. The language is that of cel-spec without message construction and optional syntax.
 
+mod addresses;
 mod check;
 mod constants;
 mod environment;
@@ -99,6 +100,15 @@ impl Expression {
             Outcome::Error(error) => Err(error),
             Outcome::OtherKind => Err(EvalError::NoItem),
         }
+    }
+
+    /// Adds what the expression says of a request to `key`, so that equal keys mean equal values.
+    ///
+    /// # Errors
+    /// What the expression reads is absent or of another type, or its value is neither a text, a number, a boolean, null nor
+    /// a list of these.
+    pub fn evaluate_key(&self, request: &HttpInput<'_>, key: &mut Vec<u8>) -> Result<(), EvalError> {
+        evaluate::key(&self.tree, &self.constants, request, key)
     }
 
     /// Evaluates on an item that an MCP server offers, and on the request that asks for it.

@@ -14,6 +14,7 @@ use cel::common::types::CelBool;
 use http::HeaderName;
 use regex::RegexBuilder;
 
+use crate::addresses::{Address, Network};
 use crate::check::Places;
 use crate::constants::{Constant, Pattern, Strings};
 use crate::environment::{OPERATORS, Style, TYPES, is_function};
@@ -108,7 +109,10 @@ impl Lowering<'_> {
     }
 
     fn identifier(&self, id: u64, name: String) -> Result<Expr, ExpressionError> {
-        if self.scope.contains(&name) || name == attribute::JWT || TYPES.contains(&name.as_str()) {
+        if self.scope.contains(&name)
+            || attribute::OF_CREDENTIALS.contains(&name.as_str())
+            || TYPES.contains(&name.as_str())
+        {
             return Ok(Expr::Ident(name));
         }
         let place = self.place(id);
@@ -172,6 +176,11 @@ impl Lowering<'_> {
         if call.func_name == "matches" {
             return self.matches(id, call, depth);
         }
+        if let (None, [only]) = (&call.target, call.args.as_slice())
+            && let Some(constant) = self.address_constant(&call.func_name, only)?
+        {
+            return Ok(IdedExpr { id, expr: constant });
+        }
         let operator = call.target.is_none() && OPERATORS.contains(&call.func_name.as_str());
         let style = if call.target.is_some() { Style::Member } else { Style::Global };
         if !operator && !is_function(&call.func_name, style, call.args.len()) {
@@ -208,6 +217,18 @@ impl Lowering<'_> {
         })
     }
 
+    /// `ip("...")` and `cidr("...")` with the text parsed once.
+    fn address_constant(&mut self, function: &str, argument: &IdedExpr) -> Result<Option<Expr>, ExpressionError> {
+        let Some(text) = string_literal(argument) else { return Ok(None) };
+        let constant = match function {
+            "ip" => Address::parse(text).map(Constant::Address),
+            "cidr" => Network::parse(text).map(Constant::Network),
+            _ => return Ok(None),
+        };
+        let place = self.place(argument.id);
+        constant.map(|c| Some(self.constant(c))).map_err(|message| ExpressionError::Address { place, message })
+    }
+
     fn equality(&mut self, id: u64, [left, right]: [IdedExpr; 2]) -> IdedExpr {
         if let Some(names) = names_of(&left) {
             either(id, "@either_equals", names, right)
@@ -229,6 +250,9 @@ impl Lowering<'_> {
             && let Some(operand) = args.pop()
         {
             return either(id, function, names, operand);
+        }
+        if name == "containsIP" {
+            return IdedExpr { id, expr: global("@containsIP", std::iter::once(target).chain(args).collect()) };
         }
         let call = CallExpr { func_name: name.to_owned(), target: Some(Box::new(target)), args };
         IdedExpr { id, expr: Expr::Call(call) }
@@ -304,7 +328,7 @@ impl Lowering<'_> {
             return Err(ExpressionError::TooComplex { what, place });
         }
         for name in std::iter::once(&c.iter_var).chain(&c.iter_var2) {
-            if Parent::root(name).is_some() || name == attribute::JWT {
+            if Parent::root(name).is_some() || attribute::OF_CREDENTIALS.contains(&name.as_str()) {
                 return Err(ExpressionError::Shadowed { name: name.clone(), place });
             }
         }

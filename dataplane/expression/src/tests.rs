@@ -9,6 +9,7 @@ struct Request {
     uri: Uri,
     headers: HeaderMap,
     claims: Value,
+    api_key: Value,
 }
 
 impl Request {
@@ -22,6 +23,7 @@ impl Request {
             uri: Uri::from_static("/a/b?x=1&y=%41+b&x=2"),
             headers,
             claims: json!({"sub": "alice", "groups": ["dev", "ops"], "n": 3, "big": u64::MAX, "deep": {"a": [1, {"b": true}]}}),
+            api_key: json!({"name": "team-a", "metadata": {"tier": "gold"}}),
         }
     }
 
@@ -33,6 +35,8 @@ impl Request {
             host: "A.example.",
             headers: &self.headers,
             claims: Some(&self.claims),
+            api_key: Some(&self.api_key),
+            basic_auth: None,
             source: "10.1.2.3:55".parse().expect("an address"),
             certificate: None,
         }
@@ -41,6 +45,53 @@ impl Request {
 
 fn http(rule: &str) -> Result<bool, EvalError> {
     Expression::compile(rule).unwrap_or_else(|e| panic!("{rule}: {e}")).evaluate_http(&Request::new().input())
+}
+
+#[test]
+fn what_a_credential_says_is_a_map_and_empty_without_one() {
+    assert_eq!(http("apiKey.name == 'team-a' && apiKey.metadata.tier == 'gold'"), Ok(true));
+    assert_eq!(http("has(basicAuth.username)"), Ok(false));
+    assert!(http("basicAuth.username == 'a'").is_err());
+    assert!(Expression::compile("[1].all(apiKey, true)").is_err(), "it cannot be hidden");
+}
+
+#[test]
+fn addresses_and_networks_are_those_of_kubernetes() {
+    for (rule, holds) in [
+        ("cidr('10.0.0.0/8').containsIP(source.address)", true),
+        ("cidr('10.0.0.0/8').containsIP(ip(source.address))", true),
+        ("cidr('192.168.0.0/16').containsIP(source.address)", false),
+        ("['192.168.0.0/16', '10.0.0.0/8'].exists(network, cidr(network).containsIP(source.address))", true),
+        ("ip('::ffff:10.1.2.3') == ip(source.address)", true),
+        ("ip(source.address) != ip('10.1.2.3')", false),
+        ("isIP('10.1.2.3') && !isIP('10.1.2') && isCIDR('::/0') && !isCIDR('::')", true),
+    ] {
+        assert_eq!(http(rule), Ok(holds), "{rule}");
+    }
+    assert!(http("cidr(request.headers['x-llm']).containsIP(source.address)").is_err(), "no network");
+    assert!(http("cidr('10.0.0.0/8').containsIP(request.headers['x-llm'])").is_err(), "no address");
+    for wrong in ["cidr('10.0.0.0/99').containsIP(source.address)", "ip('10.0.0') == ip(source.address)"] {
+        let error = Expression::compile(wrong).map(|_| ()).expect_err(wrong).to_string();
+        assert!(error.contains("is not a"), "{error}");
+    }
+}
+
+#[test]
+fn keys_tell_values_apart() {
+    let request = Request::new();
+    let key = |rules: &[&str]| {
+        let mut key = Vec::new();
+        for rule in rules {
+            Expression::compile(rule).expect(rule).evaluate_key(&request.input(), &mut key)?;
+        }
+        Ok::<_, EvalError>(key)
+    };
+    let values = ["'a'", "'ab'", "1", "1u", "1.0", "true", "null", "['a']", "[['a']]", "jwt.groups", "'1'"];
+    let keys: std::collections::HashSet<_> = values.iter().map(|rule| key(&[rule]).expect("a key")).collect();
+    assert_eq!(keys.len(), values.len());
+    assert_ne!(key(&["'a'", "'bc'"]), key(&["'ab'", "'c'"]));
+    assert_eq!(key(&["request.headers['x-llm']"]), key(&["'gemini'"]));
+    assert!(key(&["request.headers['x-none']"]).is_err() && key(&["jwt"]).is_err());
 }
 
 fn tool<'a>(name: &'a str, federated_name: &'a str) -> McpItem<'a> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use agentgateway_pipeline::discard::{discard, is_held_back};
-use agentgateway_policy::{Chain, RequestContext};
+use agentgateway_policy::{BackendAuthentication, Chain, RequestContext};
 use agentgateway_upstream::Body;
 use bytes::Bytes;
 use futures::future::join_all;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::authorize::Authorizer;
 use crate::backend::McpBackend;
@@ -77,7 +77,15 @@ where
         }
         return *response;
     }
-    let admitted = admit(io, backend, inbound);
+    let Ok(credentials) = credentials(&inbound) else {
+        log.error("backend_auth");
+        if !is_held_back(&inbound.head.headers) {
+            discard(body);
+        }
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        return reply::refuse(status, None, code::INTERNAL, "requests of MCP servers cannot be signed for AWS");
+    };
+    let admitted = admit(io, backend, inbound, credentials);
     match method {
         Method::POST => post(admitted, body, log).await,
         Method::GET => get(admitted, log).await,
@@ -85,19 +93,32 @@ where
     }
 }
 
-fn admit(io: Io, backend: Arc<McpBackend>, inbound: Inbound) -> Admitted {
+type Credentials = Option<(HeaderName, HeaderValue)>;
+
+/// The header by which the gateway authenticates to targets: what the most specific policy says.
+fn credentials(inbound: &Inbound) -> Result<Credentials, ()> {
+    let Inbound { head, context, policies } = inbound;
+    match policies.iter().rev().find_map(|chain| chain.backend_auth()).map(Arc::as_ref) {
+        None => Ok(None),
+        Some(BackendAuthentication::Passthrough) => {
+            let value = context.credentials.authorization().or_else(|| head.headers.get(AUTHORIZATION));
+            Ok(value.map(|value| (AUTHORIZATION, value.clone())))
+        }
+        Some(BackendAuthentication::Key(name, value)) => Ok(Some((name.clone(), value.clone()))),
+        Some(BackendAuthentication::Aws(_)) => Err(()),
+    }
+}
+
+fn admit(io: Io, backend: Arc<McpBackend>, inbound: Inbound, credentials: Credentials) -> Admitted {
     let Inbound { head, context, policies } = inbound;
     let headers = &head.headers;
-    let passthrough = policies.iter().any(|chain| chain.passthrough());
-    let authorization =
-        passthrough.then(|| context.credentials.clone().or_else(|| headers.get(AUTHORIZATION).cloned())).flatten();
     Admitted {
         io,
         backend,
         identity: Identity::of(context.claims.as_deref()),
         session: headers.get(SESSION_ID).cloned(),
         last_event: headers.get(LAST_EVENT_ID).cloned(),
-        forwarded: Forwarded::new(headers, authorization),
+        forwarded: Forwarded::new(headers, credentials),
         rules: Authorizer::new(policies, head, context),
     }
 }

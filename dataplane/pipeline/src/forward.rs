@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use agentgateway_policy::{Chain, RequestContext};
 use agentgateway_upstream::{Body, Cluster, Picked};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -12,6 +11,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::Error;
+use crate::authentication::Signature;
 use crate::discard::{discard, is_held_back};
 use crate::limits::MAX_CONNECT_TRIES;
 use crate::upgrade::Upgrade;
@@ -82,13 +82,20 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) head: Parts,
     pub(crate) body: Body,
     pub(crate) upgrade: Option<&'a Upgrade>,
+    /// Of the head as it is sent.
+    pub(crate) signature: Option<Signature>,
+    /// Whether the backend's own name takes the place of the host that the client named.
+    pub(crate) takes_host_of_backend: bool,
 }
 
 impl Outgoing<'_> {
     fn into_request(self, worker: &Worker, cluster: &Cluster) -> Request<Body> {
-        let Outgoing { mut head, body, upgrade } = self;
+        let Outgoing { mut head, body, upgrade, signature, takes_host_of_backend } = self;
         let version = head.version;
         prepare(&mut head);
+        if takes_host_of_backend {
+            head.headers.remove(header::HOST);
+        }
         if let header::Entry::Vacant(host) = head.headers.entry(header::HOST)
             && let Ok(authority) = HeaderValue::from_str(cluster.authority().as_str())
         {
@@ -97,6 +104,9 @@ impl Outgoing<'_> {
         }
         if let Some(upgrade) = upgrade {
             upgrade.ask(&mut head.headers, version, worker);
+        }
+        if let Some(signature) = signature {
+            signature.put(&mut head);
         }
         Request::from_parts(head, if body.is_end_stream() { Body::Empty } else { body })
     }
@@ -108,21 +118,6 @@ fn received(mut response: Response<Body>) -> Response<Body> {
         remove_hop_by_hop(response.headers_mut());
     }
     response
-}
-
-/// The caller's own credentials, where a policy says that backends get them.
-pub(crate) struct Credentials(Option<HeaderValue>);
-
-impl Credentials {
-    pub(crate) fn of<'a>(context: &RequestContext, mut passed: impl Iterator<Item = &'a Arc<Chain>>) -> Credentials {
-        Credentials(context.credentials.clone().filter(|_| passed.any(|chain| chain.passthrough())))
-    }
-
-    pub(crate) fn put(self, head: &mut Parts) {
-        if let Some(credentials) = self.0 {
-            head.headers.insert(header::AUTHORIZATION, credentials);
-        }
-    }
 }
 
 /// Turns a client's request head into the one for the backend.

@@ -5,6 +5,7 @@
 //! load one snapshot per request. What is spoken behind a route other than plain HTTP plugs in by [`protocol`].
 
 mod attempts;
+mod authentication;
 mod connection;
 mod deadline;
 pub mod discard;
@@ -25,6 +26,7 @@ mod services;
 pub mod snapshot;
 pub mod store;
 mod tap;
+mod target;
 mod tracked;
 mod tunnel;
 mod udp;

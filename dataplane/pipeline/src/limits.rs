@@ -70,3 +70,6 @@ pub const MAX_UDP_WAITING: usize = 16;
 pub const MAX_DATAGRAM: usize = 65_535;
 /// Datagrams that are taken from a socket before other tasks get their turn.
 pub const UDP_BURST: usize = 64;
+
+/// Largest body that is read whole to be signed, in bytes.
+pub(crate) const MAX_SIGNED_BODY: usize = 1 << 20;

@@ -10,7 +10,8 @@ use agentgateway_upstream::Body;
 use http::header;
 use http::request::Parts;
 
-use crate::forward::{self, Credentials, Outgoing};
+use crate::authentication::Authentication;
+use crate::forward::{self, Outgoing};
 use crate::limits::{MAX_MIRROR_TIME, MAX_MIRRORS_PER_WORKER};
 use crate::replay::Replay;
 use crate::services::RequestServices;
@@ -88,7 +89,7 @@ fn start_one(
     let tap = original.body.map(Replay::tap);
     let watcher = tap.as_ref().map(Tap::watch);
     let body = tap.map_or(Body::Empty, Body::stream);
-    let credentials = Credentials::of(&context, original.passed.iter().chain([&backend.policies]));
+    let authentication = Authentication::of(original.passed.iter().chain([&backend.policies]));
     let (worker, mirror, snapshot) = (Rc::clone(worker), mirror.clone(), snapshot.clone());
     tokio::task::spawn_local(async move {
         let broken = async {
@@ -98,7 +99,7 @@ fn start_one(
             }
         };
         tokio::select! {
-            sent = send(&worker, &snapshot, &backend, head, body, context, credentials) => {
+            sent = send(&worker, &snapshot, &backend, head, body, context, authentication) => {
                 if let Err(reason) = sent {
                     failed(&worker, &mirror, &reason);
                 }
@@ -118,7 +119,7 @@ async fn send(
     mut head: Parts,
     body: Body,
     mut context: RequestContext,
-    credentials: Credentials,
+    authentication: Option<Authentication>,
 ) -> Result<(), String> {
     let mut body = Some(body);
     let BackendKind::Cluster(cluster) = &backend.kind else { return Err("the backend is none for plain HTTP".into()) };
@@ -128,8 +129,15 @@ async fn send(
         let answered = backend.policies.on_request(&mut head, &mut context, &mut reach).await;
         answered.map_err(|answer| answer.reason.to_string())?;
     }
-    credentials.put(&mut head);
-    let outgoing = Outgoing { head, body: body.unwrap_or_default(), upgrade: None };
+    let mut body = body.unwrap_or_default();
+    let signature = match authentication {
+        Some(authentication) => {
+            authentication.apply(&mut head, &mut body, &context).await.map_err(|e| e.to_string())?
+        }
+        None => None,
+    };
+    let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
+    let outgoing = Outgoing { head, body, upgrade: None, signature, takes_host_of_backend };
     let response = forward::forward(worker, cluster, outgoing, None, &mut None).await.map_err(|e| e.to_string())?;
     let mut body = response.into_body();
     while let Some(frame) = next(&mut body).await {

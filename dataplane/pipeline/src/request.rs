@@ -14,9 +14,10 @@ use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
+use crate::authentication::Authentication;
 use crate::connection::registry::{Busy, State};
 use crate::discard::{discard, is_held_back};
-use crate::forward::{Credentials, Outgoing, forward, once};
+use crate::forward::{Outgoing, forward, once};
 use crate::protocol::BackendRequest;
 use crate::select::choose;
 use crate::services::RequestServices;
@@ -24,7 +25,7 @@ use crate::snapshot::{Backend, BackendKind, Listener, Listeners, Route, Snapshot
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
-use crate::{Error, attempts, forwarded, grpc, reply};
+use crate::{Error, attempts, forwarded, grpc, reply, target};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -107,6 +108,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     if head.method == Method::CONNECT && !upgrade::normalise_connect(&mut head) {
         return refuse(record, StatusCode::BAD_REQUEST, "CONNECT is not supported");
     }
+    target::unify_host(&mut head);
     let snapshot = origin.worker.snapshot();
     let (listener, early_route) = {
         let host = match request_host(&head) {
@@ -124,6 +126,9 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     record.listener = Some(Arc::clone(&listener));
     if !head.uri.path().starts_with('/') && head.uri.path() != "*" {
         return refuse(record, StatusCode::BAD_REQUEST, "request target is not supported");
+    }
+    if let Some(reason) = target::refuse(head.uri.path()) {
+        return refuse(record, StatusCode::BAD_REQUEST, reason);
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
@@ -320,14 +325,17 @@ pub(crate) async fn send(
     pick: Pick<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let Sent { mut head, body, context, passed } = request;
+    let Sent { mut head, mut body, context, passed } = request;
     match &backend.kind {
         BackendKind::Cluster(cluster) => {
-            if context.credentials.is_some() {
-                Credentials::of(context, passed.iter()).put(&mut head);
-            }
+            let signature = match Authentication::of(passed.iter()) {
+                Some(authentication) => authentication.apply(&mut head, &mut body, context).await?,
+                None => None,
+            };
             let (upgrade, version) = (Upgrade::take(&mut head), head.version);
-            let outgoing = Outgoing { head, body, upgrade: upgrade.as_ref() };
+            let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
+            let upgraded = upgrade.as_ref();
+            let outgoing = Outgoing { head, body, upgrade: upgraded, signature, takes_host_of_backend };
             let (worker, mut endpoint) = (&origin.worker, None);
             let result = match pick {
                 Pick::Any => forward(worker, cluster, outgoing, None, &mut endpoint).await,

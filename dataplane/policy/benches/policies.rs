@@ -145,8 +145,9 @@ fn modifier() -> Kind {
 
 fn jwt(key: &Value) -> Kind {
     let jwks = json!({ "keys": [key] }).to_string();
-    let providers = vec![v1::JwtProvider { issuer: "issuer".into(), audiences: vec!["us".into()], jwks }];
-    Kind::Jwt(v1::JwtAuthentication { providers, mode: 0 })
+    let providers =
+        vec![v1::JwtProvider { issuer: "issuer".into(), audiences: vec!["us".into()], jwks, ..Default::default() }];
+    Kind::Jwt(v1::JwtAuthentication { providers, ..Default::default() })
 }
 
 type Sign = Box<dyn Fn(usize) -> String>;

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use agentgateway_proto::v1::{self, policy_spec::Kind};
 use http::{request, response};
 
+use crate::api_key::ApiKeyAuthentication;
 use crate::authorization::Authorization;
+use crate::backend_auth::BackendAuthentication;
+use crate::basic_auth::BasicAuthentication;
 use crate::cors::Cors;
+use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
@@ -17,7 +21,7 @@ use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
 use crate::session::SessionPersistence;
 use crate::settings::{Mirror, Settings};
-use crate::{McpRules, PolicyError, Reach, Reply, RequestContext, State, backend_auth, deny};
+use crate::{McpRules, PolicyError, Reach, Reply, RequestContext, State, deny};
 
 /// A policy, and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +39,7 @@ pub struct Attached<'a> {
 pub struct Chain {
     steps: Box<[Step]>,
     mcp: Box<[McpRules]>,
-    passthrough: bool,
+    backend_auth: Option<Arc<BackendAuthentication>>,
     settings: Option<Box<Settings>>,
     errors: Box<[PolicyError]>,
 }
@@ -46,13 +50,18 @@ enum Step {
     Deny(Arc<str>),
     Cors(Cors),
     Jwt(JwtAuthentication),
+    BasicAuth(Box<BasicAuthentication>),
+    ApiKey(ApiKeyAuthentication),
     ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
     RateLimit(RateLimit),
     RequestHeaders(HeaderModifier),
     ResponseHeaders(HeaderModifier),
     UrlRewrite(UrlRewrite),
+    /// Requests get the host of their backend.
+    AutoHost,
     RequestRedirect(RequestRedirect),
+    DirectResponse(Box<DirectResponse>),
 }
 
 impl Step {
@@ -61,11 +70,13 @@ impl Step {
             Step::Deny(_) => 0,
             Step::Cors(_) => 1,
             Step::Jwt(_) => 2,
-            Step::ExternalAuthorization(_) => 3,
-            Step::Authorization(_) => 4,
-            Step::RateLimit(_) => 5,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 6,
-            Step::UrlRewrite(_) | Step::RequestRedirect(_) => 7,
+            Step::BasicAuth(_) => 3,
+            Step::ApiKey(_) => 4,
+            Step::ExternalAuthorization(_) => 5,
+            Step::Authorization(_) => 6,
+            Step::RateLimit(_) => 7,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 8,
+            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 9,
         }
     }
 }
@@ -74,7 +85,7 @@ impl Step {
 enum Compiled {
     Step(Step),
     Mcp(McpRules, Option<String>),
-    Passthrough,
+    BackendAuth(BackendAuthentication),
     Setting(Setting),
 }
 
@@ -90,7 +101,7 @@ impl Chain {
     /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it. Of
     /// policies that set one thing for the exchange with the backend the first counts, so the most specific come first.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
-        let (mut steps, mut mcp, mut passthrough, mut errors) = (Vec::new(), Vec::new(), false, Vec::new());
+        let (mut steps, mut mcp, mut backend_auth, mut errors) = (Vec::new(), Vec::new(), None, Vec::new());
         let mut settings: Option<Box<Settings>> = None;
         let mut limits: HashMap<&str, usize> = HashMap::new();
         for policy in attached {
@@ -106,7 +117,7 @@ impl Chain {
             };
             match compile(policy, &mut limits, state) {
                 Ok(Compiled::Step(step)) => steps.push(step),
-                Ok(Compiled::Passthrough) => passthrough = true,
+                Ok(Compiled::BackendAuth(auth)) => drop(backend_auth.get_or_insert_with(|| Arc::new(auth))),
                 Ok(Compiled::Setting(setting)) => add(settings.get_or_insert_default(), setting),
                 Ok(Compiled::Mcp(rules, failed)) => {
                     mcp.push(rules);
@@ -120,12 +131,12 @@ impl Chain {
         }
         // Stable: policies of one kind keep their order.
         steps.sort_by_key(Step::phase);
-        Chain { steps: steps.into(), mcp: mcp.into(), passthrough, settings, errors: errors.into() }
+        Chain { steps: steps.into(), mcp: mcp.into(), backend_auth, settings, errors: errors.into() }
     }
 
     /// Whether it does nothing.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.mcp.is_empty() && !self.passthrough && self.settings.is_none()
+        self.steps.is_empty() && self.mcp.is_empty() && self.backend_auth.is_none() && self.settings.is_none()
     }
 
     /// Whether it does something to a request itself; without that [`Chain::on_request`] need not be asked.
@@ -157,7 +168,10 @@ impl Chain {
             match step {
                 Step::Deny(reason) => return Err(deny::reply(reason)),
                 Step::Cors(cors) => cors.on_request(head, context)?,
+                Step::Jwt(jwt) if jwt.may_wait() => Box::pin(jwt.on_request_or_wait(head, context)).await?,
                 Step::Jwt(jwt) => jwt.on_request(head, context)?,
+                Step::BasicAuth(basic) => Box::pin(basic.on_request(head, context)).await?,
+                Step::ApiKey(keys) => keys.on_request(head, context)?,
                 // Boxed: other policies do not pay for its size.
                 Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
@@ -165,7 +179,9 @@ impl Chain {
                 Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
                 Step::ResponseHeaders(_) => {}
                 Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
+                Step::AutoHost => context.takes_host_of_backend = true,
                 Step::RequestRedirect(redirect) => return Err(redirect.reply(head, context)),
+                Step::DirectResponse(response) => return Err(response.reply()),
             }
         }
         Ok(())
@@ -188,9 +204,9 @@ impl Chain {
         &self.mcp
     }
 
-    /// Whether backends get the caller's own credentials.
-    pub fn passthrough(&self) -> bool {
-        self.passthrough
+    /// How the gateway authenticates to backends.
+    pub fn backend_auth(&self) -> Option<&Arc<BackendAuthentication>> {
+        self.backend_auth.as_ref()
     }
 }
 
@@ -210,7 +226,7 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
     Ok(Compiled::Step(match kind {
         Kind::Deny(deny) => Step::Deny(format!("{}: {}", deny.policy, deny.reason).into()),
         Kind::Cors(spec) => Step::Cors(Cors::compile(spec)?),
-        Kind::Jwt(spec) => Step::Jwt(JwtAuthentication::compile(spec)?),
+        Kind::Jwt(spec) => Step::Jwt(JwtAuthentication::compile(spec, state)?),
         Kind::Authorization(spec) => Step::Authorization(Authorization::compile(spec, policy.source)?),
         Kind::McpAuthorization(spec) => {
             let (rules, error) = McpRules::compile(spec);
@@ -222,10 +238,11 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
             *nth += 1;
             Step::RateLimit(RateLimit::compile(spec, &key, policy.source, state)?)
         }
-        Kind::BackendAuth(spec) => {
-            backend_auth::compile(spec)?;
-            return Ok(Compiled::Passthrough);
-        }
+        Kind::BackendAuth(spec) => return Ok(Compiled::BackendAuth(BackendAuthentication::compile(spec)?)),
+        Kind::ApiKey(spec) => Step::ApiKey(ApiKeyAuthentication::compile(spec)?),
+        Kind::BasicAuth(spec) => Step::BasicAuth(Box::new(BasicAuthentication::compile(spec, state)?)),
+        Kind::DirectResponse(spec) => Step::DirectResponse(Box::new(DirectResponse::compile(spec)?)),
+        Kind::AutoHostRewrite(_) => Step::AutoHost,
         Kind::RequestHeaderModifier(spec) => Step::RequestHeaders(HeaderModifier::compile(spec)?),
         Kind::ResponseHeaderModifier(spec) => Step::ResponseHeaders(HeaderModifier::compile(spec)?),
         Kind::UrlRewrite(spec) => Step::UrlRewrite(UrlRewrite::compile(spec)?),

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
+use crate::credentials::Credentials;
 use crate::ext_authz::ResponseChange;
 
 /// State of one request, from the first policy to the last.
@@ -24,10 +25,18 @@ pub struct RequestContext {
     pub listener_port: u16,
     /// Claims of the verified token.
     pub claims: Option<Arc<Value>>,
-    /// The `Authorization` header, taken off the request once its token is verified; a passthrough puts it back.
-    pub credentials: Option<HeaderValue>,
+    /// Of whom the verified API key is: its name and metadata.
+    pub api_key: Option<Arc<Value>>,
+    /// Whose the verified password is.
+    pub basic_auth: Option<Arc<Value>>,
+    /// What was taken off the request once it was verified; a passthrough puts it back.
+    pub credentials: Credentials,
     /// The prefix by which the route matched, for rewrites that replace it.
     pub matched_prefix: Option<Arc<str>>,
+    /// Whether a policy asked for the host name of the backend as the request's.
+    pub takes_host_of_backend: bool,
+    /// Whether a rewrite named a host, which outranks that.
+    pub has_own_host: bool,
     /// The `Origin` of a cross-origin request, for the response.
     pub(crate) origin: Option<HeaderValue>,
     /// What external authorization wants in the response.
@@ -45,8 +54,12 @@ impl RequestContext {
             identity: None,
             listener_port,
             claims: None,
-            credentials: None,
+            api_key: None,
+            basic_auth: None,
+            credentials: Credentials::default(),
             matched_prefix: None,
+            takes_host_of_backend: false,
+            has_own_host: false,
             origin: None,
             response_changes: Vec::new(),
             preflight: false,
@@ -62,6 +75,8 @@ impl RequestContext {
             host: host(head),
             headers: &head.headers,
             claims: self.claims.as_deref(),
+            api_key: self.api_key.as_deref(),
+            basic_auth: self.basic_auth.as_deref(),
             source: self.source,
             certificate: self.identity.as_deref().map(|identity| ClientCertificate {
                 spiffe: identity.spiffe.as_deref(),

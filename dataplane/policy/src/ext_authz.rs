@@ -4,6 +4,7 @@
 //! A service that is not configured refuses; one that cannot be asked refuses too, unless the policy says otherwise.
 
 mod body;
+mod cache;
 mod changes;
 mod grpc;
 mod http;
@@ -16,8 +17,10 @@ use ::http::response;
 use ::http::{HeaderName, StatusCode, header};
 use agentgateway_proto::v1::{self, external_authorization::Protocol};
 use agentgateway_upstream::Cluster;
+use prost::Message;
 
 use self::body::{Forward, Forwarded};
+use self::cache::Cache;
 use self::changes::Changes;
 pub(crate) use self::changes::ResponseChange;
 use crate::limits::{DEFAULT_EXT_AUTHZ_TIMEOUT, MAX_FORWARDED_BODY_BYTES};
@@ -35,6 +38,7 @@ pub(crate) struct ExternalAuthorization {
     timeout: Duration,
     fail_open: bool,
     status_on_error: StatusCode,
+    cache: Option<Cache>,
 }
 
 #[derive(Debug)]
@@ -56,7 +60,7 @@ struct Question<'a> {
 
 /// What the service decided.
 enum Decision {
-    Allowed(Changes),
+    Allowed(Arc<Changes>),
     Denied(Box<Reply>),
 }
 
@@ -83,6 +87,10 @@ impl ExternalAuthorization {
                 status.ok_or_else(|| format!("{code} is no status of an error"))?
             }
         };
+        let cache = spec.cache.as_ref().map(|cache| Cache::compile(cache, &spec.encode_to_vec())).transpose()?;
+        if cache.is_some() && limit > 0 {
+            return Err("decisions about bodies cannot be remembered: they are in no key".into());
+        }
         Ok(ExternalAuthorization {
             backend: spec.backend_key.as_str().into(),
             origin: origin.into(),
@@ -91,6 +99,7 @@ impl ExternalAuthorization {
             timeout: spec.timeout_milliseconds.map_or(DEFAULT_EXT_AUTHZ_TIMEOUT, Duration::from_millis),
             fail_open: spec.fail_open,
             status_on_error,
+            cache,
         })
     }
 
@@ -105,6 +114,10 @@ impl ExternalAuthorization {
             // Not a service that is away, but one that nobody has configured.
             return Err(self.failed("its backend does not exist"));
         };
+        let key = self.cache.as_ref().and_then(|cache| Some((cache, cache.key(&context.input(head))?)));
+        if let Some(decision) = key.as_ref().and_then(|(cache, key)| cache.get(key)) {
+            return self.conclude(decision, head, context);
+        }
         let body = match &self.forward {
             Some(forward) => {
                 let read = tokio::time::timeout(self.timeout, forward.read(reach.body)).await;
@@ -120,17 +133,29 @@ impl ExternalAuthorization {
             Spoken::Http(http) => http.ask(&question, &self.origin).await,
         };
         match answer {
-            Ok(Decision::Allowed(changes)) => {
-                changes.apply(&mut head.headers);
-                context.response_changes.extend(changes.into_response(&self.origin));
-                Ok(())
+            Ok(decision) => {
+                if let Some((cache, key)) = key {
+                    cache.put(key, &decision);
+                }
+                self.conclude(decision, head, context)
             }
-            Ok(Decision::Denied(reply)) => Err(*reply),
             Err(error) if self.fail_open => {
                 tracing::warn!(policy = &*self.origin, %error, "authorization could not be asked for; the request passes");
                 Ok(())
             }
             Err(error) => Err(self.failed(&error.to_string())),
+        }
+    }
+
+    #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
+    fn conclude(&self, decision: Decision, head: &mut Parts, context: &mut RequestContext) -> Result<(), Reply> {
+        match decision {
+            Decision::Allowed(changes) => {
+                changes.apply(&mut head.headers);
+                context.response_changes.extend(changes.in_response(&self.origin));
+                Ok(())
+            }
+            Decision::Denied(reply) => Err(*reply),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Authentication of callers by JSON Web Tokens (RFC 7519, RFC 7515) in the `Authorization` header (RFC 6750).
+//! Authentication of callers by JSON Web Tokens (RFC 7519, RFC 7515), in the `Authorization` header (RFC 6750) where nothing
+//! else is said.
 //!
 //! Which algorithms a token may use follows from the key, never from the token: an RSA key verifies RSA signatures only,
 //! there are no symmetric keys, and `none` is no algorithm. Signatures are verified on the worker: with ring that takes
@@ -7,94 +8,126 @@
 mod cache;
 mod claims;
 mod keys;
+mod remote;
 mod token;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agentgateway_proto::v1::{self, jwt_authentication::Mode};
+use agentgateway_proto::v1::{self, AuthenticationMode as Mode};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
+use prost::Message;
 use ring::digest;
 use serde_json::Value;
 
 use self::claims::Provider;
+pub use self::remote::RemoteKeys;
 use self::token::Token;
-use crate::limits::MAX_TOKEN_BYTES;
-use crate::{Reason, Reply, RequestContext};
+use crate::credentials::{Locations, Scheme};
+use crate::limits::{CLOCK_LEEWAY_SECONDS, MAX_TOKEN_BYTES, REFETCH_PATIENCE};
+use crate::{Reason, Reply, RequestContext, State};
 
 /// A compiled policy.
 #[derive(Debug)]
 pub(crate) struct JwtAuthentication {
     providers: Box<[Provider]>,
     mode: Mode,
-    /// Hash of issuers, audiences and keys: policies that agree in them share what they remember.
+    locations: Locations,
+    /// Hash of all that decides over a token: policies that agree in it share what they remember.
     fingerprint: [u8; 32],
 }
 
 /// What a request carries instead of a valid token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Failure {
     Absent,
     Invalid(&'static str),
+    /// The keys are not there, or not that of the token; they may be soon.
+    Keys(&'static str, Arc<RemoteKeys>),
 }
 
 impl JwtAuthentication {
-    pub(crate) fn compile(spec: &v1::JwtAuthentication) -> Result<JwtAuthentication, String> {
+    pub(crate) fn compile(spec: &v1::JwtAuthentication, state: &State) -> Result<JwtAuthentication, String> {
         let mode = Mode::try_from(spec.mode).map_err(|_| "its mode is unknown to this proxy".to_owned())?;
         if spec.providers.is_empty() {
             return Err("it names no issuer".into());
         }
-        let mut context = digest::Context::new(&digest::SHA256);
-        for provider in &spec.providers {
-            for text in std::iter::once(&provider.issuer).chain(&provider.audiences).chain([&provider.jwks]) {
-                context.update(&(text.len() as u64).to_be_bytes());
-                context.update(text.as_bytes());
-            }
-            context.update(&[0xff; 8]);
-        }
         let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(context.finish().as_ref());
-        let providers = spec.providers.iter().map(Provider::compile).collect::<Result<_, _>>()?;
-        Ok(JwtAuthentication { providers, mode, fingerprint })
+        // Everything but the mode and the places, by its own encoding.
+        let deciding = v1::JwtAuthentication { mode: 0, locations: Vec::new(), ..spec.clone() };
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &deciding.encode_to_vec()).as_ref());
+        let leeway = spec.clock_skew_milliseconds.map_or(CLOCK_LEEWAY_SECONDS, |ms| ms as f64 / 1000.0);
+        let compile = |provider| Provider::compile(provider, leeway, state);
+        let providers = spec.providers.iter().map(compile).collect::<Result<_, _>>()?;
+        let usual = [(header::AUTHORIZATION, "Bearer ")];
+        let locations = Locations::compile(Scheme::Jwt, &spec.locations, &usual)?;
+        Ok(JwtAuthentication { providers, mode, locations, fingerprint })
+    }
+
+    /// Whether it may wait for keys; those that cannot need no future.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.providers.iter().any(Provider::is_remote)
+    }
+
+    /// Without waiting for keys.
+    #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
+    pub(crate) fn on_request(&self, head: &mut Parts, context: &mut RequestContext) -> Result<(), Reply> {
+        let verified = self.authenticate(head, context);
+        self.conclude(verified)
+    }
+
+    /// Waits for keys that are not there, once.
+    #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
+    pub(crate) async fn on_request_or_wait(&self, head: &mut Parts, context: &mut RequestContext) -> Result<(), Reply> {
+        let mut verified = self.authenticate(head, context);
+        if let Err(Failure::Keys(_, keys)) = &verified {
+            let keys = Arc::clone(keys);
+            if keys.refetched(REFETCH_PATIENCE).await {
+                verified = self.authenticate(head, context);
+            }
+        }
+        self.conclude(verified)
     }
 
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
-    pub(crate) fn on_request(&self, head: &mut Parts, context: &mut RequestContext) -> Result<(), Reply> {
-        // A clock before 1970 is no clock: every token has expired.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(f64::MAX, |d| d.as_secs_f64());
-        let verified = bearer(head, context).and_then(|(credentials, text)| {
-            let claims = self.verify(text, now).map_err(Failure::Invalid)?;
-            Ok((credentials.clone(), claims))
-        });
+    fn conclude(&self, verified: Result<(), Failure>) -> Result<(), Reply> {
         match (verified, self.mode) {
-            (Ok((mut credentials, claims)), _) => {
-                credentials.set_sensitive(true);
-                head.headers.remove(header::AUTHORIZATION);
-                context.credentials = Some(credentials);
-                context.claims = Some(claims);
-                Ok(())
-            }
-            (Err(_), Mode::Permissive) | (Err(Failure::Absent), Mode::Optional) => Ok(()),
-            (Err(failure), Mode::Strict | Mode::Optional) => Err(refuse(failure)),
+            (Ok(()), _) | (Err(_), Mode::Permissive) | (Err(Failure::Absent), Mode::Optional) => Ok(()),
+            (Err(failure), Mode::Strict | Mode::Optional) => Err(self.refuse(&failure)),
         }
     }
 
+    fn authenticate(&self, head: &mut Parts, context: &mut RequestContext) -> Result<(), Failure> {
+        // A clock before 1970 is no clock: every token has expired.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(f64::MAX, |d| d.as_secs_f64());
+        let found = self.locations.find(head, &context.credentials).map_err(Failure::Invalid)?;
+        let found = found.ok_or(Failure::Absent)?;
+        let (claims, at) = (self.verify(&found.text, now)?, found.at);
+        self.locations.take(at, head, &mut context.credentials).map_err(Failure::Invalid)?;
+        context.claims = Some(claims);
+        Ok(())
+    }
+
     /// The claims of a valid token, or what is wrong with it.
-    fn verify(&self, text: &str, now: f64) -> Result<Arc<Value>, &'static str> {
+    fn verify(&self, text: &str, now: f64) -> Result<Arc<Value>, Failure> {
         if text.len() > MAX_TOKEN_BYTES {
-            return Err("the token is too long");
+            return Err(Failure::Invalid("the token is too long"));
         }
-        if let Some(claims) = cache::get(&self.fingerprint, text, now) {
+        let holds = |source: cache::Source| {
+            self.providers.get(source.provider).is_some_and(|p| p.version(now) == Some(source.version))
+        };
+        if let Some(claims) = cache::get(&self.fingerprint, text, now, holds) {
             return Ok(claims);
         }
-        let token = Token::parse(text)?;
-        let mut failure = "no provider knows the token's issuer";
-        for provider in self.providers.iter().filter(|p| p.is_issuer_of(&token)) {
+        let token = Token::parse(text).map_err(Failure::Invalid)?;
+        let mut failure = Failure::Invalid("no provider knows the token's issuer");
+        for (index, provider) in self.providers.iter().enumerate().filter(|(_, p)| p.is_issuer_of(&token)) {
             match provider.verify(&token, now) {
-                Ok(expires) => {
+                Ok(valid) => {
                     let claims = Arc::new(token.claims);
-                    cache::put(&self.fingerprint, text, &claims, expires);
+                    let source = cache::Source { provider: index, version: valid.version };
+                    cache::put(&self.fingerprint, text, &claims, valid.expires, source);
                     return Ok(claims);
                 }
                 Err(reason) => failure = reason,
@@ -102,35 +135,35 @@ impl JwtAuthentication {
         }
         Err(failure)
     }
-}
 
-/// The bearer token of the request, or of an earlier policy that took it off.
-fn bearer<'a>(head: &'a Parts, context: &'a RequestContext) -> Result<(&'a HeaderValue, &'a str), Failure> {
-    let mut values = head.headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next().or(context.credentials.as_ref()) else { return Err(Failure::Absent) };
-    if values.next().is_some() {
-        return Err(Failure::Invalid("there are several Authorization headers"));
-    }
-    let text = value.to_str().map_err(|_| Failure::Invalid("the Authorization header is not text"))?;
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok((value, token.trim())),
-        _ => Err(Failure::Absent),
-    }
-}
-
-fn refuse(failure: Failure) -> Reply {
-    // RFC 6750 §3: no error code where there was no token.
-    let (challenge, reason) = match failure {
-        Failure::Absent => (HeaderValue::from_static("Bearer"), "there is no bearer token"),
-        Failure::Invalid(reason) => {
-            let challenge =
-                HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{reason}\""));
-            (challenge.unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\"")), reason)
+    fn refuse(&self, failure: &Failure) -> Reply {
+        // RFC 6750 §3: no error code where there was no token.
+        let (status, challenge, reason) = match failure {
+            Failure::Absent => {
+                (StatusCode::UNAUTHORIZED, Some(HeaderValue::from_static("Bearer")), "there is no token")
+            }
+            Failure::Invalid(reason) | Failure::Keys(reason, _) if !failure.is_ours() => {
+                let challenge =
+                    HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{reason}\""));
+                let challenge = challenge.unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""));
+                (StatusCode::UNAUTHORIZED, Some(challenge), *reason)
+            }
+            // Nobody can tell whether the token is valid.
+            Failure::Invalid(reason) | Failure::Keys(reason, _) => (StatusCode::SERVICE_UNAVAILABLE, None, *reason),
+        };
+        let mut reply = Reply::new(status, "authentication required", Reason::Unauthenticated(Scheme::Jwt, reason));
+        if let Some(challenge) = challenge {
+            reply.response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-    };
-    let mut reply = Reply::new(StatusCode::UNAUTHORIZED, "authentication required", Reason::Unauthenticated(reason));
-    reply.response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    reply
+        reply
+    }
+}
+
+impl Failure {
+    /// Whether it is the gateway that cannot verify the token.
+    fn is_ours(&self) -> bool {
+        matches!(self, Failure::Keys(_, keys) if keys.current().is_none())
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,16 @@
 //! A policy that cannot be applied becomes a deny, and [`Chain::errors`] says why. One file holds one policy: how it is
 //! compiled, what it does to a request and to a response, and its tests.
 
+mod api_key;
 mod authorization;
 mod backend_auth;
+mod basic_auth;
 mod chain;
 mod context;
 mod cors;
+mod credentials;
 mod deny;
+mod direct_response;
 mod error;
 mod ext_authz;
 mod headers;
@@ -27,9 +31,12 @@ mod session;
 mod settings;
 mod state;
 
+pub use backend_auth::{BackendAuthentication, PayloadHash, Signer};
 pub use chain::{Attached, Chain};
 pub use context::RequestContext;
+pub use credentials::{Credentials, Scheme};
 pub use error::PolicyError;
+pub use jwt::RemoteKeys;
 pub use mcp::McpRules;
 pub use reach::{Reach, Services};
 pub use reply::{Reason, Reply};

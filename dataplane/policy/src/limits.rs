@@ -20,7 +20,7 @@ pub(crate) const MAX_TRIED_KEYS: usize = 4;
 /// Largest RSA modulus, in bytes: verifying with 4096 bits takes 67 µs, with 8192 bits more than a worker may spend.
 pub(crate) const MAX_RSA_BYTES: usize = 512;
 
-/// Seconds by which clocks may differ when `exp` and `nbf` are checked.
+/// Seconds by which clocks may differ when `exp` and `nbf` are checked, where the policy does not say.
 pub(crate) const CLOCK_LEEWAY_SECONDS: f64 = 30.0;
 
 /// Tries after the first that a retry policy may ask for.
@@ -37,3 +37,48 @@ pub(crate) const DEFAULT_EXT_AUTHZ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's body that external authorization may be sent.
 pub(crate) const MAX_FORWARDED_BODY_BYTES: usize = 1024 * 1024;
+
+/// Longest name and password that are looked at, in bytes.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// Threads that hash passwords.
+pub(crate) const PASSWORD_THREADS: usize = 2;
+
+/// Passwords that wait to be hashed; requests with more are answered with 503.
+pub(crate) const MAX_WAITING_PASSWORDS: usize = 64;
+
+/// Highest cost of bcrypt: 14 takes about a second.
+pub(crate) const MAX_BCRYPT_COST: u32 = 14;
+
+/// Most rounds of SHA-crypt: they take about as long.
+pub(crate) const MAX_CRYPT_ROUNDS: u32 = 500_000;
+
+/// Passwords found right that one worker remembers.
+pub(crate) const MAX_VERIFIED_PASSWORDS: usize = 1024;
+
+/// How long it does.
+pub(crate) const VERIFIED_PASSWORD_SECONDS: u64 = 300;
+
+/// How often keys are fetched where the policy does not say.
+pub(crate) const DEFAULT_JWKS_REFRESH: Duration = Duration::from_secs(300);
+
+/// Seconds for which keys are used when their issuer cannot be reached any more; longer where they are fetched more seldom.
+pub(crate) const MAX_JWKS_AGE_SECONDS: f64 = 86_400.0;
+
+/// Least pause between two fetches of one issuer's keys that tokens with unknown key ids ask for.
+pub(crate) const REFETCH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a request waits for keys.
+pub(crate) const REFETCH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// URLs with keys.
+pub(crate) const MAX_KEY_URLS: usize = 1024;
+
+/// Decisions of one external authorization policy that one worker remembers, where the policy does not say.
+pub(crate) const DEFAULT_MAX_DECISIONS: usize = 10_000;
+
+/// Largest decision that is remembered, in bytes of its headers and body.
+pub(crate) const MAX_DECISION_BYTES: usize = 4096;
+
+/// Policies whose decisions one worker remembers.
+pub(crate) const MAX_CACHED_POLICIES: usize = 64;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
+use crate::credentials::Scheme;
+
 /// An answer that a policy gives instead of the backend.
 #[derive(Debug)]
 pub struct Reply {
@@ -23,8 +25,8 @@ pub enum Reason {
     Denied(Arc<str>),
     /// A CORS preflight request, which the gateway answers itself.
     Preflight,
-    /// No token, or one that does not hold; with what is wrong with it.
-    Unauthenticated(&'static str),
+    /// No credential, or one that does not hold; with what is wrong with it.
+    Unauthenticated(Scheme, &'static str),
     /// An authorization rule refused, or none allowed; with the policy's source.
     Unauthorized(Arc<str>),
     /// A local rate limit is used up; with the policy's source.
@@ -37,6 +39,8 @@ pub enum Reason {
     BodyNotForwarded(&'static str),
     /// A redirect filter.
     Redirect,
+    /// A policy that answers itself.
+    DirectResponse,
     /// The request cannot be rewritten as the policy says.
     NotRewritten(&'static str),
 }
@@ -47,13 +51,14 @@ impl Reason {
         match self {
             Reason::Denied(_) => "policy_denied",
             Reason::Preflight => "cors_preflight",
-            Reason::Unauthenticated(_) => "jwt",
+            Reason::Unauthenticated(scheme, _) => scheme.code(),
             Reason::Unauthorized(_) => "authorization",
             Reason::RateLimited(_) => "rate_limit",
             Reason::ExternallyDenied(_) => "ext_authz_denied",
             Reason::AuthorizationUnavailable(_) => "ext_authz_error",
             Reason::BodyNotForwarded(_) => "ext_authz_body",
             Reason::Redirect => "redirect",
+            Reason::DirectResponse => "direct_response",
             Reason::NotRewritten(_) => "rewrite",
         }
     }
@@ -66,8 +71,8 @@ impl Reason {
             | Reason::RateLimited(text)
             | Reason::ExternallyDenied(text)
             | Reason::AuthorizationUnavailable(text) => text,
-            Reason::Unauthenticated(text) | Reason::NotRewritten(text) | Reason::BodyNotForwarded(text) => text,
-            Reason::Preflight | Reason::Redirect => "",
+            Reason::Unauthenticated(_, text) | Reason::NotRewritten(text) | Reason::BodyNotForwarded(text) => text,
+            Reason::Preflight | Reason::Redirect | Reason::DirectResponse => "",
         }
     }
 }

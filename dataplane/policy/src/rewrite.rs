@@ -30,7 +30,7 @@ impl UrlRewrite {
     }
 
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
-    pub(crate) fn on_request(&self, head: &mut Parts, context: &RequestContext) -> Result<(), Reply> {
+    pub(crate) fn on_request(&self, head: &mut Parts, context: &mut RequestContext) -> Result<(), Reply> {
         let fail = |why| {
             Reply::new(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be rewritten", Reason::NotRewritten(why))
         };
@@ -40,6 +40,7 @@ impl UrlRewrite {
                 head.headers.insert(FORWARDED_HOST, asked);
             }
             head.headers.insert(header::HOST, value.clone());
+            context.has_own_host = true;
         }
         let authority = self.host.as_ref().map(|(_, authority)| authority).filter(|_| head.uri.authority().is_some());
         let path = match &self.path {
@@ -78,7 +79,7 @@ mod tests {
         let mut context = context();
         context.matched_prefix = matched.map(Into::into);
         let mut head = request("GET", uri, &[("host", "old.example:80")]);
-        UrlRewrite::compile(&spec).expect("compiles").on_request(&mut head, &context).expect("is rewritten");
+        UrlRewrite::compile(&spec).expect("compiles").on_request(&mut head, &mut context).expect("is rewritten");
         (head.uri.to_string(), head.headers["host"].to_str().expect("text").to_owned())
     }
 
@@ -101,7 +102,7 @@ mod tests {
     fn a_prefix_without_a_match_by_prefix_is_an_error_and_not_skipped() {
         let path = Some(v1::PathModifier { kind: Some(Kind::ReplacePrefix("/x".into())) });
         let policy = UrlRewrite::compile(&v1::UrlRewrite { hostname: String::new(), path }).expect("compiles");
-        let reply = policy.on_request(&mut request("GET", "/a", &[]), &context()).expect_err("fails");
+        let reply = policy.on_request(&mut request("GET", "/a", &[]), &mut context()).expect_err("fails");
         assert_eq!(reply.response.status(), 500);
     }
 

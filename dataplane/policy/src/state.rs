@@ -1,8 +1,16 @@
-//! What outlives a configuration: the levels of rate limits, kept by policy so that a reload fills no bucket.
+//! What outlives a configuration: the levels of rate limits, kept by policy so that a reload fills no bucket; keys that were
+//! fetched; and threads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use agentgateway_proto::v1;
+use prost::Message;
+use tokio::sync::Notify;
+
+use crate::basic_auth::Pool;
+use crate::jwt::RemoteKeys;
+use crate::limits::MAX_KEY_URLS;
 use crate::rate_limit::{Bucket, Parameters};
 
 /// State of the whole process. Written when a configuration is compiled, never by requests.
@@ -10,12 +18,61 @@ use crate::rate_limit::{Bucket, Parameters};
 pub struct State {
     /// Weak: a bucket lives as long as a configuration that uses it.
     buckets: Mutex<HashMap<String, Weak<Bucket>>>,
+    /// Started by the first policy that needs it.
+    passwords: Mutex<Weak<Pool>>,
+    keys: Mutex<KeyUrls>,
+    keys_added: Notify,
+}
+
+/// Keys of issuers' URLs.
+#[derive(Debug, Default)]
+struct KeyUrls {
+    /// By the encoded message that names them.
+    all: HashMap<Vec<u8>, Weak<RemoteKeys>>,
+    /// Those that nobody fetches yet.
+    unfetched: VecDeque<Weak<RemoteKeys>>,
 }
 
 impl State {
     /// Empty state.
     pub fn new() -> Self {
         State::default()
+    }
+
+    /// The keys of a URL: those that are there already, or new ones that are to be fetched.
+    pub(crate) fn remote_keys(&self, spec: &v1::RemoteJwks) -> Result<Arc<RemoteKeys>, String> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = spec.encode_to_vec();
+        if let Some(known) = keys.all.get(&name).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        keys.all.retain(|_, keys| keys.strong_count() > 0);
+        if keys.all.len() >= MAX_KEY_URLS {
+            return Err(format!("{MAX_KEY_URLS} URLs are in use already"));
+        }
+        let new = Arc::new(RemoteKeys::new(spec));
+        keys.all.insert(name, Arc::downgrade(&new));
+        keys.unfetched.push_back(Arc::downgrade(&new));
+        self.keys_added.notify_one();
+        Ok(new)
+    }
+
+    pub(crate) fn unfetched(&self) -> Option<Weak<RemoteKeys>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).unfetched.pop_front()
+    }
+
+    pub(crate) async fn keys_added(&self) {
+        self.keys_added.notified().await;
+    }
+
+    /// The threads that hash passwords; they end with the last policy that uses them.
+    pub(crate) fn password_pool(&self) -> Arc<Pool> {
+        let mut passwords = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
+        passwords.upgrade().unwrap_or_else(|| {
+            let pool = Arc::new(Pool::start());
+            *passwords = Arc::downgrade(&pool);
+            pool
+        })
     }
 
     /// The bucket of `key`, full if it is new. With other parameters than before it keeps its level as far as that fits.

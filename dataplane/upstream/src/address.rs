@@ -18,7 +18,10 @@ pub struct AddressRules {
 
 impl AddressRules {
     /// Before connecting.
-    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Why it may not be reached.
+    pub fn check(&self, address: SocketAddr) -> Result<(), Error> {
         let ip = address.ip().to_canonical();
         let refused =
             |why: &str| Err(Error::new(Kind::AddressRefused, format!("backend address {address} is refused: {why}")));
@@ -36,7 +39,10 @@ impl AddressRules {
     }
 
     /// After connecting: a connection from an address to itself stays on this machine, whatever the address.
-    pub(crate) fn check_connected(&self, local: SocketAddr, peer: SocketAddr) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Why it may not be reached.
+    pub fn check_connected(&self, local: SocketAddr, peer: SocketAddr) -> Result<(), Error> {
         if self.own_ports.contains(&peer.port()) && local.ip().to_canonical() == peer.ip().to_canonical() {
             return Err(Error::new(
                 Kind::AddressRefused,

@@ -45,6 +45,14 @@ impl Resolver {
     }
 
     /// All addresses of a name.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        self.lookup(name).await.map(|resolved| resolved.addresses)
+    }
+
+    /// All addresses of a name.
     pub(crate) fn lookup(&self, name: &str) -> impl Future<Output = Result<Resolved, Error>> + Send + 'static {
         let (name, resolver, background) = (name.to_owned(), self.resolver.clone(), self.background.clone());
         async move {

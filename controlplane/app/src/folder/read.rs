@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 
 use agentgateway_controlplane_translate::{Object, ObjectKind, Secret, Unreadable};
-use agentgateway_crds::{Backend, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
+use agentgateway_crds::{
+    Backend, DirectResponse, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute,
+};
 use agentgateway_types::path::Path;
 use agentgateway_types::strict;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
@@ -210,6 +212,8 @@ fn check(kind: ObjectKind, value: &Value) -> Result<(), (Path, String)> {
         ObjectKind::EndpointSlice => check_as::<EndpointSlice>(value),
         ObjectKind::Namespace => check_as::<Namespace>(value),
         ObjectKind::Backend => check_as::<Backend>(value),
+        ObjectKind::GatewayExtension => check_as::<GatewayExtension>(value),
+        ObjectKind::DirectResponse => check_as::<DirectResponse>(value),
         ObjectKind::TrafficPolicy => check_as::<TrafficPolicy>(value),
     }
 }

@@ -64,7 +64,7 @@ fn reference(kind: &str, namespace: &str, name: &str) -> ObjectReference {
 fn api_version(kind: &str) -> Option<&'static str> {
     match kind {
         "Gateway" | "HTTPRoute" => Some("gateway.networking.k8s.io/v1"),
-        "Backend" | "TrafficPolicy" => Some("gateway.kgateway.dev/v1alpha1"),
+        "Backend" | "TrafficPolicy" | "GatewayExtension" => Some("gateway.kgateway.dev/v1alpha1"),
         "Service" => Some("v1"),
         _ => None,
     }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, GATEWAY_GROUP, GROUP, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
+use agentgateway_crds::{
+    Backend, DirectResponse, GATEWAY_GROUP, GROUP, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy,
+    UdpRoute,
+};
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
 use gateway_api::apis::experimental::grpcroutes::GrpcRoute;
@@ -112,6 +115,8 @@ kinds! {
     ConfigMap: ConfigMap, "ConfigMap", "", "v1", "configmaps";
     Backend: Backend, "Backend", GROUP, "v1alpha1", "backends";
     TrafficPolicy: TrafficPolicy, "TrafficPolicy", GROUP, "v1alpha1", "trafficpolicies";
+    GatewayExtension: GatewayExtension, "GatewayExtension", GROUP, "v1alpha1", "gatewayextensions";
+    DirectResponse: DirectResponse, "DirectResponse", GROUP, "v1alpha1", "directresponses";
     GatewayParameters: GatewayParameters, "GatewayParameters", GROUP, "v1alpha1", "gatewayparameters";
 }
 

@@ -48,6 +48,11 @@ impl Secret {
         })
     }
 
+    /// All keys with their values.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.data.iter().map(|(key, value)| (key.as_str(), value.as_slice()))
+    }
+
     pub(crate) fn same_content(&self, other: &Secret) -> bool {
         self.data == other.data
     }

@@ -1,55 +1,131 @@
 //! The fields of a TrafficPolicy as messages.
 
+mod authentication;
+mod backend_auth;
+mod ext_auth;
+mod traffic;
+
 use agentgateway_convert::{Error, policy as convert};
 use agentgateway_crds::TrafficPolicy;
 use agentgateway_expression::Expression;
 use agentgateway_proto::v1;
+use agentgateway_types::Path;
 use agentgateway_types::policy::Rbac;
 
 use crate::Name;
+use crate::unit::BackendUnit;
+use crate::view::View;
 
-pub(super) use agentgateway_convert::policy::Scope;
+pub(crate) use agentgateway_convert::policy::Scope;
 
 /// One field of a policy.
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) spec: v1::PolicySpec,
-    /// Why it is a deny.
-    pub(super) problem: Option<String>,
+pub(crate) struct Field {
+    /// As users write it; a part of it where one field becomes several messages.
+    pub(crate) name: &'static str,
+    /// None: it does not protect and cannot be applied, so it is left out.
+    pub(crate) spec: Option<v1::PolicySpec>,
+    /// Why it is not in force as it is written.
+    pub(crate) problem: Option<String>,
+    /// The service that it asks.
+    pub(crate) uses: Option<BackendUnit>,
+}
+
+impl Field {
+    /// Whether a target can have one of it alone. What protects is always in force, beside that of other policies; how the
+    /// gateway authenticates to a backend is no protection of it.
+    pub(crate) fn is_single(&self) -> bool {
+        self.name == BACKEND_AUTH || self.spec.as_ref().is_none_or(|spec| !spec.protects())
+    }
+}
+
+const BACKEND_AUTH: &str = "backendAuth";
+
+/// What a field became.
+struct Made {
+    spec: v1::PolicySpec,
+    uses: Option<BackendUnit>,
+    /// What of it is not in force.
+    remark: Option<String>,
+}
+
+impl From<v1::PolicySpec> for Made {
+    fn from(spec: v1::PolicySpec) -> Made {
+        Made { spec, uses: None, remark: None }
+    }
+}
+
+/// The fields of a policy, as they are made.
+struct Fields<'a> {
+    policy: &'a Name,
+    all: Vec<Field>,
 }
 
 /// All fields that are set, as they apply in `scope`.
-pub(super) fn specs(policy: &TrafficPolicy, scope: Scope) -> Vec<Field> {
-    let name = Name::of(policy);
-    let mut fields = Vec::new();
-    if let Some(rbac) = &policy.spec.rbac {
-        fields.push(field(&name, "rbac", rbac_spec(rbac, scope)));
+pub(crate) fn specs(policy: &TrafficPolicy, scope: Scope, view: &View<'_>) -> Vec<Field> {
+    let (name, spec) = (Name::of(policy), &policy.spec);
+    let mut fields = Fields { policy: &name, all: Vec::new() };
+    if let Some(config) = &spec.cors {
+        fields.unprotected("cors", convert::cors(config).map_err(|e| wrong("spec.cors", e)));
     }
-    if let Some(limit) = &policy.spec.rate_limit {
+    if let Some(config) = &spec.jwt_auth {
+        fields.protected("jwtAuth", authentication::jwt(config, &name, view));
+    }
+    if let Some(config) = &spec.basic_auth {
+        fields.protected("basicAuth", authentication::basic(config, &name, view));
+    }
+    if let Some(config) = &spec.api_key {
+        fields.protected("apiKey", authentication::api_key(config, &name, view));
+    }
+    if let Some(config) = &spec.ext_auth {
+        fields.protected("extAuth", ext_auth::ext_auth(config, &name, view));
+    }
+    if let Some(rbac) = &spec.rbac {
+        fields.protected("rbac", rbac_spec(rbac, scope).map(Made::from));
+    }
+    if let Some(limit) = &spec.rate_limit {
         let made = match &limit.local {
             Some(local) => {
                 convert::local_rate_limit(&local.token_bucket).map_err(|e| wrong("spec.rateLimit.local.tokenBucket", e))
             }
             None => Err("spec.rateLimit.local: must be set".to_owned()),
         };
-        fields.push(field(&name, "rateLimit", made));
+        fields.protected("rateLimit", made.map(Made::from));
     }
-    fields
+    if let Some(config) = &spec.backend_auth {
+        fields.protected(BACKEND_AUTH, backend_auth::backend_auth(config, scope, &name, view).map(Made::from));
+    }
+    traffic::specs(spec, &mut fields);
+    fields.all
 }
 
 /// A policy of which nothing can be applied: one deny.
-pub(super) fn refused(name: &Name, field_name: &'static str, reason: &str) -> Vec<Field> {
-    vec![field(name, field_name, Err(reason.to_owned()))]
+pub(crate) fn refused(name: &Name, field_name: &'static str, reason: &str) -> Vec<Field> {
+    let mut fields = Fields { policy: name, all: Vec::new() };
+    fields.protected(field_name, Err(reason.to_owned()));
+    fields.all
 }
 
-fn field(name: &Name, field: &'static str, made: Result<v1::PolicySpec, String>) -> Field {
-    match made {
-        Ok(spec) => Field { name: field, spec, problem: None },
-        Err(problem) => {
-            let spec = convert::deny(format!("TrafficPolicy {name} {field}"), problem.clone());
-            Field { name: field, spec, problem: Some(format!("all requests are refused: {problem}")) }
-        }
+impl Fields<'_> {
+    /// A field that protects: where it cannot be applied it refuses everything.
+    fn protected(&mut self, name: &'static str, made: Result<Made, String>) {
+        self.all.push(match made {
+            Ok(Made { spec, uses, remark }) => Field { name, spec: Some(spec), problem: remark, uses },
+            Err(problem) => {
+                let spec = convert::deny(format!("TrafficPolicy {} {name}", self.policy), problem.clone());
+                let problem = Some(format!("all requests are refused: {problem}"));
+                Field { name, spec: Some(spec), problem, uses: None }
+            }
+        });
+    }
+
+    /// A field that does not: where it cannot be applied it is left out.
+    fn unprotected(&mut self, name: &'static str, made: Result<v1::PolicySpec, String>) {
+        let (spec, problem) = match made {
+            Ok(spec) => (Some(spec), None),
+            Err(problem) => (None, Some(format!("{name} is left out: {problem}"))),
+        };
+        self.all.push(Field { name, spec, problem, uses: None });
     }
 }
 
@@ -65,5 +141,25 @@ fn rbac_spec(rbac: &Rbac, scope: Scope) -> Result<v1::PolicySpec, String> {
 }
 
 fn wrong(field: &str, error: Error) -> String {
-    error.within(agentgateway_types::Path::of(field)).to_string()
+    error.within(Path::of(field)).to_string()
+}
+
+fn invalid(field: &'static str, reason: String) -> Error {
+    Error::Invalid { path: Path::of(field), reason }
+}
+
+/// A text in a Secret of the policy's namespace.
+fn secret_text(policy: &Name, name: &str, key: &str, view: &View<'_>) -> Result<String, String> {
+    let name = Name::new(policy.namespace.clone(), name);
+    let secret = view.secret(&name).ok_or_else(|| format!("Secret {name} does not exist or cannot be read"))?;
+    let bytes = secret.get(key).ok_or_else(|| format!("Secret {name} has no key {key}"))?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| format!("key {key} of Secret {name} is not UTF-8"))
+}
+
+/// A text in a ConfigMap of the policy's namespace.
+fn config_map_text(policy: &Name, name: &str, key: &str, view: &View<'_>) -> Result<String, String> {
+    let name = Name::new(policy.namespace.clone(), name);
+    let map = view.config_map(&name).ok_or_else(|| format!("ConfigMap {name} does not exist or cannot be read"))?;
+    let text = map.data.as_ref().and_then(|data| data.get(key));
+    text.cloned().ok_or_else(|| format!("ConfigMap {name} has no key {key}"))
 }

@@ -7,7 +7,7 @@ use crate::Name;
 use crate::conditions::{Moment, Verdict, merge};
 use crate::object::ObjectKind;
 
-const OURS: [&str; 3] = ["Accepted", "Programmed", "ResolvedRefs"];
+const OURS: [&str; 4] = ["Accepted", "Attached", "Programmed", "ResolvedRefs"];
 
 /// What a status says of one ancestor.
 pub(crate) struct Entry {

@@ -27,10 +27,10 @@ pub(super) use reference;
 
 /// Who refers, what it speaks, and where.
 #[derive(Clone, Copy)]
-pub(super) struct Referrer<'a> {
-    pub(super) kind: ObjectKind,
-    pub(super) name: &'a Name,
-    pub(super) view: &'a View<'a>,
+pub(crate) struct Referrer<'a> {
+    pub(crate) kind: ObjectKind,
+    pub(crate) name: &'a Name,
+    pub(crate) view: &'a View<'a>,
 }
 
 impl Referrer<'_> {
@@ -50,7 +50,7 @@ impl Referrer<'_> {
     }
 
     /// The backend that a reference names, or why it names none.
-    pub(super) fn resolve(&self, reference: &BackendReference, asked: Asked) -> Result<BackendUnit, service::Problem> {
+    pub(crate) fn resolve(&self, reference: &BackendReference, asked: Asked) -> Result<BackendUnit, service::Problem> {
         let group = reference.group.as_deref().unwrap_or_default();
         let kind = reference.kind.as_deref().unwrap_or("Service");
         let namespace = reference.namespace.clone().unwrap_or_else(|| self.name.namespace.clone());

@@ -1,5 +1,6 @@
 //! Filters of HTTPRoutes and GRPCRoutes as policies. A filter that is not supported is an error, never left out.
 
+mod extension;
 mod read;
 
 use agentgateway_convert::policy;
@@ -25,6 +26,15 @@ pub(super) struct Filter {
     cors: Option<Cors>,
     mirror: Option<Mirror>,
     external_auth: Option<ExternalAuth>,
+    extension: Option<ExtensionRef>,
+}
+
+/// What a filter of type ExtensionRef names, in the route's namespace.
+#[derive(Clone, PartialEq, Eq)]
+struct ExtensionRef {
+    group: String,
+    kind: String,
+    name: String,
 }
 
 struct Mirror {
@@ -47,9 +57,13 @@ pub(super) fn convert(
     referrer: Referrer<'_>,
     rule: &mut Rule,
 ) -> Vec<v1::PolicySpec> {
-    let (mut specs, mut kinds) = (Vec::new(), Vec::new());
+    let (mut specs, mut kinds, mut extensions) = (Vec::new(), Vec::new(), Vec::new());
     for (i, filter) in filters.enumerate() {
         let at = at.clone().index(i);
+        if filter.kind == "ExtensionRef" {
+            extension::convert(&filter.extension, &mut extensions, &at, referrer, rule, &mut specs);
+            continue;
+        }
         // Requests may be copied to several backends.
         if filter.kind != "RequestMirror" && kinds.contains(&filter.kind) {
             rule.problems.push(Problem::unsupported(format!("{at}: a second filter of type {}", filter.kind)));
@@ -63,6 +77,10 @@ pub(super) fn convert(
     }
     if kinds.contains(&"RequestRedirect") && kinds.contains(&"URLRewrite") {
         let message = format!("{at}: RequestRedirect and URLRewrite exclude each other");
+        rule.problems.push(Problem::new("IncompatibleFilters", message));
+    }
+    if extensions.iter().any(ExtensionRef::is_response) && kinds.contains(&"RequestRedirect") {
+        let message = format!("{at}: RequestRedirect and DirectResponse exclude each other");
         rule.problems.push(Problem::new("IncompatibleFilters", message));
     }
     specs

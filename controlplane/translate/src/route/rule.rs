@@ -24,6 +24,8 @@ pub(super) struct Rule {
     pub(super) used: BTreeSet<BackendUnit>,
     /// Whether all its requests are answered with 500.
     pub(super) refused: bool,
+    /// Whether a filter names what does not exist: then they are, too.
+    pub(super) broken: bool,
     pub(super) problems: Vec<Problem>,
     pub(super) unresolved: Vec<Problem>,
 }
@@ -64,7 +66,7 @@ impl Rule {
 
     /// Ends the rule: one with a problem refuses everything.
     pub(super) fn finish(mut self) -> Rule {
-        self.refused = !self.problems.is_empty();
+        self.refused = self.broken || !self.problems.is_empty();
         if self.refused {
             self.policies.clear();
             self.used.clear();
@@ -87,7 +89,7 @@ pub(super) fn weight(written: Option<i32>) -> u32 {
 /// Accepted, PartiallyInvalid and ResolvedRefs, as far as the rules decide them.
 pub(super) fn verdicts(rules: &[Rule], wants_default_gateways: bool) -> Vec<Verdict> {
     let problems: Vec<&Problem> = rules.iter().flat_map(|rule| &rule.problems).collect();
-    let whole = rules.iter().filter(|rule| rule.refused).count();
+    let whole = rules.iter().filter(|rule| !rule.problems.is_empty()).count();
     let told = |problems: &[&Problem]| problems.iter().map(|p| p.message.as_str()).collect::<Vec<_>>().join("; ");
     let accepted = |message: &str| {
         let remark = if wants_default_gateways { "; spec.useDefaultGateways has no effect" } else { "" };

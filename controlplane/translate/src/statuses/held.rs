@@ -1,6 +1,6 @@
 //! The status that an object holds, in the form in which it is given out.
 
-use agentgateway_crds::{BackendStatus, PolicyStatus, RouteStatus};
+use agentgateway_crds::{BackendStatus, ExtensionStatus, PolicyStatus, RouteStatus};
 use serde_json::Value;
 
 use crate::backend_tls;
@@ -25,6 +25,7 @@ pub(super) fn status(key: &ObjectKey, world: &World) -> Option<Status> {
         ObjectKind::TcpRoute => route(world.tcp_routes.get(name)?.status.as_ref()),
         ObjectKind::UdpRoute => route(world.udp_routes.get(name)?.status.as_ref()),
         ObjectKind::Backend => world.backends.get(name)?.status.clone().map(Status::Backend),
+        ObjectKind::GatewayExtension => world.extensions.get(name)?.status.clone().map(Status::Extension),
         ObjectKind::TrafficPolicy => world.policies.get(name)?.status.clone().map(Status::Policy),
         ObjectKind::BackendTlsPolicy => {
             world.backend_tls.get(name)?.status.as_ref().map(backend_tls::held_status).map(Status::Policy)
@@ -41,6 +42,9 @@ fn raw(kind: ObjectKind, object: &Unreadable) -> Option<Status> {
     let status: &Value = object.raw.get("status")?;
     match kind {
         ObjectKind::Backend => serde_json::from_value::<BackendStatus>(status.clone()).ok().map(Status::Backend),
+        ObjectKind::GatewayExtension => {
+            serde_json::from_value::<ExtensionStatus>(status.clone()).ok().map(Status::Extension)
+        }
         ObjectKind::TrafficPolicy | ObjectKind::BackendTlsPolicy => {
             serde_json::from_value::<PolicyStatus>(status.clone()).ok().map(Status::Policy)
         }

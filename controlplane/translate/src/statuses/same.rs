@@ -18,6 +18,7 @@ pub(super) fn says_the_same(a: &Status, b: &Status) -> bool {
         (Status::ListenerSet(a), Status::ListenerSet(b)) => same_set(a, b),
         (Status::Route(a), Status::Route(b)) => same_route(a, b),
         (Status::Backend(a), Status::Backend(b)) => same(&a.conditions, &b.conditions),
+        (Status::Extension(a), Status::Extension(b)) => same(&a.conditions, &b.conditions),
         (Status::Policy(a), Status::Policy(b)) => same_policy(a, b),
         _ => false,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::Name;
 use crate::backend_tls::{self, Candidate};
 use crate::object::{ObjectKey, ObjectKind};
 use crate::policy::{self, PolicyState};
@@ -10,35 +11,72 @@ use crate::unit::{Dirty, Unit, replace};
 use super::Translator;
 
 impl Translator {
-    pub(super) fn policies(&mut self, dirty: &mut Dirty) {
-        for name in std::mem::take(&mut dirty.policies) {
-            self.counters.policies += 1;
-            let key = ObjectKey { kind: ObjectKind::TrafficPolicy, name: name.clone() };
-            let exists = self.world.known(&key);
-            let state = self.look(Unit::Policy(name.clone()), exists, |world, view| {
-                match (world.unreadable.get(&key), world.policies.get(&name)) {
-                    (Some(unreadable), _) => Some(policy::translate_unreadable(&name, unreadable, view)),
-                    (None, Some(policy)) => Some(policy::translate(policy, view)),
-                    (None, None) => None,
-                }
-            });
-            let Some(state) = state else { continue };
-            dirty.statuses.insert(key);
-            let old = self.made.policies.remove(&name).unwrap_or_default();
-            let exists = state.is_some();
-            let new: PolicyState = state.unwrap_or_default();
-            for gateway in old.shares.keys().chain(new.shares.keys()).collect::<BTreeSet<_>>() {
-                let Some(state) = self.made.gateways.get_mut(gateway) else { continue };
-                let items = |policy: &PolicyState| policy.shares.get(gateway).cloned().unwrap_or_default();
-                let (before, after) = (items(&old), items(&new));
-                if before != after {
-                    replace(state.edit(), &before, &after);
-                }
+    /// Policies, and the services that they ask; these may be targets of other policies.
+    pub(super) fn policies_and_services(&mut self, dirty: &mut Dirty) {
+        loop {
+            self.policies(dirty);
+            if dirty.backends.is_empty() {
+                return;
             }
-            if exists {
-                self.made.policies.insert(name, new);
+            self.services(dirty);
+        }
+    }
+
+    fn policies(&mut self, dirty: &mut Dirty) {
+        let mut concerned = BTreeSet::new();
+        for name in std::mem::take(&mut dirty.policies) {
+            concerned.extend(self.policy(&name, dirty));
+        }
+        // What a policy claims does not depend on who has it, so this needs no third round.
+        for name in concerned {
+            self.policy(&name, dirty);
+        }
+    }
+
+    /// Translates a policy; gives those that claim what it claims.
+    fn policy(&mut self, name: &Name, dirty: &mut Dirty) -> BTreeSet<Name> {
+        self.counters.policies += 1;
+        let key = ObjectKey { kind: ObjectKind::TrafficPolicy, name: name.clone() };
+        let exists = self.world.known(&key);
+        let (state, waits) = self.look_at(Unit::Policy(name.clone()), exists, |world, view| {
+            match (world.unreadable.get(&key), world.policies.get(name)) {
+                (Some(unreadable), _) => Some(policy::translate_unreadable(name, unreadable, view)),
+                (None, Some(policy)) => Some(policy::translate(policy, view)),
+                (None, None) => None,
+            }
+        });
+        if waits && self.made.policies.contains_key(name) {
+            // It stays as it was until its Secret is read.
+            return BTreeSet::new();
+        }
+        // A new one that has to wait refuses everything meanwhile, which is nothing to report yet.
+        if !waits {
+            dirty.statuses.insert(key);
+        }
+        let old = self.made.policies.remove(name).unwrap_or_default();
+        let exists = state.is_some();
+        let new: PolicyState = state.unwrap_or_default();
+        let nothing = policy::Share::default();
+        for gateway in old.shares.keys().chain(new.shares.keys()).collect::<BTreeSet<_>>() {
+            let before = old.shares.get(gateway).unwrap_or(&nothing);
+            let after = new.shares.get(gateway).unwrap_or(&nothing);
+            let Some(state) = self.made.gateways.get_mut(gateway) else { continue };
+            if before.items != after.items {
+                replace(state.edit(), &before.items, &after.items);
+            }
+            for unit in after.uses.difference(&before.uses) {
+                self.acquire(gateway, unit, dirty);
+            }
+            for unit in before.uses.difference(&after.uses) {
+                self.release(gateway, unit, dirty);
             }
         }
+        let concerned = self.made.claim_fields(name, &old, &new);
+        if exists {
+            let waits = PolicyState { waits, ..new };
+            self.made.policies.insert(name.clone(), waits);
+        }
+        concerned
     }
 
     /// What a BackendTLSPolicy does is part of the backends that it applies to; here is what its status says.

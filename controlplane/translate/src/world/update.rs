@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agentgateway_crds::{Backend, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute};
+use agentgateway_crds::{
+    Backend, DirectResponse, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute,
+};
 use gateway_api::apis::experimental::gateways::Gateway;
 use gateway_api::apis::experimental::grpcroutes::GrpcRoute;
 use gateway_api::apis::experimental::httproutes::HttpRoute;
@@ -130,8 +132,21 @@ impl World {
                 }
             }
             ObjectKind::TrafficPolicy => {
-                if swap(&mut self.policies, name, object, |p: &TrafficPolicy| p.spec.clone()) {
+                if swap(&mut self.policies, name, object, |p: &TrafficPolicy| {
+                    (p.spec.clone(), p.metadata.creation_timestamp.clone())
+                }) {
                     meaning.units.push(Unit::Policy(name.clone()));
+                    meaning.facts.push(Fact::Policy(name.clone()));
+                }
+            }
+            ObjectKind::GatewayExtension => {
+                if swap(&mut self.extensions, name, object, |e: &GatewayExtension| e.spec.clone()) {
+                    meaning.facts.push(Fact::Extension(name.clone()));
+                }
+            }
+            ObjectKind::DirectResponse => {
+                if swap(&mut self.responses, name, object, |r: &DirectResponse| r.spec.clone()) {
+                    meaning.facts.push(Fact::Response(name.clone()));
                 }
             }
             ObjectKind::GatewayParameters => {
@@ -237,12 +252,13 @@ fn has_status(kind: ObjectKind) -> bool {
     kind.is_route()
         || matches!(kind, ObjectKind::GatewayClass | ObjectKind::Gateway | ObjectKind::ListenerSet)
         || matches!(kind, ObjectKind::Backend | ObjectKind::TrafficPolicy | ObjectKind::BackendTlsPolicy)
+        || kind == ObjectKind::GatewayExtension
 }
 
 /// Whether what was read of an object before counts no more when its newest state does not fit.
 fn drops_what_it_was(kind: ObjectKind) -> bool {
     matches!(kind, ObjectKind::TrafficPolicy | ObjectKind::BackendTlsPolicy | ObjectKind::ReferenceGrant)
-        || matches!(kind, ObjectKind::Secret | ObjectKind::ConfigMap)
+        || matches!(kind, ObjectKind::Secret | ObjectKind::ConfigMap | ObjectKind::GatewayExtension)
 }
 
 fn unit(key: &ObjectKey) -> Option<Unit> {

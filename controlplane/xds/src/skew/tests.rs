@@ -91,9 +91,10 @@ fn an_unknown_policy_becomes_a_deny() {
 fn an_unknown_enum_value_counts_as_an_unknown_field() {
     let jwt = spec(policy_spec::Kind::Jwt(v1::JwtAuthentication {
         providers: Vec::new(),
-        mode: v1::jwt_authentication::Mode::Optional.into(),
+        mode: v1::AuthenticationMode::Optional.into(),
+        ..v1::JwtAuthentication::default()
     }));
-    let Resource::Policy(seen) = seen(&view(&["JwtAuthentication.Mode.OPTIONAL"]), &policy(jwt)) else {
+    let Resource::Policy(seen) = seen(&view(&["AuthenticationMode.OPTIONAL"]), &policy(jwt)) else {
         panic!("a policy")
     };
     assert!(is_deny(&seen.spec.expect("spec")));

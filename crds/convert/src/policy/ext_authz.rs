@@ -1,12 +1,14 @@
 //! External authorization.
 
 use agentgateway_proto::v1::{self, external_authorization::Protocol, policy_spec::Kind};
-use agentgateway_types::policy::{ExtAuthz, ExtAuthzProtocol, GrpcExtAuthz, HttpExtAuthz};
+use agentgateway_types::policy::{DecisionCache, ExtAuthz, ExtAuthzProtocol, GrpcExtAuthz, HttpExtAuthz};
 use agentgateway_types::{Duration, Path};
 
 use super::spec;
 use crate::check;
 use crate::error::{Error, Within};
+
+const MOST_TTL_MILLISECONDS: u64 = 3_600_000;
 
 /// Another service decides; `backend` gives the key of the backend of its host.
 pub fn ext_authz(
@@ -41,13 +43,31 @@ pub fn ext_authz(
         fail_open: policy.fail_open.unwrap_or(false),
         status_on_error: status.into(),
         protocol: Some(protocol),
+        cache: policy.cache.as_ref().map(|c| cache(c, body.is_some()).within(|| Path::of("cache"))).transpose()?,
     })))
+}
+
+/// Remembered decisions. A body is not in their key.
+pub fn cache(config: &DecisionCache, with_body: bool) -> Result<v1::external_authorization::Cache, Error> {
+    if with_body {
+        return Err(Error::invalid(Path::root(), "must not be set where bodies are sent: they are in no key"));
+    }
+    if config.key.is_empty() {
+        return Err(Error::Missing { path: Path::of("key") });
+    }
+    let ttl_milliseconds = config.ttl.milliseconds();
+    if !(1..=MOST_TTL_MILLISECONDS).contains(&ttl_milliseconds) {
+        return Err(Error::invalid(Path::of("ttl"), "must be more than 0, and not more than 1h"));
+    }
+    let max_entries = config.max_entries.unwrap_or(0);
+    Ok(v1::external_authorization::Cache { key: config.key.clone(), ttl_milliseconds, max_entries })
 }
 
 fn grpc(config: &GrpcExtAuthz) -> Result<Protocol, Error> {
     Ok(Protocol::Grpc(v1::external_authorization::Grpc {
         allowed_headers: names("allowedHeaders", &config.allowed_headers)?,
         context_extensions: config.context.clone(),
+        authority: String::new(),
     }))
 }
 

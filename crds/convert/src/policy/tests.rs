@@ -1,16 +1,20 @@
 use super::*;
 use agentgateway_types::Duration;
-use agentgateway_types::policy::{Header, JwtProvider, Passthrough, RbacPolicy};
-
-fn no_keys(_: &KeySet) -> Result<String, String> {
-    Err("no such file".into())
-}
+use agentgateway_types::policy::{Header, JwtAuth, JwtProvider, KeySet, RbacPolicy};
 
 struct Nothing;
 
 impl Lookup for Nothing {
-    fn keys(&mut self, set: &KeySet) -> Result<String, String> {
-        no_keys(set)
+    fn file(&mut self, _: &str) -> Result<Vec<u8>, String> {
+        Err("no such file".into())
+    }
+
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn expand(&self, text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
     }
 
     fn backend(&mut self, _: v1::HostBackend) -> Result<String, Error> {
@@ -18,13 +22,13 @@ impl Lookup for Nothing {
     }
 }
 
-fn keys(_: &KeySet) -> Result<String, String> {
-    Ok("{\"keys\":[]}".into())
+fn keys(_: &KeySet) -> Result<Keys, Error> {
+    Ok(Keys::Set("{\"keys\":[]}".into()))
 }
 
 #[test]
 fn errors_name_the_field_from_the_route() {
-    let jwks = Some(KeySet { file: Some("k".into()), inline: None });
+    let jwks = Some(KeySet { file: Some("k".into()), ..KeySet::default() });
     let jwt = JwtAuth { issuer: Some("i".into()), jwks, ..JwtAuth::default() };
     let policies = RoutePolicies { jwt_auth: Some(jwt), ..RoutePolicies::default() };
     let error = route_policies(&policies, &mut Nothing).expect_err("no keys");
@@ -33,8 +37,8 @@ fn errors_name_the_field_from_the_route() {
 
 #[test]
 fn a_jwt_policy_has_one_issuer_or_providers() {
-    let set = KeySet { file: None, inline: Some("{}".into()) };
-    let provider = JwtProvider { issuer: "i".into(), audiences: vec![], jwks: set.clone() };
+    let set = KeySet { inline: Some("{}".into()), ..KeySet::default() };
+    let provider = JwtProvider { issuer: "i".into(), jwks: set.clone(), ..JwtProvider::default() };
     let both =
         JwtAuth { issuer: Some("i".into()), jwks: Some(set), providers: vec![provider.clone()], ..JwtAuth::default() };
     assert!(jwt(&both, &mut keys).is_err());
@@ -42,7 +46,7 @@ fn a_jwt_policy_has_one_issuer_or_providers() {
     let several = JwtAuth { providers: vec![provider.clone(), provider], ..JwtAuth::default() };
     let Some(Kind::Jwt(converted)) = jwt(&several, &mut keys).expect("converts").kind else { panic!("no jwt") };
     assert_eq!(converted.providers.len(), 2);
-    assert_eq!(converted.mode(), v1::jwt_authentication::Mode::Strict);
+    assert_eq!(converted.mode(), v1::AuthenticationMode::Strict);
 }
 
 #[test]
@@ -110,7 +114,31 @@ fn a_redirect_answers_302_unless_told() {
 }
 
 #[test]
-fn passthrough_must_be_written() {
-    assert!(backend_auth(&BackendAuth::default()).is_err());
-    assert!(backend_auth(&BackendAuth { passthrough: Some(Passthrough {}) }).is_ok());
+fn keys_are_in_one_place_and_settings_of_a_url_need_one() {
+    let of = |set: KeySet| key_set(&set, &mut Nothing).map(|_| ()).map_err(|e| e.to_string());
+    let url = |url: &str| KeySet { url: Some(url.into()), ..KeySet::default() };
+    assert_eq!(of(url("https://issuer.example/jwks")), Ok(()));
+    let refresh = "1s".parse().ok();
+    for (set, message) in [
+        (KeySet::default(), "exactly one of file, inline and url"),
+        (KeySet { inline: Some("{}".into()), ..url("https://a") }, "exactly one of"),
+        (KeySet { refresh_interval: refresh, ..url("https://a") }, "refreshInterval: must be from 10s to 24h"),
+        (KeySet { inline: Some("{}".into()), refresh_interval: refresh, ..KeySet::default() }, "is for url only"),
+        (KeySet { ca_file: Some("x".into()), ..url("https://a") }, "caFile: no such file"),
+        (url("ldap://a"), "url: \"ldap://a\" must start with"),
+    ] {
+        let error = of(set).expect_err(message);
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn claims_and_clocks_are_checked() {
+    let set = KeySet { inline: Some("{}".into()), ..KeySet::default() };
+    let policy = || JwtAuth { issuer: Some("i".into()), jwks: Some(set.clone()), ..JwtAuth::default() };
+    let claim = |name: &str| agentgateway_types::policy::RequiredClaim { name: name.into(), values: vec![] };
+    let claims = JwtAuth { required_claims: vec![claim("a.b"), claim("a..b")], ..policy() };
+    assert_eq!(jwt(&claims, &mut keys).expect_err("empty").path().to_string(), "requiredClaims[1].name");
+    let skew = JwtAuth { clock_skew: "6m".parse().ok(), ..policy() };
+    assert_eq!(jwt(&skew, &mut keys).expect_err("long").path().to_string(), "clockSkew");
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::tls::BackendTls;
 use crate::policy::{
-    Authorization, BackendAuth, Cors, ExtAuthz, HeaderModifier, JwtAuth, RateLimit, RequestMirror, RequestRedirect,
-    Retry, SessionPersistence, Timeout, TokenBucket, UrlRewrite,
+    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BasicAuth, Cors, DirectResponse, ExtAuthz, HeaderModifier,
+    JwtAuth, KeySet, RateLimit, RequestMirror, RequestRedirect, Retry, SessionPersistence, TextSource, Timeout,
+    TokenBucket, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -19,7 +20,15 @@ pub struct ListenerPolicies {
 
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwt_auth: Option<JwtAuth>,
+    pub jwt_auth: Option<JwtAuth<KeySet>>,
+
+    /// Asks the caller for a name and a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth<TextSource>>,
+
+    /// Asks the caller for an API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyAuth>,
 
     /// Asks another service whether a request may pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +53,7 @@ pub struct ListenerPolicies {
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_auth: Option<BackendAuth>,
+    pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
 
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +82,15 @@ pub struct RoutePolicies {
 
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwt_auth: Option<JwtAuth>,
+    pub jwt_auth: Option<JwtAuth<KeySet>>,
+
+    /// Asks the caller for a name and a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth<TextSource>>,
+
+    /// Asks the caller for an API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyAuth>,
 
     /// Asks another service whether a request may pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +115,7 @@ pub struct RoutePolicies {
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_auth: Option<BackendAuth>,
+    pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
 
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +132,14 @@ pub struct RoutePolicies {
     /// Answers with a redirect. Not together with `urlRewrite`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_redirect: Option<RequestRedirect>,
+
+    /// Answers in the backend's stead. Not together with `requestRedirect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_response: Option<DirectResponse>,
+
+    /// Gives requests the host name of the backend that they go to, where `urlRewrite` names none. Off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_host_rewrite: Option<bool>,
 
     /// How long requests may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +177,7 @@ pub struct BackendPolicies {
 
     /// How the gateway authenticates to the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_auth: Option<BackendAuth>,
+    pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
 
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,6 +215,8 @@ impl From<ListenerPolicies> for RoutePolicies {
         RoutePolicies {
             cors: policies.cors,
             jwt_auth: policies.jwt_auth,
+            basic_auth: policies.basic_auth,
+            api_key: policies.api_key,
             authorization: policies.authorization,
             mcp_authorization: policies.mcp_authorization,
             local_rate_limit: policies.local_rate_limit,

@@ -35,6 +35,28 @@ pub struct ExtAuthz {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 400, max = 599))]
     pub status_on_error: Option<u16>,
+
+    /// Remembers decisions. Not together with `forwardBody`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<DecisionCache>,
+}
+
+/// Remembers decisions of external authorization, on each worker thread of each proxy by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionCache {
+    /// CEL expressions; requests for which all have the same values get the same decision. They must name everything that the
+    /// service looks at. A request for which one of them has no value is asked about.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 4096)))]
+    pub key: Vec<String>,
+
+    /// How long a decision is kept; at most `1h`.
+    pub ttl: Duration,
+
+    /// Decisions that are kept at most. 10000 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000000))]
+    pub max_entries: Option<u32>,
 }
 
 /// What the service speaks: one of `grpc` and `http`.

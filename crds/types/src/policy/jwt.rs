@@ -3,17 +3,31 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Validates the caller's JSON Web Token: either one issuer written in place, or several in `providers`.
+use super::credentials::{AuthMode, CredentialLocation};
+use super::source::KeyReference;
+use crate::Duration;
+
+/// Validates the caller's JSON Web Token: either one issuer written in place, or several in `providers`. Where keys come from
+/// differs between the YAML file and Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.providers) ? !has(self.issuer) && !has(self.audiences) && !has(self.jwks) : has(self.issuer) && has(self.jwks)",
+#[schemars(rename = "JwtAuth", extend("x-kubernetes-validations" = [{
+    "rule": "has(self.providers) ? !has(self.issuer) && !has(self.audiences) && !has(self.requiredClaims) && !has(self.jwks) : has(self.issuer) && has(self.jwks)",
     "message": "either issuer and jwks must be set, or providers alone"
 }]))]
-pub struct JwtAuth {
+pub struct JwtAuth<K> {
     /// Whether a token must be present. `strict` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<JwtMode>,
+    pub mode: Option<AuthMode>,
+
+    /// Where the token is looked for; the first place that has one counts. `Authorization: Bearer` by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub locations: Vec<CredentialLocation>,
+
+    /// By how much the issuers' clocks may differ from the gateway's. `30s` by default; at most `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew: Option<Duration>,
 
     /// The `iss` claim that tokens must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,33 +39,26 @@ pub struct JwtAuth {
     #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
     pub audiences: Vec<String>,
 
+    /// Further claims that the token must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub required_claims: Vec<RequiredClaim>,
+
     /// Public keys that sign the issuer's tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks: Option<KeySet>,
+    pub jwks: Option<K>,
 
     /// Several issuers, each with its audiences and keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
-    pub providers: Vec<JwtProvider>,
-}
-
-/// Whether a token must be present.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum JwtMode {
-    /// A valid token must be present.
-    #[default]
-    Strict,
-    /// A token may be absent; one that is present must be valid.
-    Optional,
-    /// Requests are never refused; the claims of a valid token are used.
-    Permissive,
+    pub providers: Vec<JwtProvider<K>>,
 }
 
 /// An issuer of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct JwtProvider {
+#[schemars(rename = "JwtProvider")]
+pub struct JwtProvider<K> {
     /// The `iss` claim that tokens must have.
     #[schemars(length(min = 1, max = 2048))]
     pub issuer: String,
@@ -61,17 +68,33 @@ pub struct JwtProvider {
     #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
     pub audiences: Vec<String>,
 
+    /// Further claims that the token must have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub required_claims: Vec<RequiredClaim>,
+
     /// Public keys that sign the issuer's tokens.
-    pub jwks: KeySet,
+    pub jwks: K,
 }
 
-/// Public keys: exactly one of `file` and `inline`.
+/// A claim that a token must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredClaim {
+    /// Name; a member of an object is named by its path, `realm_access.roles`.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+
+    /// Values of which the claim must be one, or hold one where it is a list or a text of words such as `scope`; any value when
+    /// empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
+    pub values: Vec<String>,
+}
+
+/// Public keys: exactly one of `file`, `inline` and `url`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.file) != has(self.inline)",
-    "message": "exactly one of file and inline must be set"
-}]))]
 pub struct KeySet {
     /// Path of a file with a JSON Web Key, a set of them, or a PEM public key; relative to the working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,4 +105,61 @@ pub struct KeySet {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub inline: Option<String>,
+
+    /// Where the issuer publishes its set of keys: `https://` or `http://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: Option<String>,
+
+    /// How often the set is fetched again. `5m` by default; `10s` to `24h`. Only together with `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_interval: Option<Duration>,
+
+    /// Path of a file with the authorities that the server's certificate may be of, as PEM; those of the machine by default.
+    /// Only together with `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub ca_file: Option<String>,
+}
+
+/// Public keys: exactly one of `inline`, `url`, `secretRef` and `configMapRef`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "(has(self.inline) ? 1 : 0) + (has(self.url) ? 1 : 0) + (has(self.secretRef) ? 1 : 0) + (has(self.configMapRef) ? 1 : 0) == 1",
+        "message": "exactly one of inline, url, secretRef and configMapRef must be set"
+    },
+    {
+        "rule": "has(self.url) || (!has(self.refreshInterval) && !has(self.caConfigMapRef))",
+        "message": "refreshInterval and caConfigMapRef are for url only"
+    }
+]))]
+pub struct ReferencedKeySet {
+    /// The keys themselves: a JSON Web Key, a set of them, or a PEM public key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub inline: Option<String>,
+
+    /// Where the issuer publishes its set of keys: `https://` or `http://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: Option<String>,
+
+    /// How often the set is fetched again. `5m` by default; `10s` to `24h`. Only together with `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_interval: Option<Duration>,
+
+    /// A ConfigMap of the policy's namespace with the authorities that the server's certificate may be of, as PEM under
+    /// `ca.crt`; those of the proxy's system by default. Only together with `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_config_map_ref: Option<KeyReference>,
+
+    /// A Secret of the policy's namespace with the keys, under `jwks` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<KeyReference>,
+
+    /// A ConfigMap of the policy's namespace with the keys, under `jwks` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyReference>,
 }

@@ -11,11 +11,10 @@ use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
 use agentgateway_types::Path;
 use agentgateway_types::file::{ListenerPolicies, RoutePolicies};
-use agentgateway_types::policy::{Authorization, KeySet};
+use agentgateway_types::policy::Authorization;
 
 use super::{Maker, object};
 use crate::environment::Environment;
-use crate::jwks;
 
 impl Maker<'_, '_> {
     /// A listener's policies are resources of their own, as those of a Gateway are.
@@ -94,8 +93,16 @@ struct InFile<'e> {
 }
 
 impl Lookup for InFile<'_> {
-    fn keys(&mut self, set: &KeySet) -> Result<String, String> {
-        keys(set, self.environment, &mut self.files)
+    fn file(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        self.environment.read(path, &mut self.files)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.environment.variable(name).ok()
+    }
+
+    fn expand(&self, text: &str) -> Result<String, String> {
+        self.environment.expand(text)
     }
 
     /// Policies that name one host share its backend.
@@ -107,21 +114,4 @@ impl Lookup for InFile<'_> {
         self.backends.push(backend::host(host, &source, key.clone()));
         Ok(key)
     }
-}
-
-/// A key set in place or from its file, as a JWK set of public keys.
-fn keys(set: &KeySet, environment: &Environment, read: &mut Vec<PathBuf>) -> Result<String, String> {
-    let (name, text) = match (&set.file, &set.inline) {
-        (_, Some(text)) => (None, text.clone()),
-        (Some(file), None) => {
-            let bytes = environment.read(file, read)?;
-            let text = String::from_utf8(bytes).map_err(|_| format!("{file} is not UTF-8"))?;
-            (Some(file), text)
-        }
-        (None, None) => return Err("one of file and inline must be set".into()),
-    };
-    jwks::normalise(&text).map_err(|reason| match name {
-        Some(path) => format!("{path} {reason}"),
-        None => reason,
-    })
 }

@@ -1,7 +1,7 @@
 //! Names that rules may use, and the single identifiers to which the lowered tree resolves them.
 
-/// `jwt`, the one variable whose fields the token decides.
-pub(crate) const JWT: &str = "jwt";
+/// Variables whose fields a caller's credential decides.
+pub(crate) const OF_CREDENTIALS: [&str; 3] = ["jwt", "apiKey", "basicAuth"];
 pub(crate) const HEADERS: &str = "@request.headers";
 
 /// A variable, or a field, that is a group of fields.

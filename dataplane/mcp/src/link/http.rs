@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentgateway_upstream::{Body, Picked, Upstream};
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 
@@ -32,21 +32,21 @@ pub(crate) struct HttpLink {
     pub(crate) features: Features,
 }
 
-/// What of a client's request goes on to targets: trace context always, credentials where a passthrough policy says so.
+/// What goes on to targets besides the message: the client's trace context, and the credentials that a policy says.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Forwarded {
-    pub(crate) authorization: Option<HeaderValue>,
+    credentials: Option<(HeaderName, HeaderValue)>,
     trace: [Option<HeaderValue>; 2],
 }
 
 impl Forwarded {
-    pub(crate) fn new(headers: &HeaderMap, authorization: Option<HeaderValue>) -> Self {
-        Self { authorization, trace: TRACE_HEADERS.map(|name| headers.get(name).cloned()) }
+    pub(crate) fn new(headers: &HeaderMap, credentials: Option<(HeaderName, HeaderValue)>) -> Self {
+        Self { credentials, trace: TRACE_HEADERS.map(|name| headers.get(name).cloned()) }
     }
 
     fn apply(&self, headers: &mut HeaderMap) {
-        if let Some(value) = &self.authorization {
-            headers.insert(AUTHORIZATION, value.clone());
+        if let Some((name, value)) = &self.credentials {
+            headers.insert(name, value.clone());
         }
         for (name, value) in TRACE_HEADERS.into_iter().zip(&self.trace) {
             if let Some(value) = value {

@@ -109,3 +109,21 @@ fn credentials_go_on_only_where_a_policy_says_so() {
         }
     });
 }
+
+#[test]
+fn the_gateways_own_key_goes_to_targets_in_the_callers_place() {
+    run(async {
+        let server = Server::start(&["x"]).await;
+        let gateway = Gateway::new(&[To::server("t", &server)]);
+        let key = v1::backend_authentication::Key { header: "x-key".into(), value: "own".into() };
+        let kind = v1::backend_authentication::Kind::Key(key);
+        let mut client =
+            gateway.client().policy(v1::policy_spec::Kind::BackendAuth(v1::BackendAuthentication { kind: Some(kind) }));
+        client.headers.insert("authorization", "Bearer mine".parse().unwrap());
+        client.headers.insert("x-key", "mine".parse().unwrap());
+        client.initialize("2025-06-18").await;
+        let sent = server.got("initialize").pop().unwrap();
+        assert_eq!(sent.headers["x-key"], "own");
+        assert!(!sent.headers.contains_key("authorization"));
+    });
+}

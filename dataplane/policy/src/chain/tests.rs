@@ -21,7 +21,8 @@ fn rules(allow: &str) -> v1::Authorization {
 fn jwt() -> v1::JwtAuthentication {
     let key = json!({"kty": "OKP", "crv": "Ed25519", "x": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"});
     let jwks = json!({ "keys": [key] }).to_string();
-    v1::JwtAuthentication { providers: vec![v1::JwtProvider { issuer: "i".into(), audiences: vec![], jwks }], mode: 0 }
+    let provider = v1::JwtProvider { issuer: "i".into(), jwks, ..Default::default() };
+    v1::JwtAuthentication { providers: vec![provider], ..Default::default() }
 }
 
 fn limit(max_tokens: u64) -> v1::PolicySpec {
@@ -60,7 +61,7 @@ async fn policies_run_in_the_order_of_phases_whatever_the_order_given() {
     let redirect = spec(Kind::RequestRedirect(v1::RequestRedirect::default()));
     let refuse = spec(Kind::Authorization(rules("false")));
     let all = [redirect.clone(), limit(1), refuse.clone(), spec(Kind::Jwt(jwt())), cors()];
-    assert!(matches!(reason(&chain(&all)).await, Reason::Unauthenticated(_)));
+    assert!(matches!(reason(&chain(&all)).await, Reason::Unauthenticated(..)));
     assert!(matches!(reason(&chain(&all[..3])).await, Reason::Unauthorized(_)));
     let limited = chain(&all[..2]);
     assert_eq!(reason(&limited).await, Reason::Redirect);
@@ -85,7 +86,7 @@ async fn header_filters_see_what_comes_before_and_rules_do_not_see_them() {
 async fn what_does_not_compile_denies_and_is_listed() {
     let bad_jwt = v1::JwtAuthentication {
         providers: vec![v1::JwtProvider { issuer: "i".into(), ..Default::default() }],
-        mode: 0,
+        ..Default::default()
     };
     for (kind, name, protects) in [
         (Kind::Authorization(rules("nonsense")), "authorization", true),
@@ -140,7 +141,7 @@ fn rules_on_items_and_passthrough_are_kept_for_the_backend() {
         spec(Kind::McpAuthorization(rules("nonsense"))),
         spec(Kind::BackendAuth(v1::BackendAuthentication { kind: Some(passthrough) })),
     ]);
-    assert!(chain.passthrough() && !chain.is_empty());
+    assert!(chain.backend_auth().is_some() && !chain.is_empty());
     assert_eq!(chain.mcp_authorization().len(), 2);
     assert_eq!(chain.errors().len(), 1);
     let item = crate::McpItem::Tool { target: "t", name: "a", federated_name: "t_a", arguments: None };

@@ -41,6 +41,17 @@ impl Change {
         }
     }
 
+    fn size(&self) -> usize {
+        let value = match self {
+            Change::Set(_, value)
+            | Change::Add(_, value)
+            | Change::AddIfAbsent(_, value)
+            | Change::SetIfPresent(_, value) => value.len(),
+            Change::Remove(_) => 0,
+        };
+        self.name().as_str().len() + value
+    }
+
     fn name(&self) -> &HeaderName {
         match self {
             Change::Set(name, _)
@@ -70,8 +81,13 @@ impl Changes {
         self.request.iter().for_each(|change| change.apply(request));
     }
 
-    pub(super) fn into_response(self, origin: &Arc<str>) -> impl Iterator<Item = ResponseChange> {
-        self.response.into_iter().map(|change| ResponseChange { origin: Arc::clone(origin), change })
+    pub(super) fn in_response(&self, origin: &Arc<str>) -> impl Iterator<Item = ResponseChange> {
+        self.response.iter().map(|change| ResponseChange { origin: Arc::clone(origin), change: change.clone() })
+    }
+
+    /// About so many bytes.
+    pub(super) fn size(&self) -> usize {
+        self.request.iter().chain(&self.response).map(Change::size).sum()
     }
 }
 

@@ -24,18 +24,28 @@ pub(super) struct Grpc {
     /// Empty: all.
     allowed_headers: Box<[HeaderName]>,
     context_extensions: BTreeMap<String, String>,
+    /// None: the name of the service's backend.
+    authority: Option<HeaderValue>,
 }
 
 impl Grpc {
     pub(super) fn compile(spec: &v1::external_authorization::Grpc) -> Result<Grpc, String> {
         let context_extensions = spec.context_extensions.clone();
-        Ok(Grpc { allowed_headers: names(&spec.allowed_headers)?, context_extensions })
+        let authority = match spec.authority.as_str() {
+            "" => None,
+            name => {
+                let parsed = name.parse::<http::uri::Authority>().ok().and_then(|_| HeaderValue::from_str(name).ok());
+                Some(parsed.ok_or_else(|| format!("{name:?} is not a host name"))?)
+            }
+        };
+        Ok(Grpc { allowed_headers: names(&spec.allowed_headers)?, context_extensions, authority })
     }
 
     pub(super) async fn ask(&self, question: &Question<'_>, origin: &Arc<str>) -> Result<Decision, Error> {
         let (upstream, limit) = (question.services.upstream(), question.limit);
         let request = self.request(question);
-        let answer: CheckResponse = unary(upstream, &question.cluster, auth::CHECK, &request, limit).await?;
+        let authority = self.authority.as_ref();
+        let answer: CheckResponse = unary(upstream, &question.cluster, auth::CHECK, authority, &request, limit).await?;
         decide(answer, origin)
     }
 
@@ -87,7 +97,7 @@ impl Grpc {
         };
         question.head.headers.iter().for_each(|(name, value)| add(name, value));
         // Authentication has taken it off the request.
-        if let Some(credentials) = &question.context.credentials
+        if let Some(credentials) = question.context.credentials.authorization()
             && !question.head.headers.contains_key(header::AUTHORIZATION)
         {
             add(&header::AUTHORIZATION, credentials);
@@ -106,13 +116,13 @@ fn lossy(value: &HeaderValue) -> String {
 fn decide(answer: CheckResponse, origin: &Arc<str>) -> Result<Decision, Error> {
     let allowed = answer.status.as_ref().is_none_or(|status| status.code == 0);
     match (allowed, answer.http_response) {
-        (true, None) => Ok(Decision::Allowed(Changes::default())),
+        (true, None) => Ok(Decision::Allowed(Arc::default())),
         (true, Some(HttpResponse::OkResponse(ok))) => {
             let mut request: Vec<Change> =
                 ok.headers_to_remove.iter().filter_map(|n| n.parse().ok().map(Change::Remove)).collect();
             request.extend(ok.headers.iter().filter_map(|h| change(h, false)));
             let response = ok.response_headers_to_add.iter().filter_map(|h| change(h, true)).collect();
-            Ok(Decision::Allowed(Changes::new(request, response)))
+            Ok(Decision::Allowed(Arc::new(Changes::new(request, response))))
         }
         (true, Some(HttpResponse::DeniedResponse(_))) => {
             Err(Error::Answer("it allows the request and holds a response that denies it".into()))
@@ -214,7 +224,7 @@ mod tests {
         let expected =
             ["appended=new", "appended=old", "host=old", "kept=old", "not-appended=new", "set=new"].map(str::to_owned);
         assert_eq!(found, expected);
-        assert_eq!(changes.into_response(&"o".into()).count(), 1);
+        assert_eq!(changes.in_response(&"o".into()).count(), 1);
     }
 
     #[test]

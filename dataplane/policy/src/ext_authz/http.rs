@@ -43,7 +43,7 @@ impl Http {
         let request = self.request(question)?;
         let answer = exchange(question.services.upstream(), &question.cluster, request, question.limit).await?;
         match answer.status() {
-            StatusCode::OK => Ok(Decision::Allowed(self.changes(&answer))),
+            StatusCode::OK => Ok(Decision::Allowed(Arc::new(self.changes(&answer)))),
             status if status.is_server_error() => Err(Error::Answer(format!("HTTP status {status}"))),
             _ => Ok(Decision::Denied(Box::new(deny(answer, origin)))),
         }
@@ -63,7 +63,7 @@ impl Http {
             headers.extend(head.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
         }
         // Authentication has taken it off the request.
-        let credentials = head.headers.get(header::AUTHORIZATION).or(question.context.credentials.as_ref());
+        let credentials = head.headers.get(header::AUTHORIZATION).or(question.context.credentials.authorization());
         if let Some(credentials) = credentials {
             headers.insert(header::AUTHORIZATION, credentials.clone());
         }

@@ -1,30 +1,80 @@
 //! An issuer: its keys, and what its tokens must claim (RFC 7519 §4.1).
 
+use std::sync::Arc;
+
 use agentgateway_proto::v1;
 use serde_json::Value;
 
-use super::keys::Keys;
+use super::Failure;
+use super::keys::{Keys, Mismatch};
+use super::remote::{Fetched, RemoteKeys};
 use super::token::Token;
-use crate::limits::CLOCK_LEEWAY_SECONDS;
+use crate::State;
 
 /// A compiled issuer.
 #[derive(Debug)]
 pub(super) struct Provider {
     issuer: Box<str>,
     audiences: Box<[Box<str>]>,
-    keys: Keys,
+    required: Box<[Required]>,
+    keys: KeySource,
+    /// Seconds by which clocks may differ.
+    leeway: f64,
+}
+
+#[derive(Debug)]
+enum KeySource {
+    Here(Keys),
+    Remote(Arc<RemoteKeys>),
+}
+
+#[derive(Debug)]
+struct Required {
+    path: Box<[Box<str>]>,
+    /// Empty: any.
+    values: Box<[Box<str>]>,
+}
+
+/// What was found of a valid token.
+pub(super) struct Valid {
+    /// Seconds since the epoch.
+    pub(super) expires: f64,
+    /// Of the keys that it was verified with.
+    pub(super) version: u64,
 }
 
 impl Provider {
-    pub(super) fn compile(spec: &v1::JwtProvider) -> Result<Provider, String> {
+    pub(super) fn compile(spec: &v1::JwtProvider, leeway: f64, state: &State) -> Result<Provider, String> {
         if spec.issuer.is_empty() {
             return Err("an issuer is empty".into());
         }
+        let keys = match &spec.remote_jwks {
+            None => Keys::compile(&spec.jwks).map(KeySource::Here),
+            Some(remote) => state.remote_keys(remote).map(KeySource::Remote),
+        };
+        let required = |claim: &v1::RequiredClaim| Required {
+            path: claim.name.split('.').map(Into::into).collect(),
+            values: claim.values.iter().map(|value| value.as_str().into()).collect(),
+        };
         Ok(Provider {
             issuer: spec.issuer.as_str().into(),
             audiences: spec.audiences.iter().map(|a| a.as_str().into()).collect(),
-            keys: Keys::compile(&spec.jwks).map_err(|e| format!("keys of issuer {:?}: {e}", spec.issuer))?,
+            required: spec.required_claims.iter().map(required).collect(),
+            keys: keys.map_err(|e| format!("keys of issuer {:?}: {e}", spec.issuer))?,
+            leeway,
         })
+    }
+
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self.keys, KeySource::Remote(_))
+    }
+
+    /// Version of the keys in force; None where there are none.
+    pub(super) fn version(&self, now: f64) -> Option<u64> {
+        match &self.keys {
+            KeySource::Here(_) => Some(0),
+            KeySource::Remote(remote) => remote.current().filter(|keys| keys.is_fresh(now)).map(|keys| keys.version),
+        }
     }
 
     /// Whether the token says that it is of this issuer.
@@ -32,23 +82,34 @@ impl Provider {
         token.claims.get("iss").and_then(Value::as_str) == Some(&*self.issuer)
     }
 
-    /// When the token, found valid at `now`, expires. Both in seconds since the epoch.
-    pub(super) fn verify(&self, token: &Token<'_>, now: f64) -> Result<f64, &'static str> {
-        self.keys.verify(token)?;
+    /// The token found valid at `now`, in seconds since the epoch.
+    pub(super) fn verify(&self, token: &Token<'_>, now: f64) -> Result<Valid, Failure> {
+        let version = match &self.keys {
+            KeySource::Here(keys) => keys.verify(token).map(|()| 0).map_err(|e| Failure::Invalid(e.reason()))?,
+            KeySource::Remote(remote) => verify_with(remote, token, now)?,
+        };
+        let expires = self.check(token, now).map_err(Failure::Invalid)?;
+        Ok(Valid { expires, version })
+    }
+
+    fn check(&self, token: &Token<'_>, now: f64) -> Result<f64, &'static str> {
         let seconds = |name: &str| match token.claims.get(name) {
             None => Ok(None),
             Some(value) => value.as_f64().map(Some).ok_or("a time in the token is not a number"),
         };
         // A token that never expires could never be withdrawn.
-        let expires = seconds("exp")?.ok_or("the token has no time of expiry")? + CLOCK_LEEWAY_SECONDS;
+        let expires = seconds("exp")?.ok_or("the token has no time of expiry")? + self.leeway;
         if now >= expires {
             return Err("the token has expired");
         }
-        if seconds("nbf")?.is_some_and(|nbf| now + CLOCK_LEEWAY_SECONDS < nbf) {
+        if seconds("nbf")?.is_some_and(|nbf| now + self.leeway < nbf) {
             return Err("the token is not valid yet");
         }
         if !self.audiences.is_empty() && !self.is_for_us(token.claims.get("aud")) {
             return Err("the token is for another audience");
+        }
+        if !self.required.iter().all(|claim| claim.holds(&token.claims)) {
+            return Err("the token lacks a claim that is required");
         }
         Ok(expires)
     }
@@ -60,5 +121,56 @@ impl Provider {
             Some(name) => ours(name),
             None => false,
         }
+    }
+}
+
+fn verify_with(remote: &Arc<RemoteKeys>, token: &Token<'_>, now: f64) -> Result<u64, Failure> {
+    let later = |reason| Failure::Keys(reason, Arc::clone(remote));
+    let current = remote.current();
+    let Some(Fetched { keys, version, .. }) = current.as_deref().filter(|keys| keys.is_fresh(now)) else {
+        return Err(later("the issuer's keys could not be fetched"));
+    };
+    match keys.verify(token) {
+        Ok(()) => Ok(*version),
+        Err(Mismatch::NoKey) => Err(later(Mismatch::NoKey.reason())),
+        Err(Mismatch::Signature) => Err(Failure::Invalid(Mismatch::Signature.reason())),
+    }
+}
+
+impl Required {
+    fn holds(&self, claims: &Value) -> bool {
+        let found = self.path.iter().try_fold(claims, |at, name| at.get(&**name));
+        let wanted = |text: &str| self.values.iter().any(|value| **value == *text);
+        match found {
+            None | Some(Value::Null) => false,
+            Some(_) if self.values.is_empty() => true,
+            Some(Value::Array(items)) => items.iter().any(|item| item.as_str().is_some_and(wanted)),
+            // `scope` is a list of words (RFC 8693 §4.2).
+            Some(Value::String(text)) => wanted(text) || text.split(' ').any(wanted),
+            Some(Value::Bool(value)) => wanted(if *value { "true" } else { "false" }),
+            Some(Value::Number(number)) => wanted(&number.to_string()),
+            Some(Value::Object(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn required_claims_are_found_by_path_and_in_lists_and_words() {
+        let claims =
+            json!({"a": {"b": ["x", "y"]}, "scope": "read write", "email_verified": true, "level": 3, "nil": null});
+        let holds = |path: &str, values: &[&str]| {
+            let path = path.split('.').map(Into::into).collect();
+            Required { path, values: values.iter().map(|v| (*v).into()).collect() }.holds(&claims)
+        };
+        assert!(holds("a.b", &["z", "y"]) && !holds("a.b", &["z"]));
+        assert!(holds("scope", &["write"]) && holds("scope", &["read write"]) && !holds("scope", &["writ"]));
+        assert!(holds("email_verified", &["true"]) && holds("level", &["3"]));
+        assert!(holds("a", &[]) && !holds("a", &["x"]) && !holds("nil", &[]) && !holds("a.c", &[]) && !holds("x", &[]));
     }
 }

@@ -43,6 +43,22 @@ impl std::fmt::Debug for Material {
     }
 }
 
+/// Why keys do not verify a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    NoKey,
+    Signature,
+}
+
+impl Mismatch {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Mismatch::NoKey => "no key fits the token's key id and algorithm",
+            Mismatch::Signature => "the token's signature does not verify",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct JwkSet {
     keys: Vec<Value>,
@@ -91,7 +107,7 @@ impl Keys {
     }
 
     /// Verifies the token's signature with the key that it names, or, where it or the keys have no id, with each that fits.
-    pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), &'static str> {
+    pub(super) fn verify(&self, token: &Token<'_>) -> Result<(), Mismatch> {
         let algorithm = token.header.alg.as_str();
         let fits = |key: &&Key| key.verifies(algorithm);
         let tried = match token.header.kid.as_deref() {
@@ -102,12 +118,12 @@ impl Keys {
             None => self.0.iter().filter(fits).collect(),
         };
         if tried.is_empty() {
-            return Err("no key fits the token's key id and algorithm");
+            return Err(Mismatch::NoKey);
         }
         if tried.iter().take(MAX_TRIED_KEYS).any(|key| key.verify(algorithm, token)) {
             Ok(())
         } else {
-            Err("the token's signature does not verify")
+            Err(Mismatch::Signature)
         }
     }
 }

@@ -88,17 +88,26 @@ fn spec(keys: &[Value], mode: Mode) -> v1::JwtAuthentication {
             issuer: "issuer".into(),
             audiences: vec!["us".into(), "them".into()],
             jwks: json!({ "keys": keys }).to_string(),
+            ..Default::default()
         }],
         mode: mode.into(),
+        ..Default::default()
     }
 }
 
 fn policy(keys: &[Value]) -> JwtAuthentication {
-    JwtAuthentication::compile(&spec(keys, Mode::Strict)).expect("compiles")
+    make(&spec(keys, Mode::Strict)).expect("compiles")
+}
+
+fn make(spec: &v1::JwtAuthentication) -> Result<JwtAuthentication, String> {
+    JwtAuthentication::compile(spec, &State::new())
 }
 
 fn verify(policy: &JwtAuthentication, token: &str) -> Result<(), &'static str> {
-    policy.verify(token, NOW as f64).map(|_| ())
+    policy.verify(token, NOW as f64).map(|_| ()).map_err(|failure| match failure {
+        Failure::Invalid(reason) | Failure::Keys(reason, _) => reason,
+        Failure::Absent => "absent",
+    })
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn checks_what_the_token_claims() {
         }],
         ..Default::default()
     };
-    assert_eq!(verify(&JwtAuthentication::compile(&any).expect("compiles"), &token("aud", json!("x"))), Ok(()));
+    assert_eq!(verify(&make(&any).expect("compiles"), &token("aud", json!("x"))), Ok(()));
 }
 
 #[test]
@@ -205,7 +214,8 @@ fn a_remembered_token_ends_when_it_expires() {
     let first = policy.verify(&token, NOW as f64).expect("verifies");
     let second = policy.verify(&token, NOW as f64).expect("verifies");
     assert!(Arc::ptr_eq(&first, &second), "the second time comes from the cache");
-    assert_eq!(policy.verify(&token, (NOW + 600 + 30) as f64), Err("the token has expired"));
+    let later = policy.verify(&token, (NOW + 600 + 30) as f64);
+    assert!(matches!(later, Err(Failure::Invalid("the token has expired"))));
     let others = self::policy(&[Signer::ed25519().jwk()]);
     assert!(others.verify(&token, NOW as f64).is_err(), "another policy does not see it");
 }
@@ -235,7 +245,7 @@ fn malformed_tokens_are_refused() {
 
 /// Answer (0 for none), claims' subject and the header that is left, for a request with these Authorization headers.
 fn on_request(mode: Mode, authorization: &[&str]) -> (u16, Option<String>, bool) {
-    let policy = JwtAuthentication::compile(&spec(&[test_signer().jwk()], mode)).expect("compiles");
+    let policy = make(&spec(&[test_signer().jwk()], mode)).expect("compiles");
     let headers: Vec<(&str, &str)> = authorization.iter().map(|v| ("authorization", *v)).collect();
     let (mut head, mut context) = (request("GET", "/", &headers), context());
     let answer = policy.on_request(&mut head, &mut context).err();
@@ -243,11 +253,11 @@ fn on_request(mode: Mode, authorization: &[&str]) -> (u16, Option<String>, bool)
         let challenge = reply.response.headers()["www-authenticate"].to_str().expect("text");
         assert_eq!(
             challenge.contains("invalid_token"),
-            reply.reason != Reason::Unauthenticated("there is no bearer token")
+            reply.reason != Reason::Unauthenticated(Scheme::Jwt, "there is no token")
         );
     }
     let subject = context.claims.as_ref().map(|c| c["sub"].as_str().expect("text").to_owned());
-    assert_eq!(context.claims.is_some(), context.credentials.is_some());
+    assert_eq!(context.claims.is_some(), !context.credentials.is_empty());
     (answer.map_or(0, |r| r.response.status().as_u16()), subject, head.headers.contains_key("authorization"))
 }
 
@@ -286,24 +296,24 @@ fn modes_decide_about_requests_without_a_valid_token() {
 
 #[test]
 fn a_second_policy_sees_the_token_that_the_first_took_off() {
-    let policy = JwtAuthentication::compile(&spec(&[test_signer().jwk()], Mode::Strict)).expect("compiles");
+    let policy = make(&spec(&[test_signer().jwk()], Mode::Strict)).expect("compiles");
     let valid = valid();
     let (mut head, mut context) = (request("GET", "/", &[("authorization", &valid)]), context());
     for _ in 0..2 {
         policy.on_request(&mut head, &mut context).expect("is let through");
     }
-    let credentials = context.credentials.clone().expect("kept");
+    let credentials = context.credentials.authorization().cloned().expect("kept");
     assert!(credentials.is_sensitive(), "it is not printed");
-    context.restore_credentials(&mut head);
+    context.credentials.put_back(&mut head);
     assert_eq!(head.headers["authorization"], *valid);
 }
 
 #[test]
 fn refuses_sets_without_usable_public_keys() {
     let compile = |keys: Value| {
-        let provider = v1::JwtProvider { issuer: "i".into(), audiences: vec![], jwks: keys.to_string() };
-        let spec = v1::JwtAuthentication { providers: vec![provider], mode: 0 };
-        JwtAuthentication::compile(&spec).map(|_| ()).expect_err("must not compile")
+        let provider = v1::JwtProvider { issuer: "i".into(), jwks: keys.to_string(), ..Default::default() };
+        let spec = v1::JwtAuthentication { providers: vec![provider], ..Default::default() };
+        make(&spec).map(|_| ()).expect_err("must not compile")
     };
     let ec = Signer::ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING).jwk();
     for (keys, message) in [
@@ -341,14 +351,85 @@ fn refuses_sets_without_usable_public_keys() {
         let found = compile(keys);
         assert!(found.starts_with(message), "{found}");
     }
-    assert!(
-        JwtAuthentication::compile(&v1::JwtAuthentication {
-            mode: 9,
-            ..spec(&[Signer::ed25519().jwk()], Mode::Strict)
+    assert!(make(&v1::JwtAuthentication { mode: 9, ..spec(&[Signer::ed25519().jwk()], Mode::Strict) }).is_err());
+    assert!(make(&v1::JwtAuthentication::default()).is_err());
+}
+
+fn location(kind: v1::credential_location::Kind) -> v1::CredentialLocation {
+    v1::CredentialLocation { kind: Some(kind) }
+}
+
+#[test]
+fn tokens_are_found_where_the_policy_says_and_nowhere_else() {
+    let signer = test_signer();
+    let token = signer.sign(&json!({"alg": "RS256"}), &with(claims(), "exp", json!(4_000_000_000_u64)));
+    let locations = vec![location(v1::credential_location::Kind::QueryParameter("access_token".into()))];
+    let policy = make(&v1::JwtAuthentication { locations, ..spec(&[signer.jwk()], Mode::Strict) }).expect("compiles");
+    let (mut head, mut context) = (request("GET", &format!("/a?access_token={token}&b=1"), &[]), context());
+    policy.on_request(&mut head, &mut context).expect("passes");
+    assert_eq!(head.uri, "/a?b=1");
+    let bearer = format!("Bearer {token}");
+    let mut head = request("GET", "/", &[("authorization", &bearer)]);
+    assert!(policy.on_request(&mut head, &mut crate::testing::context()).is_err());
+}
+
+#[test]
+fn required_claims_and_the_clocks_difference_are_the_policys() {
+    let signer = Signer::ed25519();
+    let token = |claims: &Value| signer.sign(&json!({"alg": "EdDSA"}), claims);
+    let mut of = spec(&[signer.jwk()], Mode::Strict);
+    of.clock_skew_milliseconds = Some(0);
+    of.providers[0].required_claims = vec![v1::RequiredClaim { name: "roles".into(), values: vec!["admin".into()] }];
+    let policy = make(&of).expect("compiles");
+    let admin = with(claims(), "roles", json!(["admin"]));
+    assert_eq!(verify(&policy, &token(&admin)), Ok(()));
+    assert_eq!(verify(&policy, &token(&claims())), Err("the token lacks a claim that is required"));
+    assert_eq!(verify(&policy, &token(&with(admin.clone(), "exp", json!(NOW)))), Err("the token has expired"));
+    assert_eq!(verify(&policy, &token(&with(admin, "nbf", json!(NOW + 1)))), Err("the token is not valid yet"));
+}
+
+/// Status of the answer, 200 for none.
+fn status(answer: Result<(), Reply>) -> u16 {
+    answer.err().map_or(200, |reply| reply.response.status().as_u16())
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_a_url_are_waited_for_and_asked_for_again_when_they_change() {
+    let state = State::new();
+    let (old, new) = (Signer::ed25519(), Signer::ed25519());
+    let remote = v1::RemoteJwks { url: "https://issuer.example/jwks".into(), ..Default::default() };
+    let mut of = spec(&[], Mode::Strict);
+    of.providers[0].jwks.clear();
+    of.providers[0].remote_jwks = Some(remote);
+    let policy = JwtAuthentication::compile(&of, &state).expect("compiles");
+    assert!(policy.may_wait());
+    let keys = state.next_keys().await.upgrade().expect("in use");
+    let exp = with(claims(), "exp", json!(4_000_000_000_u64));
+    let ask = async |signer: &Signer, id: &str| {
+        let bearer = format!("Bearer {}", signer.sign(&json!({"alg": "EdDSA", "kid": id}), &exp));
+        let mut head = request("GET", "/", &[("authorization", &bearer)]);
+        status(policy.on_request_or_wait(&mut head, &mut context()).await)
+    };
+    assert_eq!(ask(&old, "old").await, 503, "nobody knows whether it is valid");
+    let jwks = |signer: &Signer, id: &str| json!({"keys": [with(signer.jwk(), "kid", json!(id))]}).to_string();
+    keys.set(&jwks(&old, "old")).expect("a set");
+    keys.ended();
+    assert_eq!([ask(&old, "old").await, ask(&old, "old").await], [200, 200], "verified, then remembered");
+    // The issuer has new keys: the first token with one fetches them.
+    tokio::time::advance(crate::limits::REFETCH_INTERVAL).await;
+    let fetcher = {
+        let (keys, text) = (Arc::clone(&keys), jwks(&new, "new"));
+        let mut asked = keys.asked();
+        tokio::spawn(async move {
+            asked.changed().await.expect("asked for");
+            keys.set(&text).expect("a set");
+            keys.ended();
         })
-        .is_err()
-    );
-    assert!(JwtAuthentication::compile(&v1::JwtAuthentication::default()).is_err());
+    };
+    assert_eq!(ask(&new, "new").await, 200);
+    fetcher.await.expect("fetches");
+    assert_eq!(ask(&old, "old").await, 401, "a key that was withdrawn verifies nothing, remembered or not");
+    assert_eq!(ask(&new, "x").await, 401, "an unknown key is no reason to fetch again at once");
 }
 
 proptest! {
@@ -376,9 +457,9 @@ proptest! {
     #[test]
     fn arbitrary_key_sets_never_panic(text in "\\PC{0,80}", member in "\\PC{0,12}") {
         for jwks in [text, json!({"keys": [{"kty": "EC", "crv": "P-256", "x": member, "y": member}]}).to_string()] {
-            let provider = v1::JwtProvider { issuer: "i".into(), audiences: vec![], jwks };
-            let spec = v1::JwtAuthentication { providers: vec![provider], mode: 0 };
-            prop_assert!(JwtAuthentication::compile(&spec).is_err());
+            let provider = v1::JwtProvider { issuer: "i".into(), jwks, ..Default::default() };
+            let spec = v1::JwtAuthentication { providers: vec![provider], ..Default::default() };
+            prop_assert!(make(&spec).is_err());
         }
     }
 }

@@ -49,7 +49,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   - referencegrants
   verbs: [list, watch]
 - apiGroups: [gateway.kgateway.dev]
-  resources: [backends, trafficpolicies, gatewayparameters]
+  resources: [backends, trafficpolicies, gatewayextensions, directresponses, gatewayparameters]
   verbs: [list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
@@ -71,7 +71,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   - backendtlspolicies/status
   verbs: [patch]
 - apiGroups: [gateway.kgateway.dev]
-  resources: [backends/status, trafficpolicies/status]
+  resources: [backends/status, trafficpolicies/status, gatewayextensions/status]
   verbs: [patch]
 # What is deployed for a Gateway, in its namespace. Services and ConfigMaps are inputs as well.
 - apiGroups: [""]

@@ -6,7 +6,7 @@ use agentgateway_types::policy::{Cors, Header, HeaderModifier, PathModifier, Req
 use gateway_api::apis::experimental::{grpcroutes, httproutes};
 
 use super::super::backends::reference;
-use super::{ExternalAuth, Filter, Mirror};
+use super::{ExtensionRef, ExternalAuth, Filter, Mirror};
 
 fn header(name: &str, value: &str) -> Header {
     Header { name: name.to_owned(), value: value.to_owned() }
@@ -32,6 +32,12 @@ macro_rules! mirror {
     };
 }
 
+macro_rules! extension {
+    ($reference:expr) => {
+        $reference.as_ref().map(|r| ExtensionRef { group: r.group.clone(), kind: r.kind.clone(), name: r.name.clone() })
+    };
+}
+
 /// Of an HTTPRoute.
 macro_rules! http_filters {
     ($filter:ty, $kind:ty, $redirect_path:ty, $rewrite_path:ty, $scheme:ty, $auth:ty) => {
@@ -53,6 +59,7 @@ macro_rules! http_filters {
                     request_headers: headers!(filter.request_header_modifier),
                     response_headers: headers!(filter.response_header_modifier),
                     mirror: mirror!(filter.request_mirror),
+                    extension: extension!(filter.extension_ref),
                     external_auth: filter.external_auth.as_ref().map(|auth| {
                         type Spoken = $auth;
                         let protocol = match auth.protocol {
@@ -150,6 +157,7 @@ macro_rules! grpc_filters {
                     request_headers: headers!(filter.request_header_modifier),
                     response_headers: headers!(filter.response_header_modifier),
                     mirror: mirror!(filter.request_mirror),
+                    extension: extension!(filter.extension_ref),
                     ..Filter::default()
                 }
             }

@@ -25,17 +25,6 @@ fn pem_keys_become_jwks() {
 }
 
 #[test]
-fn the_proxy_accepts_what_is_made_of_pem() {
-    use agentgateway_policy::{Attached, Chain, State};
-    use agentgateway_proto::v1;
-    let jwks = normalise(&format!("{RSA}{P256}{P384}{ED25519}")).expect("normalises");
-    let providers = vec![v1::JwtProvider { issuer: "i".into(), audiences: vec![], jwks }];
-    let kind = v1::policy_spec::Kind::Jwt(v1::JwtAuthentication { providers, mode: 0 });
-    let spec = v1::PolicySpec { kind: Some(kind) };
-    assert_eq!(Chain::compile(&[Attached { spec: &spec, source: "", key: "" }], &State::new()).errors(), []);
-}
-
-#[test]
 fn a_key_and_a_set_of_keys_are_alike_and_only_public_members_remain() {
     let key = json!({"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a", "x5c": ["certificate"]});
     let public = json!({"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a"});

@@ -1,0 +1,147 @@
+//! `GatewayExtension`: a service that policies ask about requests.
+
+use agentgateway_types::Duration;
+use agentgateway_types::policy::DecisionCache;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A service that policies ask about requests. TrafficPolicies name it in extAuth.extensionRef.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "gateway.kgateway.dev",
+    version = "v1alpha1",
+    kind = "GatewayExtension",
+    plural = "gatewayextensions",
+    category = "kgateway",
+    namespaced,
+    status = "ExtensionStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    printcolumn = r#"{"name": "Type", "type": "string", "jsonPath": ".spec.type", "description": "Which extension"}"#,
+    printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Accepted')].status", "description": "Whether policies can use it"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    { "rule": "self.type == 'ExtAuth' ? has(self.extAuth) : !has(self.extAuth)", "message": "extAuth must be set when type is ExtAuth, and only then" }
+]))]
+pub struct GatewayExtensionSpec {
+    /// What the service does. Only ExtAuth is supported: policies that use another one refuse all requests.
+    #[serde(rename = "type")]
+    pub extension_type: ExtensionType,
+
+    /// External authorization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_auth: Option<ExtAuthProvider>,
+}
+
+/// What the service does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExtensionType {
+    /// Decides whether requests may pass.
+    #[default]
+    ExtAuth,
+    /// Changes requests and responses.
+    ExtProc,
+    /// Counts requests for all proxies.
+    RateLimit,
+}
+
+/// A service that decides whether requests may pass, by Envoy's protocol `envoy.service.auth.v3.Authorization`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtAuthProvider {
+    /// Where it is.
+    pub grpc_service: GrpcService,
+
+    /// Sends the body of requests along. A policy that says so itself outranks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with_request_body: Option<RequestBody>,
+
+    /// Lets requests pass when the service cannot be asked. Off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_open: Option<bool>,
+
+    /// Status of the answer when the service cannot be asked. 403 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 400, max = 599))]
+    pub status_on_error: Option<u16>,
+
+    /// Remembers decisions. Not together with bodies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<DecisionCache>,
+}
+
+/// A gRPC service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrpcService {
+    /// The Service or Backend.
+    pub backend_ref: ServiceReference,
+
+    /// Name under which it is asked; that of the backend by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub authority: Option<String>,
+
+    /// How long an answer may take. `10s` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_timeout: Option<Duration>,
+}
+
+/// A Service, or a Backend of gateway.kgateway.dev.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceReference {
+    /// API group; empty for a Service, as by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub group: Option<String>,
+
+    /// Kind: Service by default, or Backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: Option<String>,
+
+    /// Name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// Namespace; that of this object by default. A ReferenceGrant must allow another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+
+    /// Port of the Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+}
+
+/// How much of a request's body is sent along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestBody {
+    /// Most bytes that are sent.
+    #[schemars(range(min = 1, max = 1048576))]
+    pub max_request_bytes: u32,
+
+    /// Sends the beginning of larger bodies, instead of answering them with 413.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_partial_message: Option<bool>,
+}
+
+/// State of an extension.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtensionStatus {
+    /// Accepted: whether policies can use it, and why not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,92 @@
+//! Threads that hash passwords: few, and with a bounded queue.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::limits::{MAX_WAITING_PASSWORDS, PASSWORD_THREADS};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads; they end with it.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    jobs: SyncSender<Job>,
+}
+
+impl Pool {
+    pub(crate) fn start() -> Pool {
+        let (jobs, waiting) = sync_channel(MAX_WAITING_PASSWORDS);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..PASSWORD_THREADS {
+            let waiting = Arc::clone(&waiting);
+            let started = std::thread::Builder::new().name("passwords".into()).spawn(move || work(&waiting));
+            if let Err(error) = started {
+                tracing::error!(%error, "a thread that checks passwords cannot be started");
+            }
+        }
+        Pool { jobs }
+    }
+
+    /// What `job` gives; `None` when too many jobs wait already.
+    pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        let job = move || {
+            // Nobody waits any more: the client is gone.
+            if !done.is_closed() {
+                let _ = done.send(job());
+            }
+        };
+        match self.jobs.try_send(Box::new(job)) {
+            Ok(()) => result.await.ok(),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
+        }
+    }
+}
+
+fn work(waiting: &Mutex<Receiver<Job>>) {
+    loop {
+        // Whoever holds the lock waits for the next job; the others wait for the lock.
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn jobs_beyond_the_queue_are_refused_and_the_others_done() {
+        let pool = Pool::start();
+        assert_eq!(pool.run(|| 7).await, Some(7));
+        let (open, gate) = (Arc::new(Mutex::new(())), Arc::new(()));
+        let held = open.lock().expect("free");
+        let mut waiting: Vec<_> = (0..MAX_WAITING_PASSWORDS + PASSWORD_THREADS)
+            .map(|_| {
+                let (open, gate) = (Arc::clone(&open), Arc::clone(&gate));
+                Box::pin(pool.run(move || drop((open.lock(), gate))))
+            })
+            .collect();
+        for job in &mut waiting {
+            let _ = futures_poll(job.as_mut()).await;
+            // The threads take theirs out of the queue.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(pool.run(|| 0).await, None);
+        drop(held);
+        for job in waiting {
+            assert_eq!(job.await, Some(()));
+        }
+    }
+
+    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+        std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_ready())).await
+    }
+}

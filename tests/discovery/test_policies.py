@@ -1,0 +1,192 @@
+"""TrafficPolicies from manifests to the proxy: what the YAML file has in files is in Secrets and ConfigMaps."""
+
+import base64
+import json
+
+import pytest
+
+from support.authz import GrpcAuthz
+from support.echo import headers_of
+from support.http1 import request
+from support.jwks_server import JwksServer
+from support.tokens import AUDIENCE, ISSUER, Key, bearer
+from support.wait import until
+
+from .conftest import gateway, obj, policy, route, rule, static
+
+OWN = "gateway.kgateway.dev/v1alpha1"
+KEY, OTHER = "sk-team-a-0123456789", "sk-team-b-0123456789"
+
+
+@pytest.fixture
+def world(plane, ports, backend):
+    """A gateway with one route to one backend."""
+    plane.first, plane.gateway_port = backend("first"), ports.free()
+    plane.apply("gateway", gateway(plane.gateway_port))
+    plane.apply("first", static("first", plane.first.address))
+    plane.apply("route", route("web", rule("first")))
+    return plane
+
+
+def secret(name, **entries):
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}, "stringData": entries}
+
+
+def on_route(name="p", **fields):
+    return policy(name, "HTTPRoute", "web", **fields)
+
+
+def status(world, path="/", headers=()):
+    try:
+        return request(world.gateway_port, path, headers=headers).status
+    except OSError:
+        return None
+
+
+def becomes(world, expected, path="/", headers=()):
+    until(lambda: status(world, path, headers) == expected, 10, f"{path} to be answered with {expected}, not {status(world, path, headers)}")
+
+
+def test_api_keys_of_secrets(world, proxies):
+    world.apply("keys", secret("keys", **{"team-a": KEY, "team-b": json.dumps({"key": OTHER, "metadata": {"tier": "gold"}})}))
+    rules = {"policy": {"matchExpressions": ["apiKey.name == 'team-a'", "apiKey.metadata.tier == 'gold'"]}}
+    world.apply("policy", on_route(apiKey={"secretRefs": [{"name": "keys"}]}, rbac=rules))
+    proxy = proxies(world)
+    becomes(world, 401)
+    for key in (KEY, OTHER):
+        response = request(world.gateway_port, headers={"x-api-key": key})
+        assert response.status == 200 and "x-api-key" not in headers_of(response.json())
+    # A key is withdrawn, another one is new.
+    world.apply("keys", secret("keys", **{"team-a": "sk-renewed-0123456789"}))
+    becomes(world, 200, headers={"x-api-key": "sk-renewed-0123456789"})
+    assert status(world, headers={"x-api-key": KEY}) == 401
+    # Without its Secret nobody passes, and the policy says so.
+    world.delete("keys")
+    becomes(world, 403, headers={"x-api-key": "sk-renewed-0123456789"})
+    world.wait_printed("Secret default/keys does not exist")
+    told = json.dumps(proxy.dump()) + "\n".join(proxy.out + proxy.err + world.out + world.err)
+    assert all(key not in told for key in (KEY, OTHER, "sk-renewed-0123456789"))
+
+
+def test_passwords_of_a_secret(world, proxies):
+    world.apply("users", secret("users", **{".htpasswd": "ada:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="}))
+    world.apply("policy", on_route(basicAuth={"htpasswd": {"secretRef": {"name": "users"}}}))
+    proxies(world)
+    becomes(world, 401)
+    assert status(world, headers={"authorization": "Basic " + base64.b64encode(b"ada:secret").decode()}) == 200
+
+
+def test_keys_of_issuers(world, proxies, ports):
+    key, other = Key("ES256"), Key("ES256", "other")
+    server = JwksServer(ports.free(), other)
+    try:
+        issuer = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "issuer", "namespace": "default"}, "data": {"jwks": json.dumps(key.jwks)}}
+        world.apply("issuer", issuer)
+        providers = [
+            {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"configMapRef": {"name": "issuer"}}},
+            {"issuer": "other.example", "jwks": {"url": server.url}},
+        ]
+        world.apply("policy", on_route(jwtAuth={"providers": providers}))
+        proxies(world)
+        becomes(world, 401)
+        assert status(world, headers=bearer(key.token())) == 200
+        assert status(world, headers=bearer(other.token(iss="other.example"))) == 200
+        assert status(world, headers=bearer(other.token())) == 401
+    finally:
+        server.close()
+
+
+def test_external_authorization_by_an_extension(world, proxies, ports):
+    authz = GrpcAuthz(ports.free())
+    try:
+        world.apply("authz", static("authz", authz.address, appProtocol="grpc"))
+        reference = {"group": "gateway.kgateway.dev", "kind": "Backend", "name": "authz"}
+        service = {"backendRef": reference, "authority": "authz.example", "requestTimeout": "2s"}
+        world.apply("extension", obj(OWN, "GatewayExtension", "asks", {"type": "ExtAuth", "extAuth": {"grpcService": service, "statusOnError": 503}}))
+        world.apply("policy", on_route(extAuth={"extensionRef": {"name": "asks"}, "contextExtensions": {"team": "a"}}))
+        proxies(world)
+        becomes(world, 401)
+        response = request(world.gateway_port, headers={"x-token": "good"})
+        assert response.status == 200 and headers_of(response.json())["x-user"] == "ada"
+        assert dict(authz.requests[-1].context_extensions) == {"team": "a"}
+        # The service is away.
+        authz.close()
+        becomes(world, 503, headers={"x-token": "good"})
+        # The extension is no more what it was: nobody passes.
+        world.apply("extension", obj(OWN, "GatewayExtension", "asks", {"type": "RateLimit"}))
+        becomes(world, 403, headers={"x-token": "good"})
+        world.wait_printed("RateLimit is not supported")
+    finally:
+        authz.close()
+
+
+def test_fields_of_the_exchange(world, proxies):
+    fields = {
+        "cors": {"allowOrigins": ["https://example.com"]},
+        "headerModifiers": {"request": {"set": [{"name": "x-a", "value": "b"}]}, "response": {"set": [{"name": "x-c", "value": "d"}]}},
+        "timeouts": {"request": "500ms"},
+        "retry": {"retryOn": ["gateway-error"], "attempts": 2, "backoffBaseInterval": "1ms"},
+        "autoHostRewrite": True,
+    }
+    world.apply("policy", on_route(**fields))
+    proxies(world)
+    until(lambda: request(world.gateway_port).header("x-c") == "d", what="the policy")
+    response = request(world.gateway_port, headers={"origin": "https://example.com", "host": "client.example"})
+    assert response.header("access-control-allow-origin") == "https://example.com"
+    sent = headers_of(response.json())
+    assert (sent["x-a"], sent["host"]) == ("b", world.first.address)
+    assert status(world, "/?delay=3") == 504
+    assert status(world, "/?status=503&first=2&id=retries") == 200
+
+
+def test_the_older_policy_counts_and_the_other_says_so(world, proxies):
+    def limits(name, timeout, created):
+        made = on_route(name, timeouts={"request": timeout})
+        made["metadata"]["creationTimestamp"] = created
+        return made
+
+    world.apply("older", limits("older", "300ms", "2026-01-01T00:00:00Z"))
+    world.apply("younger", limits("younger", "20s", "2026-01-02T00:00:00Z"))
+    proxies(world)
+    becomes(world, 504, "/?delay=2")
+    world.wait_printed("Overridden")
+    world.delete("older")
+    becomes(world, 200, "/?delay=1")
+
+
+def test_keys_for_backends(world, proxies):
+    world.apply("provider", secret("provider", Authorization="sk-provider", accessKey="AKIDEXAMPLE", secretKey="verysecret"))
+    key = {"key": {"value": {"secretRef": {"name": "provider"}}}}
+    world.apply("policy", policy("p", "Backend", "first", group="gateway.kgateway.dev", backendAuth=key))
+    proxy = proxies(world)
+    sent = lambda: headers_of(request(world.gateway_port, headers={"authorization": "Bearer mine"}).json())["authorization"]
+    until(lambda: status(world) == 200 and sent() == "Bearer sk-provider", what="the key")
+    aws = {"aws": {"region": "eu-west-1", "service": "lambda", "secretRef": {"name": "provider"}}}
+    world.apply("policy", policy("p", "Backend", "first", group="gateway.kgateway.dev", backendAuth=aws))
+    until(lambda: sent().startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), what="the signature")
+    told = json.dumps(proxy.dump()) + "\n".join(proxy.out + proxy.err + world.out + world.err)
+    assert "sk-provider" not in told and "verysecret" not in told
+
+
+def test_filters_that_name_a_policy_or_an_answer(world, proxies):
+    def names(kind, name):
+        return {"type": "ExtensionRef", "extensionRef": {"group": "gateway.kgateway.dev", "kind": kind, "name": name}}
+
+    def at(path, *filters, **fields):
+        return rule("first", matches=[{"path": {"type": "PathPrefix", "value": path}}], filters=list(filters), **fields)
+
+    gone = at("/gone", names("DirectResponse", "gone"))
+    del gone["backendRefs"]
+    world.apply("response", obj(OWN, "DirectResponse", "gone", {"status": 410, "body": "it is gone"}))
+    world.apply("named", obj(OWN, "TrafficPolicy", "named", {"rbac": {"policy": {"matchExpressions": ["request.method == 'POST'"]}}}))
+    world.apply("route", route("web", gone, at("/named", names("TrafficPolicy", "named")), at("/nothing", names("TrafficPolicy", "nothing")), rule("first")))
+    proxies(world)
+    becomes(world, 200)
+    assert request(world.gateway_port, "/gone").text == "it is gone"
+    assert [status(world, path) for path in ("/gone", "/named", "/nothing", "/other")] == [410, 403, 500, 200]
+    assert request(world.gateway_port, "/named", "POST").status == 200
+    # The policy goes, or comes: its rule must not be open in between.
+    world.delete("named")
+    becomes(world, 500, "/named")
+    world.apply("nothing", obj(OWN, "TrafficPolicy", "nothing", {"headerModifiers": {"response": {"set": [{"name": "x-a", "value": "b"}]}}}))
+    becomes(world, 200, "/nothing")
