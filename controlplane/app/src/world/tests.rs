@@ -67,7 +67,7 @@ fn a_secret_that_is_not_read_yet_holds_the_start_and_one_that_does_not_exist_end
     let secret = ObjectKey { kind: ObjectKind::Secret, name: Name::new("n", "s") };
     {
         let given = recorder.0.lock().expect("lock");
-        assert_eq!(given.references, [secret.clone()]);
+        assert_eq!(given.references, std::slice::from_ref(&secret));
         assert!(given.statuses.is_empty() && given.workloads.is_empty(), "half a world is given out");
     }
     assert!(!*ready.borrow() && registry.gateways().is_empty());
