@@ -68,7 +68,7 @@ def test_a_route_is_chosen_by_what_the_listener_made(gateway, backend):
 def test_bodies_of_requests(gateway, host):
     body = {"parseAs": "AsJson", "value": "{'model': 'large', 'prompt': request.body.prompt, 'user': request.headers['x-user']}"}
     proxy = gateway(to(host, policies=transformation({**sets(x_model="request.body.model"), "body": body})))
-    ask = lambda text, **headers: proxy.get(method="POST", headers={"x-user": "ada", **headers}, body=text)
+    ask = lambda text, **headers: proxy.get(method="POST", headers={"x-user": "ada", **headers}, body=text.encode())
     response = ask(json.dumps({"model": "small", "prompt": "hi"}))
     assert response.status == 200
     seen = host.seen[-1]
