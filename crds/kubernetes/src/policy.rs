@@ -30,7 +30,9 @@ use crate::extension::RequestBody;
     status = "PolicyStatus",
     derive = "Default",
     derive = "PartialEq",
+    printcolumn = r#"{"name": "Targets", "type": "string", "jsonPath": ".spec.targetRefs[*].name", "description": "What it applies to, by name"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[*].conditions[?(@.type=='Accepted')].status", "description": "Whether the policy is in force, by Gateway"}"#,
+    printcolumn = r#"{"name": "Attached", "type": "string", "jsonPath": ".status.ancestors[*].conditions[?(@.type=='Attached')].reason", "description": "Whether its fields count, or an older policy's in their place, by Gateway"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 #[serde(rename_all = "camelCase")]

@@ -108,7 +108,9 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     if head.method == Method::CONNECT && !upgrade::normalise_connect(&mut head) {
         return refuse(record, StatusCode::BAD_REQUEST, "CONNECT is not supported");
     }
-    target::unify_host(&mut head);
+    if let Err(reason) = target::unify_host(&mut head) {
+        return refuse(record, StatusCode::BAD_REQUEST, reason);
+    }
     let snapshot = origin.worker.snapshot();
     let (listener, early_route) = {
         let host = match request_host(&head) {

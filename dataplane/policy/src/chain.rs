@@ -41,7 +41,17 @@ pub struct Chain {
     mcp: Box<[McpRules]>,
     backend_auth: Option<Arc<BackendAuthentication>>,
     settings: Option<Box<Settings>>,
+    in_force: Box<[InForce]>,
     errors: Box<[PolicyError]>,
+}
+
+/// A policy that counts, for dumps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// Its name as users write it; "deny" where it could not be applied.
+    pub policy: &'static str,
+    /// The user's object.
+    pub source: Arc<str>,
 }
 
 /// What is done, in the order in which it is done to a request; a response meets the same steps in the opposite order.
@@ -79,6 +89,14 @@ impl Step {
             Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 9,
         }
     }
+
+    /// Its place among others; `rank` is higher for more specific policies.
+    fn order(&self, rank: usize) -> (u8, usize) {
+        match self {
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => (self.phase(), rank),
+            _ => (self.phase(), 0),
+        }
+    }
 }
 
 /// What a policy compiles to.
@@ -98,14 +116,24 @@ enum Setting {
 }
 
 impl Chain {
-    /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it. Of
-    /// policies that set one thing for the exchange with the backend the first counts, so the most specific come first.
+    /// Compiles policies, the most specific first. Never fails: a policy that does not compile becomes a deny, and
+    /// [`Chain::errors`] lists it.
+    ///
+    /// What protects counts always, beside others of its kind. Of CORS policies, of backend authentications, and of those that
+    /// set one thing for the exchange with the backend, the first counts. Header modifiers of other sources come before those
+    /// of more specific ones, which so have the last word.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
         let (mut steps, mut mcp, mut backend_auth, mut errors) = (Vec::new(), Vec::new(), None, Vec::new());
+        let mut others: Vec<InForce> = Vec::new();
         let mut settings: Option<Box<Settings>> = None;
         let mut limits: HashMap<&str, usize> = HashMap::new();
+        let (mut rank, mut before) = (usize::MAX, "");
         for policy in attached {
             let name = policy.spec.name();
+            if policy.source != before {
+                (rank, before) = (rank - 1, policy.source);
+            }
+            let in_force = |policy_name| InForce { policy: policy_name, source: policy.source.into() };
             let mut error = |reason: String| {
                 errors.push(PolicyError {
                     source_object: policy.source.to_owned(),
@@ -116,22 +144,42 @@ impl Chain {
                 });
             };
             match compile(policy, &mut limits, state) {
-                Ok(Compiled::Step(step)) => steps.push(step),
-                Ok(Compiled::BackendAuth(auth)) => drop(backend_auth.get_or_insert_with(|| Arc::new(auth))),
-                Ok(Compiled::Setting(setting)) => add(settings.get_or_insert_default(), setting),
+                Ok(Compiled::Step(Step::Cors(_))) if steps.iter().any(|(_, step, _)| matches!(step, Step::Cors(_))) => {
+                }
+                Ok(Compiled::Step(step)) => steps.push((step.order(rank), step, in_force(name))),
+                Ok(Compiled::BackendAuth(auth)) => {
+                    if backend_auth.is_none() {
+                        backend_auth = Some(Arc::new(auth));
+                        others.push(in_force(name));
+                    }
+                }
+                Ok(Compiled::Setting(setting)) => {
+                    if add(settings.get_or_insert_default(), setting) {
+                        others.push(in_force(name));
+                    }
+                }
                 Ok(Compiled::Mcp(rules, failed)) => {
                     mcp.push(rules);
+                    others.push(in_force(name));
                     failed.into_iter().for_each(error);
                 }
                 Err(reason) => {
-                    steps.push(Step::Deny(format!("{}: {name}: {reason}", policy.source).into()));
+                    let deny = Step::Deny(format!("{}: {name}: {reason}", policy.source).into());
+                    steps.push((deny.order(rank), deny, in_force("deny")));
                     error(reason);
                 }
             }
         }
         // Stable: policies of one kind keep their order.
-        steps.sort_by_key(Step::phase);
-        Chain { steps: steps.into(), mcp: mcp.into(), backend_auth, settings, errors: errors.into() }
+        steps.sort_by_key(|(order, ..)| *order);
+        let mut in_force = Vec::with_capacity(steps.len() + others.len());
+        let step = |(_, step, told)| {
+            in_force.push(told);
+            step
+        };
+        let steps = steps.into_iter().map(step).collect();
+        in_force.extend(others);
+        Chain { steps, mcp: mcp.into(), backend_auth, settings, in_force: in_force.into(), errors: errors.into() }
     }
 
     /// Whether it does nothing.
@@ -146,6 +194,11 @@ impl Chain {
 
     pub(crate) fn settings(&self) -> Option<&Settings> {
         self.settings.as_deref()
+    }
+
+    /// Policies that count: first those that do something to requests, in the order in which they do.
+    pub fn in_force(&self) -> &[InForce] {
+        &self.in_force
     }
 
     /// Policies that do not compile.
@@ -210,13 +263,17 @@ impl Chain {
     }
 }
 
-fn add(settings: &mut Settings, setting: Setting) {
+/// Says whether the setting counts.
+fn add(settings: &mut Settings, setting: Setting) -> bool {
     match setting {
-        Setting::Timeouts(spec) => settings.add_timeouts(&spec),
-        Setting::Retry(retry) => drop(settings.retry.get_or_insert_with(|| Arc::new(retry))),
-        Setting::Session(session) => drop(settings.session.get_or_insert_with(|| Arc::new(session))),
+        Setting::Timeouts(spec) => return settings.add_timeouts(&spec),
+        Setting::Retry(_) if settings.retry.is_some() => return false,
+        Setting::Retry(retry) => settings.retry = Some(Arc::new(retry)),
+        Setting::Session(_) if settings.session.is_some() => return false,
+        Setting::Session(session) => settings.session = Some(Arc::new(session)),
         Setting::Mirror(mirror) => settings.mirrors.extend(mirror),
     }
+    true
 }
 
 fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, state: &State) -> Result<Compiled, String> {

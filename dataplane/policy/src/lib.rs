@@ -32,7 +32,7 @@ mod settings;
 mod state;
 
 pub use backend_auth::{BackendAuthentication, PayloadHash, Signer};
-pub use chain::{Attached, Chain};
+pub use chain::{Attached, Chain, InForce};
 pub use context::RequestContext;
 pub use credentials::{Credentials, Scheme};
 pub use error::PolicyError;

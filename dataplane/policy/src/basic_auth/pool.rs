@@ -66,27 +66,28 @@ mod tests {
     async fn jobs_beyond_the_queue_are_refused_and_the_others_done() {
         let pool = Pool::start();
         assert_eq!(pool.run(|| 7).await, Some(7));
-        let (open, gate) = (Arc::new(Mutex::new(())), Arc::new(()));
-        let held = open.lock().expect("free");
+        let (open, gate) = sync_channel::<()>(0);
+        let gate = Arc::new(Mutex::new(gate));
         let mut waiting: Vec<_> = (0..MAX_WAITING_PASSWORDS + PASSWORD_THREADS)
             .map(|_| {
-                let (open, gate) = (Arc::clone(&open), Arc::clone(&gate));
-                Box::pin(pool.run(move || drop((open.lock(), gate))))
+                let gate = Arc::clone(&gate);
+                // Ends when the gate is opened for all, by closing the channel.
+                Box::pin(pool.run(move || drop(gate.lock().map(|gate| gate.recv()))))
             })
             .collect();
         for job in &mut waiting {
-            let _ = futures_poll(job.as_mut()).await;
+            let _ = poll_once(job.as_mut()).await;
             // The threads take theirs out of the queue.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(pool.run(|| 0).await, None);
-        drop(held);
+        drop(open);
         for job in waiting {
             assert_eq!(job.await, Some(()));
         }
     }
 
-    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
         std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_ready())).await
     }
 }
