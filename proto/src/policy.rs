@@ -29,6 +29,9 @@ impl PolicySpec {
             Some(Kind::BasicAuth(_)) => "basicAuth",
             Some(Kind::DirectResponse(_)) => "directResponse",
             Some(Kind::AutoHostRewrite(_)) => "autoHostRewrite",
+            Some(Kind::Csrf(_)) => "csrf",
+            Some(Kind::RequestBuffer(_)) => "buffer",
+            Some(Kind::Transformation(_)) => "transformation",
         }
     }
 
@@ -59,7 +62,11 @@ impl PolicySpec {
                 | Kind::BackendAuth(_)
                 | Kind::ExternalAuthorization(_)
                 | Kind::ApiKey(_)
-                | Kind::BasicAuth(_),
+                | Kind::BasicAuth(_)
+                | Kind::Csrf(_)
+                | Kind::RequestBuffer(_)
+                // It may be what takes a secret out of a message.
+                | Kind::Transformation(_),
             )
             | None => true,
         }

@@ -39,15 +39,15 @@ def on_route(name="p", **fields):
     return policy(name, "HTTPRoute", "web", **fields)
 
 
-def status(world, path="/", headers=()):
+def status(world, path="/", headers=(), method="GET"):
     try:
-        return request(world.gateway_port, path, headers=headers).status
+        return request(world.gateway_port, path, method, headers).status
     except OSError:
         return None
 
 
-def becomes(world, expected, path="/", headers=()):
-    until(lambda: status(world, path, headers) == expected, 10, f"{path} to be answered with {expected}, not {status(world, path, headers)}")
+def becomes(world, expected, path="/", headers=(), method="GET"):
+    until(lambda: status(world, path, headers, method) == expected, 10, f"{path} to be answered with {expected}, not {status(world, path, headers, method)}")
 
 
 def test_api_keys_of_secrets(world, proxies):
@@ -140,6 +140,27 @@ def test_fields_of_the_exchange(world, proxies):
     assert (sent["x-a"], sent["host"]) == ("b", world.first.address)
     assert status(world, "/?delay=3") == 504
     assert status(world, "/?status=503&first=2&id=retries") == 200
+
+
+def test_what_is_done_to_messages(world, proxies):
+    fields = {
+        "csrf": {"additionalOrigins": [{"exact": "pay.example"}]},
+        "buffer": {"maxRequestSize": "1Ki"},
+        "transformation": {
+            "request": {"set": [{"name": "x-size", "value": "request.body.size()"}], "body": {"parseAs": "AsString"}},
+            "response": {"set": [{"name": "x-code", "value": "response.code"}]},
+        },
+    }
+    world.apply("policy", on_route(**fields))
+    proxies(world)
+    becomes(world, 403, headers={"origin": "https://evil.example"}, method="POST")
+    response = request(world.gateway_port, "/", "POST", {"origin": "https://pay.example"}, b"hello")
+    assert (response.status, response.header("x-code"), headers_of(response.json())["x-size"]) == (200, "200", "5")
+    assert request(world.gateway_port, "/", "POST", {"origin": "https://pay.example"}, bytes(1025)).status == 413
+    # Expressions are compiled before a proxy sees them; a policy with one that cannot be refuses all requests.
+    world.apply("policy", on_route(transformation={"response": {"set": [{"name": "x-code", "value": "response.cod"}]}}))
+    becomes(world, 403)
+    world.wait_printed('spec.transformation.response.set.0..value: "response" has no field "cod"')
 
 
 def test_the_older_policy_counts_and_the_other_says_so(world, proxies):

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use agentgateway_types::Duration;
 use agentgateway_types::policy::{
-    BackendAuth, BasicAuth, Cors, HeaderModifier, JwtAuth, RateLimit, Rbac, ReferencedKeySet, SecretApiKeyAuth,
-    SecretAwsAuth, SecretSource,
+    BackendAuth, BasicAuth, Buffer, Cors, Csrf, HeaderModifier, JwtAuth, RateLimit, Rbac, ReferencedKeySet,
+    SecretApiKeyAuth, SecretAwsAuth, SecretSource, Transformation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -37,7 +37,7 @@ use crate::extension::RequestBody;
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.cors) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth)", "message": "at least one policy must be set" },
+    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth)", "message": "at least one policy must be set" },
     { "rule": "!has(self.autoHostRewrite) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind == 'HTTPRoute')) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind == 'HTTPRoute')))", "message": "autoHostRewrite is for HTTPRoutes" },
     { "rule": "!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) <= duration(self.timeouts.request)", "message": "retry.perTryTimeout must not be more than timeouts.request" }
 ]))]
@@ -81,6 +81,19 @@ pub struct TrafficPolicySpec {
     /// Answers browsers' cross-origin checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+
+    /// Refuses requests that other sites' pages made browsers send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<Csrf>,
+
+    /// Reads bodies of requests whole, and refuses larger ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Buffer>,
+
+    /// Changes requests and responses by CEL expressions. Those of all levels are made, the more specific ones later on the way to
+    /// the backend and earlier on the way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
 
     /// Changes headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]

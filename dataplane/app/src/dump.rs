@@ -316,6 +316,16 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "users": basic.users.iter().map(|user| &user.name).collect::<Vec<_>>(),
         } }),
         Some(Kind::DirectResponse(response)) => json!({ "directResponse": { "status": response.status_code } }),
+        Some(Kind::Csrf(csrf)) => json!({ "csrf": {
+            "percentageEnabled": csrf.percent_enabled,
+            "percentageShadowed": csrf.percent_shadowed,
+            "additionalOrigins": csrf.additional_origins.len(),
+        } }),
+        Some(Kind::RequestBuffer(buffer)) => json!({ "buffer": { "maxBytes": buffer.max_bytes } }),
+        Some(Kind::Transformation(t)) => json!({ "transformation": {
+            "request": transformed(t.request.as_ref()),
+            "response": transformed(t.response.as_ref()),
+        } }),
         Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),
@@ -374,6 +384,18 @@ fn spec(spec: &v1::PolicySpec) -> Value {
 
 fn authorization(rules: &v1::Authorization) -> Value {
     json!({ "allow": rules.allow, "deny": rules.deny, "require": rules.require })
+}
+
+/// Without the expressions, in which credentials may be written.
+fn transformed(message: Option<&v1::transformation::Message>) -> Value {
+    let names = |headers: &[v1::Header]| headers.iter().map(|h| h.name.clone()).collect::<Vec<_>>();
+    let Some(message) = message else { return Value::Null };
+    json!({
+        "set": names(&message.set),
+        "add": names(&message.add),
+        "remove": message.remove,
+        "body": !message.body.is_empty(),
+    })
 }
 
 fn modifier(modifier: &v1::HeaderModifier) -> Value {

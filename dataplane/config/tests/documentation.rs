@@ -86,6 +86,12 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("apiKey", "api-key-auth.md", "ApiKey"),
         ("basicAuth", "basic-auth.md", "BasicAuth"),
         ("directResponse", "direct-response.md", "DirectResponse"),
+        ("csrf", "csrf.md", "Csrf"),
+        ("csrf", "csrf.md", "StringMatcher"),
+        ("buffer", "buffer.md", "Buffer"),
+        ("transformation", "transformation.md", "Transformation"),
+        ("transformation", "transformation.md", "MessageTransformation"),
+        ("transformation", "transformation.md", "BodyTransformation"),
         ("authorization", "authorization.md", "Authorization"),
         ("mcpAuthorization", "mcp-authorization.md", "Authorization"),
         ("localRateLimit", "rate-limit.md", "TokenBucket"),
@@ -121,7 +127,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         }
     }
     assert!(overview.contains("`autoHostRewrite`"));
-    let documented = 21;
+    let documented = 24;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 

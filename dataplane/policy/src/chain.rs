@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
-use http::{request, response};
+use agentgateway_upstream::Body;
+use http::{Response, request, response};
 
 use crate::api_key::ApiKeyAuthentication;
 use crate::authorization::Authorization;
 use crate::backend_auth::BackendAuthentication;
 use crate::basic_auth::BasicAuthentication;
+use crate::buffer::RequestBuffer;
+use crate::context::Remembered;
 use crate::cors::Cors;
+use crate::csrf::Csrf;
 use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
 use crate::headers::HeaderModifier;
@@ -21,6 +25,7 @@ use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
 use crate::session::SessionPersistence;
 use crate::settings::{Mirror, Settings};
+use crate::transformation::Transformation;
 use crate::{McpRules, PolicyError, Reach, Reply, RequestContext, State, deny};
 
 /// A policy, and where it comes from.
@@ -38,6 +43,10 @@ pub struct Attached<'a> {
 #[derive(Debug, Default)]
 pub struct Chain {
     steps: Box<[Step]>,
+    /// Whether a step asks about the request when the response is there.
+    looks_back: bool,
+    /// Whether a step reads bodies of responses.
+    reads_responses: bool,
     mcp: Box<[McpRules]>,
     backend_auth: Option<Arc<BackendAuthentication>>,
     settings: Option<Box<Settings>>,
@@ -59,12 +68,15 @@ pub struct InForce {
 enum Step {
     Deny(Arc<str>),
     Cors(Cors),
+    Csrf(Box<Csrf>),
     Jwt(JwtAuthentication),
     BasicAuth(Box<BasicAuthentication>),
     ApiKey(ApiKeyAuthentication),
     ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
     RateLimit(RateLimit),
+    RequestBuffer(RequestBuffer),
+    Transformation(Box<Transformation>),
     RequestHeaders(HeaderModifier),
     ResponseHeaders(HeaderModifier),
     UrlRewrite(UrlRewrite),
@@ -75,25 +87,39 @@ enum Step {
 }
 
 impl Step {
+    /// As far as the response's body does not matter.
+    fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+        match self {
+            Step::Cors(cors) => cors.on_response(&mut head.headers, context),
+            Step::Transformation(made) => made.on_response(head, context),
+            Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
+            Step::ExternalAuthorization(other) => other.on_response(head, context),
+            _ => {}
+        }
+    }
+
     fn phase(&self) -> u8 {
         match self {
             Step::Deny(_) => 0,
             Step::Cors(_) => 1,
-            Step::Jwt(_) => 2,
-            Step::BasicAuth(_) => 3,
-            Step::ApiKey(_) => 4,
-            Step::ExternalAuthorization(_) => 5,
-            Step::Authorization(_) => 6,
-            Step::RateLimit(_) => 7,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 8,
-            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 9,
+            Step::Csrf(_) => 2,
+            Step::Jwt(_) => 3,
+            Step::BasicAuth(_) => 4,
+            Step::ApiKey(_) => 5,
+            Step::ExternalAuthorization(_) => 6,
+            Step::Authorization(_) => 7,
+            Step::RateLimit(_) => 8,
+            Step::RequestBuffer(_) => 9,
+            Step::Transformation(_) => 10,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 11,
+            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 12,
         }
     }
 
     /// Its place among others; `rank` is higher for more specific policies.
     fn order(&self, rank: usize) -> (u8, usize) {
         match self {
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => (self.phase(), rank),
+            Step::Transformation(_) | Step::RequestHeaders(_) | Step::ResponseHeaders(_) => (self.phase(), rank),
             _ => (self.phase(), 0),
         }
     }
@@ -120,8 +146,8 @@ impl Chain {
     /// [`Chain::errors`] lists it.
     ///
     /// What protects counts always, beside others of its kind. Of CORS policies, of backend authentications, and of those that
-    /// set one thing for the exchange with the backend, the first counts. Header modifiers of other sources come before those
-    /// of more specific ones, which so have the last word.
+    /// set one thing for the exchange with the backend, the first counts. Transformations and header modifiers of
+    /// other sources come before those of more specific ones, which so have the last word.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
         let (mut steps, mut mcp, mut backend_auth, mut errors) = (Vec::new(), Vec::new(), None, Vec::new());
         let mut others: Vec<InForce> = Vec::new();
@@ -177,9 +203,19 @@ impl Chain {
             in_force.push(told);
             step
         };
-        let steps = steps.into_iter().map(step).collect();
+        let steps: Box<[Step]> = steps.into_iter().map(step).collect();
         in_force.extend(others);
-        Chain { steps, mcp: mcp.into(), backend_auth, settings, in_force: in_force.into(), errors: errors.into() }
+        let of = |step: &Step, holds: fn(&Transformation) -> bool| matches!(step, Step::Transformation(t) if holds(t));
+        Chain {
+            looks_back: steps.iter().any(|step| of(step, Transformation::looks_back)),
+            reads_responses: steps.iter().any(|step| of(step, Transformation::reads_response)),
+            steps,
+            mcp: mcp.into(),
+            backend_auth,
+            settings,
+            in_force: in_force.into(),
+            errors: errors.into(),
+        }
     }
 
     /// Whether it does nothing.
@@ -217,10 +253,14 @@ impl Chain {
         context: &mut RequestContext,
         reach: &mut Reach<'_>,
     ) -> Result<(), Reply> {
+        if self.looks_back && context.request.is_none() {
+            context.request = Some(Remembered::of(head));
+        }
         for step in &self.steps {
             match step {
                 Step::Deny(reason) => return Err(deny::reply(reason)),
                 Step::Cors(cors) => cors.on_request(head, context)?,
+                Step::Csrf(csrf) => csrf.on_request(head, context, reach.services)?,
                 Step::Jwt(jwt) if jwt.may_wait() => Box::pin(jwt.on_request_or_wait(head, context)).await?,
                 Step::Jwt(jwt) => jwt.on_request(head, context)?,
                 Step::BasicAuth(basic) => Box::pin(basic.on_request(head, context)).await?,
@@ -229,6 +269,11 @@ impl Chain {
                 Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
                 Step::RateLimit(limit) => limit.on_request()?,
+                Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
+                Step::Transformation(made) if made.reads_request() => {
+                    Box::pin(made.on_request_with_body(head, context, reach)).await?;
+                }
+                Step::Transformation(made) => made.on_request(head, context)?,
                 Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
                 Step::ResponseHeaders(_) => {}
                 Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
@@ -240,16 +285,31 @@ impl Chain {
         Ok(())
     }
 
+    /// Whether responses must pass [`Chain::on_response_with_body`].
+    pub fn reads_responses(&self) -> bool {
+        self.reads_responses
+    }
+
     /// Applies the policies to a response, also to one that a policy gave.
     pub fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+        self.steps.iter().rev().for_each(|step| step.on_response(head, context));
+    }
+
+    /// As [`Chain::on_response`], for policies that read bodies.
+    pub async fn on_response_with_body(&self, response: Response<Body>, context: &RequestContext) -> Response<Body> {
+        let mut response = response;
         for step in self.steps.iter().rev() {
-            match step {
-                Step::Cors(cors) => cors.on_response(&mut head.headers, context),
-                Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
-                Step::ExternalAuthorization(other) => other.on_response(head, context),
-                _ => {}
+            if let Step::Transformation(made) = step
+                && made.reads_response()
+            {
+                response = made.on_response_with_body(response, context).await;
+                continue;
             }
+            let (mut head, body) = response.into_parts();
+            step.on_response(&mut head, context);
+            response = Response::from_parts(head, body);
         }
+        response
     }
 
     /// Rules on MCP items; each policy is evaluated by itself, and all must allow.
@@ -300,6 +360,11 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::BasicAuth(spec) => Step::BasicAuth(Box::new(BasicAuthentication::compile(spec, state)?)),
         Kind::DirectResponse(spec) => Step::DirectResponse(Box::new(DirectResponse::compile(spec)?)),
         Kind::AutoHostRewrite(_) => Step::AutoHost,
+        Kind::Csrf(spec) => Step::Csrf(Box::new(Csrf::compile(spec, policy.source)?)),
+        Kind::RequestBuffer(spec) => Step::RequestBuffer(RequestBuffer::compile(spec)?),
+        Kind::Transformation(spec) => {
+            Step::Transformation(Box::new(Transformation::compile(spec, policy.source, state)?))
+        }
         Kind::RequestHeaderModifier(spec) => Step::RequestHeaders(HeaderModifier::compile(spec)?),
         Kind::ResponseHeaderModifier(spec) => Step::ResponseHeaders(HeaderModifier::compile(spec)?),
         Kind::UrlRewrite(spec) => Step::UrlRewrite(UrlRewrite::compile(spec)?),

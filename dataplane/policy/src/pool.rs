@@ -1,11 +1,11 @@
-//! Threads that hash passwords: few, and with a bounded queue.
+//! Threads for what takes longer than a worker may spend: few, and with a bounded queue.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::limits::{MAX_WAITING_PASSWORDS, PASSWORD_THREADS};
+use crate::limits::{MAX_WAITING_JOBS, POOL_THREADS};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -16,14 +16,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn start() -> Pool {
-        let (jobs, waiting) = sync_channel(MAX_WAITING_PASSWORDS);
+    /// `name` is that of its threads.
+    pub(crate) fn start(name: &str) -> Pool {
+        let (jobs, waiting) = sync_channel(MAX_WAITING_JOBS);
         let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..PASSWORD_THREADS {
+        for _ in 0..POOL_THREADS {
             let waiting = Arc::clone(&waiting);
-            let started = std::thread::Builder::new().name("passwords".into()).spawn(move || work(&waiting));
+            let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&waiting));
             if let Err(error) = started {
-                tracing::error!(%error, "a thread that checks passwords cannot be started");
+                tracing::error!(%error, name, "a thread cannot be started");
             }
         }
         Pool { jobs }
@@ -64,11 +65,11 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_beyond_the_queue_are_refused_and_the_others_done() {
-        let pool = Pool::start();
+        let pool = Pool::start("test");
         assert_eq!(pool.run(|| 7).await, Some(7));
         let (open, gate) = sync_channel::<()>(0);
         let gate = Arc::new(Mutex::new(gate));
-        let mut waiting: Vec<_> = (0..MAX_WAITING_PASSWORDS + PASSWORD_THREADS)
+        let mut waiting: Vec<_> = (0..MAX_WAITING_JOBS + POOL_THREADS)
             .map(|_| {
                 let gate = Arc::clone(&gate);
                 // Ends when the gate is opened for all, by closing the channel.
