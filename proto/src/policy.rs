@@ -29,7 +29,28 @@ impl PolicySpec {
             Some(Kind::BasicAuth(_)) => "basicAuth",
             Some(Kind::DirectResponse(_)) => "directResponse",
             Some(Kind::AutoHostRewrite(_)) => "autoHostRewrite",
+            Some(Kind::OutlierDetection(_)) => "outlierDetection",
+            Some(Kind::CircuitBreakers(_)) => "circuitBreakers",
+            Some(Kind::RetryConstraint(_)) => "retryConstraint",
+            Some(Kind::LoadBalancer(_)) => "loadBalancer",
+            Some(Kind::HealthCheck(_)) => "healthCheck",
+            Some(Kind::BackendConnection(_)) => "connection",
         }
+    }
+
+    /// Whether it says how a backend's endpoints and connections are used; it does nothing to a request by itself.
+    pub fn is_of_backend(&self) -> bool {
+        matches!(
+            &self.kind,
+            Some(
+                Kind::OutlierDetection(_)
+                    | Kind::CircuitBreakers(_)
+                    | Kind::RetryConstraint(_)
+                    | Kind::LoadBalancer(_)
+                    | Kind::HealthCheck(_)
+                    | Kind::BackendConnection(_)
+            )
+        )
     }
 
     /// Whether requests would be let through, that should not be, if a part of this policy were skipped. What is unknown
@@ -48,7 +69,13 @@ impl PolicySpec {
                 | Kind::SessionPersistence(_)
                 | Kind::BackendClientCertificate(_)
                 | Kind::DirectResponse(_)
-                | Kind::AutoHostRewrite(_),
+                | Kind::AutoHostRewrite(_)
+                | Kind::OutlierDetection(_)
+                | Kind::CircuitBreakers(_)
+                | Kind::RetryConstraint(_)
+                | Kind::LoadBalancer(_)
+                | Kind::HealthCheck(_)
+                | Kind::BackendConnection(_),
             ) => false,
             Some(
                 Kind::Deny(_)

@@ -7,6 +7,7 @@ mod credentials;
 mod direct_response;
 mod ext_authz;
 mod jwt;
+mod resilience;
 mod traffic;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
@@ -25,6 +26,9 @@ pub use basic_auth::basic_auth;
 pub use direct_response::{auto_host_rewrite, direct_response};
 pub use ext_authz::{cache as decision_cache, ext_authz};
 pub use jwt::{Keys, jwt, key_set, remote_keys};
+pub use resilience::{
+    backend_policies, circuit_breakers, connection, health_check, load_balancer, outlier_detection, retry_constraint,
+};
 pub use traffic::{request_mirror, retry, session_persistence, timeout};
 
 /// What policies of the YAML file name by its place.

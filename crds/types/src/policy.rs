@@ -4,13 +4,17 @@ mod api_key;
 mod authorization;
 mod backend_auth;
 mod basic_auth;
+mod circuit_breakers;
 mod cors;
 mod credentials;
 mod direct_response;
 mod ext_authz;
 mod headers;
+mod health_check;
 mod jwt;
+mod load_balancer;
 mod mirror;
+mod outlier_detection;
 mod rate_limit;
 mod rbac;
 mod retry;
@@ -23,13 +27,20 @@ pub use api_key::{ApiKey, ApiKeyAuth, SecretApiKeyAuth};
 pub use authorization::{Authorization, Rule};
 pub use backend_auth::{AwsAuth, BackendAuth, BackendKey, Passthrough, SecretAwsAuth};
 pub use basic_auth::BasicAuth;
+pub use circuit_breakers::{CircuitBreakers, RetryBudget, RetryConstraint, RetryRate};
 pub use cors::Cors;
 pub use credentials::{AuthMode, CredentialLocation, HeaderLocation, NamedLocation};
 pub use direct_response::DirectResponse;
 pub use ext_authz::{DecisionCache, ExtAuthz, ExtAuthzProtocol, ForwardBody, GrpcExtAuthz, HttpExtAuthz};
 pub use headers::{Header, HeaderModifier};
+pub use health_check::{BackendConnection, GrpcHealthCheck, HealthCheck, HttpHealthCheck, TcpHealthCheck};
 pub use jwt::{JwtAuth, JwtProvider, KeySet, ReferencedKeySet, RequiredClaim};
+pub use load_balancer::{
+    HashPolicy, HashedName, LeastRequest, LoadBalancer, Maglev, RandomChoice, RingHash, RoundRobin, SlowStart, SourceIp,
+    TrafficDistribution,
+};
 pub use mirror::{Fraction, RequestMirror};
+pub use outlier_detection::OutlierDetection;
 pub use rate_limit::{LocalRateLimit, RateLimit, TokenBucket};
 pub use rbac::{Rbac, RbacAction, RbacPolicy};
 pub use retry::Retry;

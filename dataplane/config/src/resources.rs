@@ -208,6 +208,7 @@ impl Maker<'_, '_> {
                 return None;
             }
         };
+        let made = self.endpoint_policies(made, config, at);
         self.resources.extend(made.into_iter().map(Resource::Backend));
         let policies = config.policies.clone().map(file::RoutePolicies::from);
         Some(v1::RouteBackend {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentgateway_policy::{Exchange, Reach, RequestContext, Retry, Services};
+use agentgateway_upstream::balancer::Permit;
 use agentgateway_upstream::{Blame, Body, Endpoint, Kind, Picked};
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -119,6 +120,7 @@ impl Tries<'_> {
         let mut head = std::mem::replace(&mut routed.head, empty());
         let mut choice = Ok(first);
         let mut retried = 0;
+        let mut _permit: Option<Permit> = None;
         loop {
             let (share, backend) = match choice {
                 Ok(choice) => choice,
@@ -144,13 +146,13 @@ impl Tries<'_> {
                 Err(error) => may_help(error),
             };
             let whole = self.replay.is_none_or(Replay::is_whole);
-            let (Some((first_head, first_context)), Some(retry), true) =
-                (&original, retry, again && whole && retried < retries)
-            else {
+            let next = (again && whole && retried < retries).then(|| next(routed)).flatten();
+            let (Some((first_head, first_context)), Some(retry), Some((next, permit))) = (&original, retry, next) else {
                 let mut response = outcome?;
                 self.answer_session(share.backend.as_deref(), routed, context, &mut response);
                 return Ok(response);
             };
+            _permit = permit;
             if let Ok(response) = outcome {
                 // Read to its end, the connection can serve the next request.
                 discard(response.into_body());
@@ -160,7 +162,7 @@ impl Tries<'_> {
             routed.record.retried();
             tokio::time::sleep(retry.pause(retried, |below| routed.origin.worker.random_below(below))).await;
             (head, *context) = (first_head.clone(), first_context.clone());
-            choice = choose(routed.snapshot, routed.route, &routed.origin.worker);
+            choice = next;
         }
     }
 
@@ -188,7 +190,12 @@ impl Tries<'_> {
         let Some(limit) = limit else { return exchange.await };
         match timeout(limit, exchange).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(no_answer_within(limit)),
+            Err(_) => {
+                if let (BackendKind::Cluster(cluster), Some(address)) = (&backend.kind, routed.record.endpoint) {
+                    cluster.was_late(address);
+                }
+                Err(no_answer_within(limit))
+            }
         }
     }
 
@@ -200,11 +207,11 @@ impl Tries<'_> {
         };
         let Some(address) = session.place(key).and_then(|place| place.endpoint) else { return Ok(None) };
         if let Some(known) = cluster.known_endpoint(address) {
-            return Ok(Some(Picked::new(known)));
+            return Ok(Some(known));
         }
         // Perhaps its name was not looked up yet, in this replica.
         let any = routed.origin.worker.upstream.pick(cluster).await?;
-        Ok(Some(cluster.known_endpoint(address).map_or(any, Picked::new)))
+        Ok(Some(cluster.known_endpoint(address).unwrap_or(any)))
     }
 
     fn answer_session(
@@ -218,6 +225,19 @@ impl Tries<'_> {
             session.answer(backend, routed.record.endpoint, context, response.headers_mut());
         }
     }
+}
+
+/// Where a request goes when it is sent again; None when the policies of that backend forbid it at this moment.
+fn next<'a>(routed: &Routed<'a>) -> Option<(Result<Choice<'a>, &'static str>, Option<Permit>)> {
+    let choice = choose(routed.snapshot, routed.route, &routed.origin.worker);
+    let permit = match &choice {
+        Ok((_, backend)) => match &backend.kind {
+            BackendKind::Cluster(cluster) => cluster.retry().ok()?,
+            BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
+        },
+        Err(_) => None,
+    };
+    Some((choice, permit))
 }
 
 /// Whether the request may fare better when it is sent again: no connection came about, it was lost before an answer, or

@@ -257,6 +257,12 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::ExternalAuthorization(spec) => {
             Step::ExternalAuthorization(Box::new(ExternalAuthorization::compile(spec, policy.source)?))
         }
+        Kind::OutlierDetection(_)
+        | Kind::CircuitBreakers(_)
+        | Kind::RetryConstraint(_)
+        | Kind::LoadBalancer(_)
+        | Kind::HealthCheck(_)
+        | Kind::BackendConnection(_) => return Err("it is for backends".into()),
         Kind::BackendClientCertificate(_) => return Err("this release does not support it".into()),
     }))
 }

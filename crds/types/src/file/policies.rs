@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tls::BackendTls;
 use crate::policy::{
-    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BasicAuth, Cors, DirectResponse, ExtAuthz, HeaderModifier,
-    JwtAuth, KeySet, RateLimit, RequestMirror, RequestRedirect, Retry, SessionPersistence, TextSource, Timeout,
-    TokenBucket, UrlRewrite,
+    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, CircuitBreakers, Cors,
+    DirectResponse, ExtAuthz, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer, OutlierDetection, RateLimit,
+    RequestMirror, RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket,
+    UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -207,9 +208,33 @@ pub struct BackendPolicies {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub request_mirrors: Vec<RequestMirror>,
+
+    /// Ejects endpoints that fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlier_detection: Option<OutlierDetection>,
+
+    /// Bounds of connections, requests and retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breakers: Option<CircuitBreakers>,
+
+    /// Bounds retries by requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_constraint: Option<RetryConstraint>,
+
+    /// Which endpoint a request gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
+
+    /// Asks endpoints whether they serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+
+    /// How connections are made and kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<BackendConnection>,
 }
 
-// One conversion serves all levels: a route may have every policy.
+// One conversion serves all levels: a route may have every policy but those about a backend's endpoints.
 impl From<ListenerPolicies> for RoutePolicies {
     fn from(policies: ListenerPolicies) -> RoutePolicies {
         RoutePolicies {

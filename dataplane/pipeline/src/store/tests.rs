@@ -27,6 +27,8 @@ impl ProtocolFactory for NoProtocols {
 fn store() -> Store {
     Store::new(Environment {
         endpoints: Arc::default(),
+        balancers: Arc::default(),
+        location: agentgateway_upstream::balancer::Location { region: "north".into(), zone: "north-a".into() },
         policy_state: Arc::new(State::new()),
         metrics: Arc::default(),
         protocols: Arc::new(NoProtocols),
