@@ -1,6 +1,7 @@
 //! The configuration in force as JSON, in the form that users know. No secret is in it: private keys, values of headers, the
 //! environment and arguments of commands are left out, since credentials are passed in them.
 
+mod resilience;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -9,10 +10,11 @@ use std::sync::Arc;
 use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
+use agentgateway_upstream::balancer::BalancerReport;
 use serde_json::{Map, Value, json};
 
 /// All resources as one document.
-pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
+pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str, balancers: &[BalancerReport]) -> Value {
     let mut routes: BTreeMap<&str, Routes<'_>> = BTreeMap::new();
     let mut listeners: BTreeMap<&str, Vec<&v1::Listener>> = BTreeMap::new();
     let mut endpoints: BTreeMap<&str, Vec<&v1::Endpoint>> = BTreeMap::new();
@@ -34,7 +36,8 @@ pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
                 binds.push(bind(b, of_bind, &routes));
             }
             Resource::Backend(b) => {
-                backends.push(backend(b, endpoints.get(b.key.as_str()).map_or(&[][..], Vec::as_slice)));
+                let balanced = balancers.iter().find(|report| report.key == b.key);
+                backends.push(backend(b, endpoints.get(b.key.as_str()).map_or(&[][..], Vec::as_slice), balanced));
             }
             Resource::Policy(p) => policies.push(policy(p)),
             _ => {}
@@ -164,7 +167,7 @@ fn route_backend(backend: &v1::RouteBackend) -> Value {
     out
 }
 
-fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint]) -> Value {
+fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<&BalancerReport>) -> Value {
     use v1::backend::Kind;
     let name = key::print_backend(backend);
     let (kind, mut out) = match &backend.kind {
@@ -194,6 +197,12 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint]) -> Value {
     };
     if let Some(tls) = &backend.tls {
         out["tls"] = streams::backend_tls(tls);
+    }
+    if !backend.inline_policies.is_empty() {
+        out["policies"] = backend.inline_policies.iter().map(spec).collect();
+    }
+    if let Some(balanced) = balanced {
+        out["balancer"] = resilience::balancer(balanced);
     }
     json!({ kind: out })
 }
@@ -315,6 +324,14 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "failOpen": e.fail_open,
             "cached": e.cache.is_some(),
         } }),
+        Some(
+            Kind::OutlierDetection(_)
+            | Kind::CircuitBreakers(_)
+            | Kind::RetryConstraint(_)
+            | Kind::LoadBalancer(_)
+            | Kind::HealthCheck(_)
+            | Kind::BackendConnection(_),
+        ) => resilience::spec(spec),
         Some(Kind::BackendClientCertificate(_)) => json!({ "backendClientCertificate": {} }),
         None => json!({ "unknown": {} }),
     }

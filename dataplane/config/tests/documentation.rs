@@ -91,6 +91,14 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("extAuthz", "ext-authz.md", "GrpcExtAuthz"),
         ("extAuthz", "ext-authz.md", "HttpExtAuthz"),
         ("backendTLS", "backend-tls.md", "BackendTls"),
+        ("outlierDetection", "outlier-detection.md", "OutlierDetection"),
+        ("circuitBreakers", "circuit-breakers.md", "CircuitBreakers"),
+        ("retryConstraint", "circuit-breakers.md", "RetryConstraint"),
+        ("loadBalancer", "load-balancer.md", "LoadBalancer"),
+        ("loadBalancer", "load-balancer.md", "SlowStart"),
+        ("loadBalancer", "load-balancer.md", "HashPolicy"),
+        ("healthCheck", "health-check.md", "HealthCheck"),
+        ("connection", "connection.md", "BackendConnection"),
     ] {
         let text = fs::read_to_string(policies.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
         assert!(

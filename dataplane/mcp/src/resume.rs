@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agentgateway_upstream::Picked;
 use futures::future::join_all;
 use http::HeaderValue;
 

@@ -207,7 +207,8 @@ impl Tries<'_> {
         };
         let Some(address) = session.place(key).and_then(|place| place.endpoint) else { return Ok(None) };
         if let Some(known) = cluster.known_endpoint(address) {
-            return Ok(Some(known));
+            // While it is ejected or unhealthy the session goes on elsewhere.
+            return Ok(known.is_serving().then_some(known));
         }
         // Perhaps its name was not looked up yet, in this replica.
         let any = routed.origin.worker.upstream.pick(cluster).await?;

@@ -62,6 +62,11 @@ impl Picked {
         }
     }
 
+    /// Whether it gets requests: it is neither ejected nor unhealthy.
+    pub fn is_serving(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.gets_requests())
+    }
+
     /// It gave no answer in the time that a request had for it.
     pub fn was_late(&self) {
         self.end(Some(Outcome::Failed));

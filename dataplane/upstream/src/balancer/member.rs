@@ -96,7 +96,7 @@ impl Member {
         self.suspect.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn gets_requests(&self) -> bool {
+    pub(crate) fn gets_requests(&self) -> bool {
         !self.ejected.load(Ordering::Relaxed) && !self.unhealthy.load(Ordering::Relaxed)
     }
 
