@@ -35,6 +35,7 @@ impl PolicySpec {
             Some(Kind::LoadBalancer(_)) => "loadBalancer",
             Some(Kind::HealthCheck(_)) => "healthCheck",
             Some(Kind::BackendConnection(_)) => "connection",
+            Some(Kind::FaultInjection(_)) => "faultInjection",
         }
     }
 
@@ -75,7 +76,8 @@ impl PolicySpec {
                 | Kind::RetryConstraint(_)
                 | Kind::LoadBalancer(_)
                 | Kind::HealthCheck(_)
-                | Kind::BackendConnection(_),
+                | Kind::BackendConnection(_)
+                | Kind::FaultInjection(_),
             ) => false,
             Some(
                 Kind::Deny(_)

@@ -6,6 +6,7 @@ mod basic_auth;
 mod credentials;
 mod direct_response;
 mod ext_authz;
+mod fault_injection;
 mod jwt;
 mod resilience;
 mod traffic;
@@ -25,6 +26,7 @@ pub use backend_auth::{Credentials as AwsCredentials, aws, backend_auth, key as 
 pub use basic_auth::basic_auth;
 pub use direct_response::{auto_host_rewrite, direct_response};
 pub use ext_authz::{cache as decision_cache, ext_authz};
+pub use fault_injection::fault_injection;
 pub use jwt::{Keys, jwt, key_set, remote_keys};
 pub use resilience::{
     backend_policies, circuit_breakers, connection, health_check, load_balancer, outlier_detection, retry_constraint,
@@ -78,6 +80,7 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host))))?;
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
+    push("faultInjection", policies.fault_injection.as_ref().map(fault_injection))?;
     push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;
     push("responseHeaderModifier", policies.response_header_modifier.as_ref().map(response_headers))?;
     push("urlRewrite", policies.url_rewrite.as_ref().map(url_rewrite))?;

@@ -273,6 +273,10 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "users": basic.users.iter().map(|user| &user.name).collect::<Vec<_>>(),
         } }),
         Some(Kind::DirectResponse(response)) => json!({ "directResponse": { "status": response.status_code } }),
+        Some(Kind::FaultInjection(f)) => json!({ "faultInjection": {
+            "delay": f.delay.map(|d| json!({ "milliseconds": d.milliseconds, "percentage": d.percent })),
+            "abort": f.abort.map(|a| json!({ "httpStatus": a.status_code, "percentage": a.percent })),
+        } }),
         Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),
@@ -309,6 +313,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
         Some(Kind::Timeouts(t)) => json!({ "timeout": {
             "requestMilliseconds": t.request_milliseconds,
             "backendRequestMilliseconds": t.backend_request_milliseconds,
+            "streamIdleMilliseconds": t.stream_idle_milliseconds,
         } }),
         Some(Kind::Retry(r)) => json!({ "retry": {
             "attempts": r.attempts,

@@ -91,6 +91,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("extAuthz", "ext-authz.md", "GrpcExtAuthz"),
         ("extAuthz", "ext-authz.md", "HttpExtAuthz"),
         ("backendTLS", "backend-tls.md", "BackendTls"),
+        ("faultInjection", "fault-injection.md", "FaultInjection"),
         ("outlierDetection", "outlier-detection.md", "OutlierDetection"),
         ("circuitBreakers", "circuit-breakers.md", "CircuitBreakers"),
         ("retryConstraint", "circuit-breakers.md", "RetryConstraint"),

@@ -61,6 +61,12 @@ pub(crate) async fn run(
         Some(deadline) => timeout_at(deadline, all).await.unwrap_or_else(|_| Err(late())),
         None => all.await,
     };
+    let outcome = match exchange.stream_idle_timeout {
+        Some(limit) if routed.record.tunnel.is_none() => {
+            outcome.map(|response| response.map(|body| deadline::while_moving(limit, body)))
+        }
+        _ => outcome,
+    };
     match outcome {
         Ok(response) => match deadline {
             // What a connection carries after it has switched protocols is no response any more.

@@ -13,6 +13,7 @@ use crate::basic_auth::BasicAuthentication;
 use crate::cors::Cors;
 use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
+use crate::fault::FaultInjection;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
 use crate::rate_limit::RateLimit;
@@ -55,6 +56,7 @@ enum Step {
     ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
     RateLimit(RateLimit),
+    Fault(Box<FaultInjection>),
     RequestHeaders(HeaderModifier),
     ResponseHeaders(HeaderModifier),
     UrlRewrite(UrlRewrite),
@@ -74,7 +76,7 @@ impl Step {
             Step::ApiKey(_) => 4,
             Step::ExternalAuthorization(_) => 5,
             Step::Authorization(_) => 6,
-            Step::RateLimit(_) => 7,
+            Step::RateLimit(_) | Step::Fault(_) => 7,
             Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 8,
             Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 9,
         }
@@ -176,6 +178,8 @@ impl Chain {
                 Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
                 Step::RateLimit(limit) => limit.on_request()?,
+                // Boxed: other policies do not pay for its timer.
+                Step::Fault(fault) => Box::pin(fault.on_request()).await?,
                 Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
                 Step::ResponseHeaders(_) => {}
                 Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
@@ -238,6 +242,7 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
             *nth += 1;
             Step::RateLimit(RateLimit::compile(spec, &key, policy.source, state)?)
         }
+        Kind::FaultInjection(spec) => Step::Fault(Box::new(FaultInjection::compile(spec)?)),
         Kind::BackendAuth(spec) => return Ok(Compiled::BackendAuth(BackendAuthentication::compile(spec)?)),
         Kind::ApiKey(spec) => Step::ApiKey(ApiKeyAuthentication::compile(spec)?),
         Kind::BasicAuth(spec) => Step::BasicAuth(Box::new(BasicAuthentication::compile(spec, state)?)),

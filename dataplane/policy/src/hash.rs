@@ -26,7 +26,7 @@ impl HashPolicies {
     /// # Errors
     /// What is wrong with one.
     pub fn compile(specs: &[v1::HashPolicy]) -> Result<Option<HashPolicies>, String> {
-        let compile = |spec: &v1::HashPolicy| {
+        let compile = |spec: &v1::HashPolicy| -> Result<(On, bool), String> {
             let on = match &spec.kind {
                 Some(Kind::Header(name)) => {
                     On::Header(name.parse().map_err(|_| format!("hash policy: {name:?} is no header name"))?)

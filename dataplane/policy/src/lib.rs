@@ -15,6 +15,7 @@ mod deny;
 mod direct_response;
 mod error;
 mod ext_authz;
+mod fault;
 mod hash;
 mod headers;
 mod jwt;

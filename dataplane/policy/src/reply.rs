@@ -39,6 +39,8 @@ pub enum Reason {
     BodyNotForwarded(&'static str),
     /// A redirect filter.
     Redirect,
+    /// An injected fault.
+    FaultInjected,
     /// A policy that answers itself.
     DirectResponse,
     /// The request cannot be rewritten as the policy says.
@@ -59,6 +61,7 @@ impl Reason {
             Reason::BodyNotForwarded(_) => "ext_authz_body",
             Reason::Redirect => "redirect",
             Reason::DirectResponse => "direct_response",
+            Reason::FaultInjected => "fault_injected",
             Reason::NotRewritten(_) => "rewrite",
         }
     }
@@ -72,7 +75,7 @@ impl Reason {
             | Reason::ExternallyDenied(text)
             | Reason::AuthorizationUnavailable(text) => text,
             Reason::Unauthenticated(_, text) | Reason::NotRewritten(text) | Reason::BodyNotForwarded(text) => text,
-            Reason::Preflight | Reason::Redirect | Reason::DirectResponse => "",
+            Reason::Preflight | Reason::Redirect | Reason::DirectResponse | Reason::FaultInjected => "",
         }
     }
 }

@@ -111,12 +111,9 @@ impl Balancer {
     fn new(key: &str, settings: Settings, source: Source) -> Balancer {
         let shared = Arc::new(Shared::default());
         shared.configure(&settings);
-        let resolution = match source {
-            Source::Fixed(_) => Resolution::Done,
-            Source::Names { .. } => Resolution::Pending,
-        };
         let state = State::new(settings, source, Arc::clone(&shared));
         let view = state.view();
+        let resolution = if state.is_resolved() { Resolution::Done } else { Resolution::Pending };
         Balancer {
             key: key.into(),
             shared,
@@ -129,9 +126,13 @@ impl Balancer {
     /// Changes what is set; what was counted stays.
     fn configure(&self, settings: Settings, source: Source) {
         self.shared.configure(&settings);
-        let fixed = matches!(source, Source::Fixed(_));
-        self.change(|state, now| state.configure(settings, source, now));
-        if fixed {
+        let mut resolved = false;
+        self.change(|state, now| {
+            let changed = state.configure(settings, source, now);
+            resolved = state.is_resolved();
+            changed
+        });
+        if resolved {
             self.resolution.send_replace(Resolution::Done);
         }
         self.shared.wake.notify_one();

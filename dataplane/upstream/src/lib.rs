@@ -24,5 +24,6 @@ pub use cluster::{Cluster, Host, Refused};
 pub use dns::Resolver;
 pub use endpoint::{Connecting, Endpoint, EndpointRegistry, Protocol};
 pub use error::{Blame, Error, Kind};
+pub use random::random_below;
 pub use stream::{Datagrams, Opened, Stream};
 pub use upstream::{Picked, SendError, Upstream};

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-/// Uniform enough for balancing; xorshift64*.
-pub(crate) fn random_below(n: usize) -> usize {
+/// A number below `n`, which is not 0; uniform enough for balancing (xorshift64*).
+pub fn random_below(n: usize) -> usize {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(ahash::RandomState::new().hash_one(std::thread::current().id()) | 1);
     }

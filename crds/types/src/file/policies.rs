@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::tls::BackendTls;
 use crate::policy::{
     ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, CircuitBreakers, Cors,
-    DirectResponse, ExtAuthz, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer, OutlierDetection, RateLimit,
+    DirectResponse, ExtAuthz, FaultInjection, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer, OutlierDetection, RateLimit,
     RequestMirror, RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket,
     UrlRewrite,
 };
@@ -51,6 +51,10 @@ pub struct ListenerPolicies {
     /// Limit of the rate of requests, as TrafficPolicy spells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+
+    /// Delays or answers a share of the requests, to see how clients bear it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_injection: Option<FaultInjection>,
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,6 +117,10 @@ pub struct RoutePolicies {
     /// Limit of the rate of requests, as TrafficPolicy spells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+
+    /// Delays or answers a share of the requests, to see how clients bear it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_injection: Option<FaultInjection>,
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,6 +254,7 @@ impl From<ListenerPolicies> for RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
             local_rate_limit: policies.local_rate_limit,
             rate_limit: policies.rate_limit,
+            fault_injection: policies.fault_injection,
             backend_auth: policies.backend_auth,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,

@@ -81,12 +81,13 @@ impl Maker<'_, '_> {
                 return made;
             }
         };
-        let [backend] = made.as_mut_slice() else {
+        if config.mcp.is_some() {
             if let Some(spec) = specs.first() {
                 self.report.error(&at.key(spec.name()), "is for host and static only");
             }
             return made;
-        };
+        }
+        let Some(backend) = made.first_mut() else { return made };
         for spec in &specs {
             let hashes = match &spec.kind {
                 Some(v1::policy_spec::Kind::LoadBalancer(spec)) => HashPolicies::compile(&spec.hash_policies).err(),

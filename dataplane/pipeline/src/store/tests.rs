@@ -244,7 +244,7 @@ fn of_a_routes_settings_those_of_the_rule_count_before_those_of_the_whole() {
             name: "a".into(),
             rule_name: rule_name.into(),
         };
-        let spec = v1::Timeouts { request_milliseconds: Some(milliseconds), backend_request_milliseconds: None };
+        let spec = v1::Timeouts { request_milliseconds: Some(milliseconds), ..v1::Timeouts::default() };
         Resource::Policy(v1::Policy {
             key: name.into(),
             target: Some(v1::policy::Target::Route(target)),

@@ -114,8 +114,8 @@ impl Balancer {
             let addresses: Option<Vec<IpAddr>> = addresses.map(|resolved| resolved.addresses);
             let changed = state.resolved((at, name), addresses, again, now);
             outcome = match failure {
-                Some(why) if state.kept.is_empty() => Resolution::Failed(why.into()),
                 _ if state.kept.is_empty() && !state.is_resolved() => Resolution::Pending,
+                Some(why) if state.kept.is_empty() => Resolution::Failed(why.into()),
                 _ => Resolution::Done,
             };
             changed

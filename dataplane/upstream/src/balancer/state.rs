@@ -20,11 +20,22 @@ pub(super) struct State {
     pub(super) source: Source,
     shared: Arc<Shared>,
     pub(super) kept: Vec<Kept>,
-    /// The last addresses of each host of the source, and when to look it up again.
-    hosts: Vec<(Vec<IpAddr>, Option<Instant>)>,
+    /// What is known of each host of the source.
+    hosts: Vec<Known>,
     /// Endpoints that come after the first ones start slowly.
     had_endpoints: bool,
     pub(super) ejections: u64,
+}
+
+/// What is known of a name.
+#[derive(Debug, Default)]
+struct Known {
+    /// The last ones.
+    addresses: Vec<IpAddr>,
+    /// When to look it up again; None while that is done, and for what is an address.
+    again: Option<Instant>,
+    /// It is an address, or was looked up, be it in vain.
+    answered: bool,
 }
 
 /// An endpoint.
@@ -87,8 +98,8 @@ impl State {
             Source::Names { hosts, .. } => hosts
                 .iter()
                 .map(|(host, _)| match literal(&host.name) {
-                    Some(address) => (vec![address], None),
-                    None => (Vec::new(), Some(Instant::now())),
+                    Some(address) => Known { addresses: vec![address], again: None, answered: true },
+                    None => Known { again: Some(Instant::now()), ..Known::default() },
                 })
                 .collect(),
         };
@@ -98,9 +109,9 @@ impl State {
     pub(super) fn due_names(&mut self, now: Instant) -> Vec<(usize, String)> {
         let Source::Names { hosts: sources, .. } = &self.source else { return Vec::new() };
         let mut due = Vec::new();
-        for (at, ((_, again), (host, _))) in self.hosts.iter_mut().zip(sources).enumerate() {
-            if again.is_some_and(|again| again <= now) {
-                *again = None;
+        for (at, (known, (host, _))) in self.hosts.iter_mut().zip(sources).enumerate() {
+            if known.again.is_some_and(|again| again <= now) {
+                known.again = None;
                 due.push((at, host.name.clone()));
             }
         }
@@ -120,19 +131,19 @@ impl State {
         if source.name != name {
             return false;
         }
-        host.1 = Some(again);
+        (host.again, host.answered) = (Some(again), true);
         let Some(addresses) = addresses else { return false };
-        if host.0 == addresses {
+        if host.addresses == addresses {
             return false;
         }
-        host.0 = addresses;
+        host.addresses = addresses;
         self.place(now);
         true
     }
 
-    /// Whether every name had an answer, or is an address.
+    /// Whether every name was looked up, or is an address.
     pub(super) fn is_resolved(&self) -> bool {
-        self.hosts.iter().all(|(addresses, again)| !addresses.is_empty() || again.is_some())
+        self.hosts.iter().all(|known| known.answered)
     }
 
     /// Brings the endpoints in line with the source; what is known of those that stay is kept.
@@ -142,8 +153,8 @@ impl State {
             Source::Names { hosts, connecting, registry } => hosts
                 .iter()
                 .zip(&self.hosts)
-                .flat_map(|((host, level), (addresses, _))| {
-                    addresses.iter().map(|address| Placed {
+                .flat_map(|((host, level), known)| {
+                    known.addresses.iter().map(|address| Placed {
                         endpoint: registry.get((*address, host.port).into(), connecting),
                         level: *level,
                     })
@@ -224,7 +235,7 @@ impl State {
     /// When something happens next without being asked for.
     pub(super) fn next(&self) -> Option<Instant> {
         let of_kept = self.kept.iter().flat_map(|kept| [kept.ejected_until, kept.forgiven_at, kept.started_at]);
-        of_kept.chain(self.hosts.iter().map(|(_, again)| *again)).flatten().min()
+        of_kept.chain(self.hosts.iter().map(|known| known.again)).flatten().min()
     }
 
     pub(super) fn view(&self) -> View {

@@ -24,14 +24,19 @@ pub(super) fn specs(spec: &TrafficPolicySpec, fields: &mut Fields<'_>) {
     let per_try = spec.retry.as_ref().and_then(|retry| retry.per_try_timeout);
     if let Some(timeouts) = &spec.timeouts {
         let backend_request_timeout = per_try.or(timeouts.backend_request);
-        let timeout = Timeout { request_timeout: timeouts.request, backend_request_timeout };
+        let stream_idle_timeout = timeouts.stream_idle;
+        let timeout = Timeout { request_timeout: timeouts.request, backend_request_timeout, stream_idle_timeout };
         fields.unprotected("timeouts", convert::timeout(&timeout).map_err(|e| wrong("spec.timeouts", e)));
     } else if per_try.is_some() {
-        let timeout = Timeout { request_timeout: None, backend_request_timeout: per_try };
+        let timeout = Timeout { backend_request_timeout: per_try, ..Timeout::default() };
         fields.unprotected("timeouts", convert::timeout(&timeout).map_err(|e| wrong("spec.retry.perTryTimeout", e)));
     }
     if let Some(config) = &spec.retry {
         fields.unprotected("retry", convert::retry(&retry(config)).map_err(|e| wrong("spec.retry", e)));
+    }
+    if let Some(config) = &spec.fault_injection {
+        let made = convert::fault_injection(config).map_err(|e| wrong("spec.faultInjection", e));
+        fields.unprotected("faultInjection", made);
     }
     resilience(spec, fields);
     if spec.auto_host_rewrite == Some(true) {
