@@ -1,5 +1,7 @@
 //! What of a request is hashed, where a backend's load balancer sends equal requests to one endpoint.
 
+use std::net::{IpAddr, SocketAddr};
+
 use agentgateway_expression::Expression;
 use agentgateway_proto::v1::{self, hash_policy::Kind};
 use agentgateway_upstream::balancer::hash;
@@ -62,6 +64,18 @@ impl HashPolicies {
         }
         all
     }
+
+    /// The hash of a client's address alone, for what is no request; None where no policy is about it.
+    pub fn of_address(&self, source: SocketAddr) -> Option<u64> {
+        self.0.iter().any(|(on, _)| matches!(on, On::SourceIp)).then(|| of_ip(source))
+    }
+}
+
+fn of_ip(source: SocketAddr) -> u64 {
+    match source.ip().to_canonical() {
+        IpAddr::V4(ip) => hash(&ip.octets()),
+        IpAddr::V6(ip) => hash(&ip.octets()),
+    }
 }
 
 impl On {
@@ -69,10 +83,7 @@ impl On {
         match self {
             On::Header(name) => head.headers.get(name).map(|value| hash(value.as_bytes())),
             On::Cookie(name) => cookie(&head.headers, name).map(|value| hash(value.as_bytes())),
-            On::SourceIp => Some(match context.source.ip().to_canonical() {
-                std::net::IpAddr::V4(ip) => hash(&ip.octets()),
-                std::net::IpAddr::V6(ip) => hash(&ip.octets()),
-            }),
+            On::SourceIp => Some(of_ip(context.source)),
             On::Expression(expression) => {
                 let mut key = Vec::with_capacity(64);
                 expression.evaluate_key(&context.input(head), &mut key).ok()?;

@@ -56,8 +56,10 @@ impl Picked {
     }
 
     /// Counts how the request ended.
-    fn end(&self, outcome: Option<Outcome>) {
-        if let (Some(member), Some(outcome)) = (&self.member, outcome) {
+    fn end(&self, outcome: impl FnOnce() -> Option<Outcome>) {
+        if let Some(member) = &self.member
+            && let Some(outcome) = outcome()
+        {
             member.report(outcome);
         }
     }
@@ -69,7 +71,7 @@ impl Picked {
 
     /// It gave no answer in the time that a request had for it.
     pub fn was_late(&self) {
-        self.end(Some(Outcome::Failed));
+        self.end(|| Some(Outcome::Failed));
     }
 }
 
@@ -141,8 +143,8 @@ impl Upstream {
             Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
         };
         let result = self.exchange(&picked.endpoint, request, in_flight).await;
-        picked.end(match &result {
-            Ok(response) => Some(Outcome::Answered(response.status())),
+        picked.end(|| match &result {
+            Ok(response) => Some(Outcome::of_response(response)),
             Err(failed) => Outcome::of_error(&failed.error),
         });
         result
@@ -173,7 +175,7 @@ impl Upstream {
         let tls = endpoint.tls().filter(|_| !encrypted).map(|tls| (tls.as_ref(), Offer::Nothing));
         let dialled = dial(endpoint, &self.rules, tls, in_flight.shared()).await;
         // A stream that comes about is as good as an answer.
-        picked.end(match &dialled {
+        picked.end(|| match &dialled {
             Ok(_) => Some(Outcome::Answered(http::StatusCode::OK)),
             Err(error) => Outcome::of_error(error),
         });

@@ -158,12 +158,12 @@ impl Shared {
 
     /// A place among the connections, waited for as long as `patience`.
     pub(crate) async fn connection(self: &Arc<Self>, patience: Duration) -> Result<Permit, Error> {
-        let _pending = self.permit(Bound::Pending)?;
         let gauge = self.gauge(Bound::Connections);
         let place = || gauge.enter().then(|| Permit { shared: Arc::clone(self), bound: Bound::Connections });
         if let Some(permit) = place() {
             return Ok(permit);
         }
+        let _pending = self.permit(Bound::Pending)?;
         let _waiting = Waiting::new(self);
         let wait = async {
             loop {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, Response, StatusCode};
 
 use super::breaker::Shared;
 use crate::endpoint::{Endpoint, since_start};
@@ -19,6 +19,17 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// A call of gRPC that failed before its first message has its status in the head (gRPC over HTTP/2, "Trailers-Only").
+    pub(crate) fn of_response<B>(response: &Response<B>) -> Outcome {
+        let status = match response.headers().get("grpc-status").map(HeaderValue::as_bytes) {
+            Some(b"14") => StatusCode::SERVICE_UNAVAILABLE,
+            Some(b"4") => StatusCode::GATEWAY_TIMEOUT,
+            Some(b"2" | b"13" | b"15") => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => response.status(),
+        };
+        Outcome::Answered(status)
+    }
+
     /// None: nothing that says anything about the endpoint.
     pub(crate) fn of_error(error: &Error) -> Option<Outcome> {
         match error.kind {
@@ -150,6 +161,16 @@ mod tests {
             member.report(answer.unwrap_or(Outcome::Failed));
         }
         member.suspect.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn calls_of_grpc_fail_by_their_own_status() {
+        let of = |code: &'static str| {
+            let response = Response::builder().header("grpc-status", code).body(()).expect("a response");
+            Outcome::of_response(&response)
+        };
+        assert_eq!(of("14"), Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!((of("5"), of("0")), (Outcome::Answered(StatusCode::OK), Outcome::Answered(StatusCode::OK)));
     }
 
     /// 0 stands for no answer.

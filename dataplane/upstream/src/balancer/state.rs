@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use ahash::{AHashMap, AHashSet};
+
 use super::breaker::Shared;
 use super::check::Progress;
 use super::member::Member;
@@ -161,18 +163,24 @@ impl State {
                 })
                 .collect(),
         };
-        let mut old = std::mem::take(&mut self.kept);
-        let new = self.had_endpoints && self.settings.slow_start.is_some();
+        let old = std::mem::take(&mut self.kept).into_iter().map(|kept| (kept.member.endpoint.id, kept));
+        let mut old: AHashMap<u64, Kept> = old.collect();
+        let mut seen = AHashSet::with_capacity(placed.len());
         for Placed { endpoint, level } in placed {
-            if self.kept.iter().any(|kept| kept.member.endpoint.id == endpoint.id) {
+            if !seen.insert(endpoint.id) {
                 continue;
             }
-            let known = old.iter().position(|kept| kept.member.endpoint.id == endpoint.id);
-            let mut kept = known.map_or_else(|| self.add(endpoint), |at| old.swap_remove(at));
+            let mut kept = match old.remove(&endpoint.id) {
+                Some(kept) => kept,
+                None => {
+                    let mut kept = self.add(endpoint);
+                    if self.had_endpoints {
+                        kept.start(&self.settings, now);
+                    }
+                    kept
+                }
+            };
             kept.level = level;
-            if known.is_none() && new {
-                kept.start(&self.settings, now);
-            }
             self.kept.push(kept);
         }
         self.had_endpoints |= !self.kept.is_empty();
@@ -194,15 +202,14 @@ impl State {
     pub(super) fn tend(&mut self, now: Instant) -> bool {
         let mut changed = false;
         let over = |due: Option<Instant>| due.is_some_and(|due| due <= now);
-        for at in 0..self.kept.len() {
-            let ejected = self.kept.iter().filter(|kept| kept.ejected_until.is_some()).count();
-            let total = self.kept.len();
-            let Some(kept) = self.kept.get_mut(at) else { continue };
+        let total = self.kept.len();
+        let mut ejected = self.kept.iter().filter(|kept| kept.ejected_until.is_some()).count();
+        for kept in &mut self.kept {
             if over(kept.ejected_until) {
                 kept.readmit();
                 kept.forgiven_at = self.settings.outlier.as_ref().map(|outlier| now + outlier.interval);
                 kept.start(&self.settings, now);
-                changed = true;
+                (ejected, changed) = (ejected - 1, true);
             }
             if over(kept.started_at) {
                 kept.started();
@@ -226,7 +233,7 @@ impl State {
             kept.forgiven_at = None;
             kept.member.ejected.store(true, Ordering::Relaxed);
             self.ejections += 1;
-            changed = true;
+            (ejected, changed) = (ejected + 1, true);
             tracing::info!(endpoint = %kept.member.endpoint.address(), ?lasts, "endpoint ejected");
         }
         changed
