@@ -125,3 +125,37 @@ def test_a_reload_keeps_what_is_known(gateway, hosts):
     assert ejected(proxy) == 1
     proxy.reload(routes(proxy.port, to(shares(*hosts))))
     assert "agentgateway_upstream_endpoints_ejected{" not in proxy.metrics(), "a backend without policies has no state"
+
+
+def test_late_answers_count(gateway, hosts):
+    outlier = {"consecutive5xx": 2, "baseEjectionTime": "60s"}
+    proxy = gateway(
+        to(shares(hosts[0], outlierDetection=outlier), policies={"timeout": {"backendRequestTimeout": "150ms"}}, matches=[{"path": {"pathPrefix": "/try"}}]),
+        to(shares(hosts[1], outlierDetection=outlier), policies={"timeout": {"requestTimeout": "150ms"}}),
+    )
+    for path in ("/try", "/"):
+        for _ in range(2):
+            assert proxy.get(f"{path}?delay=1").status == 504
+    until(lambda: ejected(proxy) == 2, 1, "both are ejected")
+
+
+@pytest.mark.root
+def test_addresses_of_a_name(gateway, backend, named):
+    first = backend("first", host="127.0.0.2")
+    second = backend("second", port=first.port, host="127.0.0.3")
+    outlier = {"consecutive5xx": 2, "baseEjectionTime": "60s", "maxEjectionPercent": 50}
+    share = {"host": f"both.test:{first.port}", "policies": {"outlierDetection": outlier}}
+    proxy = gateway(to(share), prefix=named(both=["127.0.0.2", "127.0.0.3"]))
+    first.stop()
+    assert {proxy.get().status for _ in range(40)} == {200}
+    until(lambda: ejected(proxy) == 1, 1, "an ejection")
+    assert len(second.seen) == 40
+
+
+def test_a_name_that_is_unknown_fails_at_once(gateway):
+    proxy = gateway(to({"host": "absent.invalid:80", "policies": {"outlierDetection": {}}}))
+    assert proxy.get().status == 503
+    start = time.monotonic()
+    assert proxy.get().status == 503
+    assert time.monotonic() - start < 1
+    assert "reason=dns_failure" in proxy.access_lines("status=503")[-1]

@@ -1,5 +1,6 @@
 //! Requests whose policies ask for more than one plain exchange: timeouts, retries, sessions, mirrors.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ use http_body::Body as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::discard::{discard, is_held_back};
+use crate::limits::MAX_RETRY_AFTER;
 use crate::mirror::{self, Original};
 use crate::persistence::Session;
 use crate::replay::Replay;
@@ -54,11 +56,18 @@ pub(crate) async fn run(
     let retries = exchange.retry.as_ref().map_or(0, |retry| retry.attempts());
     let replay = reach.body.take().filter(|body| !body.is_end_stream()).map(|body| Replay::new(body, retries > 0));
     let discards = !is_held_back(&routed.head.headers);
-    let tries = Tries { exchange: &exchange, session: session.as_ref(), replay: replay.as_ref(), tried: Vec::new() };
+    let (session, body) = (session.as_ref(), replay.as_ref());
+    let tries = Tries { exchange: &exchange, session, replay: body, deadline, tried: Vec::new() };
     let services = reach.services;
     let all = tries.run(&mut routed, choice, context, passed, services);
     let outcome = match deadline {
-        Some(deadline) => timeout_at(deadline, all).await.unwrap_or_else(|_| Err(late())),
+        Some(deadline) => match timeout_at(deadline, all).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                was_late(choice, routed.record.endpoint);
+                Err(late())
+            }
+        },
         None => all.await,
     };
     let outcome = match exchange.stream_idle_timeout {
@@ -107,6 +116,8 @@ struct Tries<'e> {
     session: Option<&'e Session<'e>>,
     /// None where the request has no body.
     replay: Option<&'e Replay>,
+    /// When the request's time is over.
+    deadline: Option<Instant>,
     tried: Vec<Arc<Endpoint>>,
 }
 
@@ -152,8 +163,12 @@ impl Tries<'_> {
                 Err(error) => may_help(error),
             };
             let whole = self.replay.is_none_or(Replay::is_whole);
-            let next = (again && whole && retried < retries).then(|| next(routed)).flatten();
-            let (Some((first_head, first_context)), Some(retry), Some((next, permit))) = (&original, retry, next) else {
+            let pause = retry.filter(|_| again && whole && retried < retries).and_then(|retry| {
+                let least = retry.pause(retried + 1, |below| routed.origin.worker.random_below(below));
+                self.pause(retry, least, &outcome)
+            });
+            let next = pause.and_then(|_| next(routed));
+            let (Some((first_head, first_context)), Some(pause), Some((next, permit))) = (&original, pause, next) else {
                 let mut response = outcome?;
                 self.answer_session(share.backend.as_deref(), routed, context, &mut response);
                 return Ok(response);
@@ -166,10 +181,21 @@ impl Tries<'_> {
             retried += 1;
             routed.origin.worker.metrics.retries.fetch_add(1, Ordering::Relaxed);
             routed.record.retried();
-            tokio::time::sleep(retry.pause(retried, |below| routed.origin.worker.random_below(below))).await;
+            tokio::time::sleep(pause).await;
             (head, *context) = (first_head.clone(), first_context.clone());
             choice = next;
         }
+    }
+
+    /// The pause before the next try: not less than the backend asks for. None where that is too long; then its answer is the
+    /// client's.
+    fn pause(&self, retry: &Retry, least: Duration, outcome: &Result<Response<Body>, Error>) -> Option<Duration> {
+        let Some(asked) = outcome.as_ref().ok().and_then(|response| retry.asked_pause(response.headers())) else {
+            return Some(least);
+        };
+        let pause = least.max(asked);
+        let in_time = self.deadline.is_none_or(|deadline| Instant::now() + pause < deadline);
+        (asked <= MAX_RETRY_AFTER && in_time).then_some(pause)
     }
 
     /// One try, within its own timeout.
@@ -197,9 +223,7 @@ impl Tries<'_> {
         match timeout(limit, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                if let (BackendKind::Cluster(cluster), Some(address)) = (&backend.kind, routed.record.endpoint) {
-                    cluster.was_late(address);
-                }
+                was_late(choice, routed.record.endpoint);
                 Err(no_answer_within(limit))
             }
         }
@@ -231,6 +255,13 @@ impl Tries<'_> {
         if let (Some(session), Some(backend)) = (self.session, backend) {
             session.answer(backend, routed.record.endpoint, context, response.headers_mut());
         }
+    }
+}
+
+/// The endpoint of a try had no answer when its time was over.
+fn was_late((_, backend): Choice<'_>, endpoint: Option<SocketAddr>) {
+    if let (BackendKind::Cluster(cluster), Some(address)) = (&backend.kind, endpoint) {
+        cluster.was_late(address);
     }
 }
 
