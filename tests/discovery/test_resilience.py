@@ -50,7 +50,7 @@ def test_outlier_detection_and_a_budget_on_a_service(world, proxies):
     outlier = {"consecutive5xx": 2, "baseEjectionTime": "60s", "maxEjectionPercent": 50}
     world.apply("policy", policy("p", "Service", "web", group="", outlierDetection=outlier, circuitBreakers={"maxRequests": 50}))
     proxy = proxies(world)
-    world.wait_printed("the policy is in force")
+    world.wait_printed("TrafficPolicy default/p on=default/edge Accepted=True Attached=True")
     until(lambda: proxy.metric("agentgateway_upstream_endpoints") == 3, 10, "the policy at the proxy")
     world.hosts[1].stop()
     until(lambda: request(world.gateway_port) and proxy.metric("agentgateway_upstream_endpoints_ejected") == 1, 5, "an ejection")

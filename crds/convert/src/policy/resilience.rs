@@ -170,7 +170,7 @@ pub fn health_check(policy: &HealthCheck) -> Result<v1::PolicySpec, Error> {
     let check = match (&policy.http, &policy.grpc, &policy.tcp) {
         (Some(http), None, None) => Check::Http(Http {
             host: http.host.clone().unwrap_or_default(),
-            path: check::absolute_path(Path::of("http.path"), &http.path)?,
+            path: path_and_query(&http.path)?,
             method: match &http.method {
                 Some(method) => check::method(Path::of("http.method"), method)?,
                 None => String::new(),
@@ -190,6 +190,16 @@ pub fn health_check(policy: &HealthCheck) -> Result<v1::PolicySpec, Error> {
         healthy_threshold: policy.healthy_threshold,
         check: Some(check),
     })))
+}
+
+fn path_and_query(text: &str) -> Result<String, Error> {
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    let path = check::absolute_path(Path::of("http.path"), path)?;
+    match query {
+        None => Ok(path),
+        Some(query) if query.bytes().all(|b| b.is_ascii_graphic() && b != b'#') => Ok(format!("{path}?{query}")),
+        Some(_) => Err(Error::invalid(Path::of("http.path"), "its query holds what no query may hold")),
+    }
 }
 
 /// How connections are made and kept.
@@ -227,7 +237,7 @@ fn percent(field: &'static str, percent: Option<u32>) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use agentgateway_types::policy::{HashedName, Maglev, RingHash, RoundRobin, TcpHealthCheck};
+    use agentgateway_types::policy::{HashedName, HttpHealthCheck, Maglev, RingHash, RoundRobin, TcpHealthCheck};
 
     use super::*;
 
@@ -285,6 +295,11 @@ mod tests {
         };
         assert!(health_check(&check).is_ok());
         assert_eq!(path(health_check(&HealthCheck { tcp: None, ..check.clone() })), "");
+        for (written, good) in [("/healthz", true), ("/healthz?full=1", true), ("/a?b c", false), ("healthz", false)] {
+            let http = Some(HttpHealthCheck { path: written.into(), ..HttpHealthCheck::default() });
+            let made = health_check(&HealthCheck { tcp: None, http, ..check.clone() });
+            assert_eq!(made.is_ok(), good, "{written}");
+        }
         assert_eq!(path(health_check(&HealthCheck { interval: ms(99), ..check.clone() })), "interval");
         assert_eq!(path(health_check(&HealthCheck { unhealthy_threshold: 0, ..check })), "unhealthyThreshold");
     }

@@ -49,7 +49,7 @@ pub struct HttpHealthCheck {
     #[schemars(length(min = 1, max = 262))]
     pub host: Option<String>,
 
-    /// Path.
+    /// Path, with its query where it has one.
     #[schemars(length(min = 1, max = 2048))]
     pub path: String,
 

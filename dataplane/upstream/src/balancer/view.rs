@@ -19,7 +19,7 @@ const LOOKS: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) all: Box<[Arc<Member>]>,
-    /// Those that get requests, in order.
+    /// In order, also those that get requests only when nothing else can be used.
     levels: Box<[Level]>,
     /// Set while an endpoint has less than its share.
     slow_start: Option<SlowStart>,
@@ -27,7 +27,9 @@ pub(super) struct View {
 
 #[derive(Debug)]
 struct Level {
-    /// Requests, of a hundred, that this level and those before it get.
+    /// Requests, of a hundred, that it gets.
+    share: usize,
+    /// Those that this level and those before it get.
     until: usize,
     members: Box<[Arc<Member>]>,
     algorithm: Algorithm,
@@ -57,14 +59,14 @@ impl View {
                 _ => room(*number).min(100 - until),
             };
             let members: Box<[_]> = of(*number).filter(|m| panics || m.gets_requests()).cloned().collect();
-            if share > 0 && !members.is_empty() {
+            if !members.is_empty() {
                 until += share;
-                levels.push(Level::new(until, members, settings.algorithm));
+                levels.push(Level::new((share, until), members, settings.algorithm));
             }
         }
-        if let Some(last) = levels.last_mut() {
-            // What rounding left over.
-            last.until = 100;
+        // What rounding left over.
+        if let Some(last) = levels.iter().rposition(|level| level.share > 0) {
+            levels.iter_mut().skip(last).for_each(|level| level.until = 100);
         }
         let starts = placed.iter().any(|(member, _)| member.serves().is_some());
         View {
@@ -92,10 +94,20 @@ impl View {
         for nth in 0..LOOKS {
             picked = level.draw(hash, nth).or(picked);
             if picked.is_some_and(|member| !member.endpoint.is_avoided() && self.is_ready(member, hash)) {
-                break;
+                return picked;
             }
         }
-        picked
+        // One that refused just now, or has not its whole share yet, is better than none.
+        match picked {
+            Some(member) if member.endpoint.is_avoided() => self.pick_usable(hash).or(picked),
+            _ => picked,
+        }
+    }
+
+    /// An endpoint of any level that did not refuse just now.
+    fn pick_usable(&self, hash: Option<u64>) -> Option<&Arc<Member>> {
+        let mut looks = self.levels.iter().flat_map(|level| (0..LOOKS).filter_map(move |nth| level.draw(hash, nth)));
+        looks.find(|member| !member.endpoint.is_avoided())
     }
 
     fn pick_other(&self, tried: &[Arc<Endpoint>]) -> Option<&Arc<Member>> {
@@ -123,19 +135,19 @@ impl View {
 
     /// Endpoints that get requests.
     pub(super) fn serving(&self) -> usize {
-        self.levels.iter().map(|level| level.members.len()).sum()
+        self.levels.iter().filter(|level| level.share > 0).map(|level| level.members.len()).sum()
     }
 }
 
 impl Level {
-    fn new(until: usize, members: Box<[Arc<Member>]>, algorithm: Algorithm) -> Level {
+    fn new((share, until): (usize, usize), members: Box<[Arc<Member>]>, algorithm: Algorithm) -> Level {
         let names = || members.iter().map(|m| m.endpoint.address().to_string()).collect::<Vec<_>>();
         let table = match algorithm {
             Algorithm::Ring(least, most) => Some(Table::ring(&names(), least, most)),
             Algorithm::Maglev => Some(Table::maglev(&names())),
             Algorithm::LeastRequest(_) | Algorithm::RoundRobin => None,
         };
-        Level { until, members, algorithm, table, turn: AtomicUsize::new(0) }
+        Level { share, until, members, algorithm, table, turn: AtomicUsize::new(0) }
     }
 
     fn draw(&self, hash: Option<u64>, nth: usize) -> Option<&Arc<Member>> {

@@ -107,6 +107,15 @@ fn levels_fail_over_little_by_little() {
 }
 
 #[test]
+fn another_level_serves_while_all_of_the_first_refuse() {
+    let all = members(&[1, 1]);
+    let view = View::new(&all, &settings(LoadBalancer::default()));
+    assert_eq!((view.serving(), spread(&view, |_| None).len()), (1, 1));
+    all[0].0.endpoint.avoid_for(std::time::Duration::from_secs(60));
+    assert_eq!(spread(&view, |_| None).keys().copied().collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn endpoints_that_were_tried_come_last() {
     let all = members(&[2, 1]);
     let view = View::new(&all, &settings(LoadBalancer::default()));
