@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use agentgateway_types::Duration;
 use agentgateway_types::policy::{
-    BackendAuth, BackendConnection, BasicAuth, CircuitBreakers, Cors, FaultInjection, HeaderModifier, HealthCheck, JwtAuth,
-    LoadBalancer, OutlierDetection, RateLimit, Rbac, ReferencedKeySet, RetryConstraint, SecretApiKeyAuth, SecretAwsAuth,
-    SecretSource,
+    BackendAuth, BackendConnection, BasicAuth, CircuitBreakers, Cors, FaultInjection, HeaderModifier, HealthCheck,
+    JwtAuth, LoadBalancer, OutlierDetection, RateLimit, Rbac, ReferencedKeySet, RetryConstraint, SecretApiKeyAuth,
+    SecretAwsAuth, SecretSource,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;

@@ -38,8 +38,8 @@ pub use headers::{Header, HeaderModifier};
 pub use health_check::{BackendConnection, GrpcHealthCheck, HealthCheck, HttpHealthCheck, TcpHealthCheck};
 pub use jwt::{JwtAuth, JwtProvider, KeySet, ReferencedKeySet, RequiredClaim};
 pub use load_balancer::{
-    HashPolicy, HashedName, LeastRequest, LoadBalancer, Maglev, RandomChoice, RingHash, RoundRobin, SlowStart, SourceIp,
-    TrafficDistribution,
+    HashPolicy, HashedName, LeastRequest, LoadBalancer, Maglev, RandomChoice, RingHash, RoundRobin, SlowStart,
+    SourceIp, TrafficDistribution,
 };
 pub use mirror::{Fraction, RequestMirror};
 pub use outlier_detection::OutlierDetection;

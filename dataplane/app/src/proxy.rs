@@ -136,7 +136,18 @@ impl Proxy {
         let workers = Workers::start(settings.workers, &shared).context("cannot start the workers")?;
         tracing::info!(workers = settings.workers, version = env!("CARGO_PKG_VERSION"), "agentgateway started");
         let sockets = Sockets::default();
-        Ok(Proxy { settings, store, endpoints, balancers, snapshot, workers, sockets, readiness, protocols, unopened: false })
+        Ok(Proxy {
+            settings,
+            store,
+            endpoints,
+            balancers,
+            snapshot,
+            workers,
+            sockets,
+            readiness,
+            protocols,
+            unopened: false,
+        })
     }
 
     async fn change(&mut self, change: Change) {

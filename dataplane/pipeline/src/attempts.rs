@@ -168,7 +168,8 @@ impl Tries<'_> {
                 self.pause(retry, least, &outcome)
             });
             let next = pause.and_then(|_| next(routed));
-            let (Some((first_head, first_context)), Some(pause), Some((next, permit))) = (&original, pause, next) else {
+            let (Some((first_head, first_context)), Some(pause), Some((next, permit))) = (&original, pause, next)
+            else {
                 let mut response = outcome?;
                 self.answer_session(share.backend.as_deref(), routed, context, &mut response);
                 return Ok(response);

@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn equal_values_have_equal_hashes() {
-        let request = |user: &str, cookie: &str| http::Request::get("/a").header("x-user", user).header("cookie", cookie);
+        let request =
+            |user: &str, cookie: &str| http::Request::get("/a").header("x-user", user).header("cookie", cookie);
         for kind in [
             Kind::Header("x-user".into()),
             Kind::Cookie("id".into()),

@@ -172,7 +172,9 @@ impl Balancer {
         };
         Err(match failed {
             Some(why) => Error::new(Kind::Resolve, why),
-            None if self.view.load().all.is_empty() => Error::new(Kind::NoEndpoints, "the backend has no ready endpoint"),
+            None if self.view.load().all.is_empty() => {
+                Error::new(Kind::NoEndpoints, "the backend has no ready endpoint")
+            }
             None => Error::new(Kind::NoEndpoints, "all endpoints of the backend are ejected or unhealthy"),
         })
     }

@@ -162,7 +162,10 @@ impl Drop for InFlight {
 
 /// Counts a connection against its endpoint for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct ConnectionSlot(Arc<Endpoint>, #[allow(dead_code, reason = "counts for as long as it is there")] Option<Permit>);
+pub(crate) struct ConnectionSlot(
+    Arc<Endpoint>,
+    #[allow(dead_code, reason = "counts for as long as it is there")] Option<Permit>,
+);
 
 impl ConnectionSlot {
     /// None when the endpoint has all the connections it may have.

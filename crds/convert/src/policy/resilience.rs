@@ -262,7 +262,10 @@ mod tests {
         assert_eq!((path(outlier(2, 1)), path(outlier(0, 1))), ("maxEjectionTime".into(), "baseEjectionTime".into()));
         let none = CircuitBreakers { max_connections: Some(0), ..CircuitBreakers::default() };
         assert_eq!(path(circuit_breakers(&none)), "maxConnections");
-        assert_eq!(path(connection(&BackendConnection { connect_timeout: Some(ms(0)), idle_timeout: None })), "connectTimeout");
+        assert_eq!(
+            path(connection(&BackendConnection { connect_timeout: Some(ms(0)), idle_timeout: None })),
+            "connectTimeout"
+        );
     }
 
     #[test]

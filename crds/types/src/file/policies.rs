@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::tls::BackendTls;
 use crate::policy::{
     ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, CircuitBreakers, Cors,
-    DirectResponse, ExtAuthz, FaultInjection, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer, OutlierDetection, RateLimit,
-    RequestMirror, RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket,
-    UrlRewrite,
+    DirectResponse, ExtAuthz, FaultInjection, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer,
+    OutlierDetection, RateLimit, RequestMirror, RequestRedirect, Retry, RetryConstraint, SessionPersistence,
+    TextSource, Timeout, TokenBucket, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.

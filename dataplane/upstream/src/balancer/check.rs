@@ -30,9 +30,16 @@ pub(super) struct HealthCheck {
 #[derive(Clone, Debug, PartialEq)]
 enum Kind {
     /// A status from 200 to 299 is good.
-    Http { host: Option<HeaderValue>, path: PathAndQuery, method: Method },
+    Http {
+        host: Option<HeaderValue>,
+        path: PathAndQuery,
+        method: Method,
+    },
     /// SERVING is good.
-    Grpc { service: String, authority: Option<HeaderValue> },
+    Grpc {
+        service: String,
+        authority: Option<HeaderValue>,
+    },
     Tcp,
 }
 
@@ -154,7 +161,13 @@ impl Kept {
         }
         self.check.differing += 1;
         // Nothing is known yet that the first result would have to outweigh.
-        let enough = if first { 1 } else if good { check.healthy } else { check.unhealthy };
+        let enough = if first {
+            1
+        } else if good {
+            check.healthy
+        } else {
+            check.unhealthy
+        };
         if self.check.differing < enough {
             return false;
         }

@@ -94,7 +94,8 @@ impl Member {
             Outcome::Failed => (true, true),
             Outcome::Answered(status) => (status.is_server_error(), matches!(status.as_u16(), 502..=504)),
         };
-        let suspect = count(&self.failures_5xx, server, most_5xx) | count(&self.failures_gateway, gateway, most_gateway);
+        let suspect =
+            count(&self.failures_5xx, server, most_5xx) | count(&self.failures_gateway, gateway, most_gateway);
         if suspect && !self.suspect.swap(true, Ordering::Relaxed) {
             self.shared.wake.notify_one();
         }

@@ -34,8 +34,9 @@ impl Store {
         let policies = self.chain(inline, self.index.policies_of_backend(key), &mut |_, _, reason| errors.push(reason));
         let attached = self.index.policies_of_backend(key).filter_map(|p| p.spec.as_ref());
         let denied = backend.inline_policies.iter().chain(attached).find_map(denied);
-        let about_endpoints =
-            || backend.inline_policies.iter().chain(self.index.policies_of_backend(key).filter_map(|p| p.spec.as_ref()));
+        let about_endpoints = || {
+            backend.inline_policies.iter().chain(self.index.policies_of_backend(key).filter_map(|p| p.spec.as_ref()))
+        };
         let hash = match hash_policies(about_endpoints()) {
             Ok(hash) => hash,
             Err(reason) => {
@@ -177,9 +178,7 @@ impl Store {
 }
 
 /// What the load balancer hashes: that of the most specific one.
-fn hash_policies<'a>(
-    mut specs: impl Iterator<Item = &'a v1::PolicySpec>,
-) -> Result<Option<Box<HashPolicies>>, String> {
+fn hash_policies<'a>(mut specs: impl Iterator<Item = &'a v1::PolicySpec>) -> Result<Option<Box<HashPolicies>>, String> {
     let balancer = specs.find_map(|spec| match &spec.kind {
         Some(v1::policy_spec::Kind::LoadBalancer(balancer)) => Some(balancer),
         _ => None,

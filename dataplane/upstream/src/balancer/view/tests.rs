@@ -129,8 +129,11 @@ fn endpoints_that_were_tried_come_last() {
 #[test]
 fn an_endpoint_that_comes_gets_less_at_first() {
     let all = members(&[4]);
-    let slow_start =
-        Some(load_balancer::SlowStart { window_milliseconds: 3_600_000, min_weight_percent: Some(10), ..Default::default() });
+    let slow_start = Some(load_balancer::SlowStart {
+        window_milliseconds: 3_600_000,
+        min_weight_percent: Some(10),
+        ..Default::default()
+    });
     let settings = settings(LoadBalancer { slow_start, ..LoadBalancer::default() });
     all[3].0.start_slowly();
     let counts = spread(&View::new(&all, &settings), |_| None);
