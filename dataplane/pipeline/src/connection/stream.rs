@@ -50,6 +50,9 @@ pub(crate) struct Flow {
     told: bool,
 }
 
+/// A backend's key, its cluster, and the hash of the client where its load balancer hashes addresses.
+type Target = (Arc<str>, Arc<Cluster>, Option<u64>);
+
 impl Flow {
     pub(crate) fn new(
         worker: &Rc<Worker>,
@@ -103,8 +106,7 @@ impl Flow {
         }
     }
 
-    /// The backend's key, its cluster, and the hash of the client where its load balancer hashes addresses.
-    fn backend(&self, route: &StreamRoute) -> Result<(Arc<str>, Arc<Cluster>, Option<u64>), String> {
+    fn backend(&self, route: &StreamRoute) -> Result<Target, String> {
         if route.total_weight == 0 {
             return Err("the route has no backend".into());
         }
