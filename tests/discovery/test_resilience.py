@@ -114,3 +114,25 @@ def test_what_has_no_endpoints_says_so(world, proxies):
     world.apply("policy", policy("p", "Backend", "tools", "gateway.kgateway.dev", circuitBreakers={"maxRequests": 1}))
     proxies(world)
     world.wait_printed("circuitBreakers is left out: it is for Services and Backends of type Static")
+
+
+def test_faults_by_a_policy_on_a_route(world, proxies):
+    world.apply("hosts", static("hosts", *[host.address for host in world.hosts]))
+    world.apply("route", route("web", rule("hosts")))
+    world.apply("policy", policy("p", "HTTPRoute", "web", faultInjection={"abort": {"httpStatus": 503}}))
+    proxies(world)
+    until(lambda: request(world.gateway_port).status == 503, 10, "the fault")
+    assert all(host.seen == [] for host in world.hosts)
+    world.apply("policy", policy("p", "HTTPRoute", "web", timeouts={"streamIdle": "300ms"}))
+    until(lambda: request(world.gateway_port).status == 200, 10, "no fault")
+    with pytest.raises(Exception):
+        request(world.gateway_port, "/?chunks=2&interval=2")
+
+
+def test_policies_about_endpoints_are_for_backends(world, proxies):
+    world.apply("hosts", static("hosts", *[host.address for host in world.hosts]))
+    world.apply("route", route("web", rule("hosts")))
+    world.apply("policy", policy("p", "HTTPRoute", "web", circuitBreakers={"maxRequests": 0}))
+    proxies(world)
+    world.wait_printed("circuitBreakers is left out: it is for Services and Backends of type Static")
+    until(lambda: request(world.gateway_port).status == 200, 5, "the route")

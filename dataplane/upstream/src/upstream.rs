@@ -104,12 +104,16 @@ impl Upstream {
         let swept = Rc::downgrade(&pool);
         tokio::task::spawn_local(async move {
             loop {
+                // Before the sweep: a request on another thread that begins to wait during it is not missed.
+                let reclaim = RECLAIM.notified();
+                match swept.upgrade() {
+                    Some(pool) => pool.sweep(),
+                    None => return,
+                }
                 tokio::select! {
                     () = tokio::time::sleep(IDLE_SWEEP) => {}
-                    () = RECLAIM.notified() => {}
+                    () = reclaim => {}
                 }
-                let Some(pool) = swept.upgrade() else { return };
-                pool.sweep();
             }
         });
         Upstream { pool, resolver, rules }
