@@ -126,6 +126,16 @@ def test_the_next_priority_takes_over_and_gives_back(gateway, hosts):
     assert set(spread(proxy, 50)) == {"0", "1"}
 
 
+def test_near_hosts_come_first(gateway, hosts):
+    share = shares(hosts, [0, 0, 0, 0, 1], loadBalancer={"trafficDistribution": "PreferClose"})
+    for entry, (region, zone) in zip(share["static"]["hosts"], [("n", "n-a"), ("n", "n-b"), ("s", "s-a"), ("s", "s-b"), ("n", "n-a")]):
+        entry.update(region=region, zone=zone)
+    route = to(share)
+    for arguments, expected in [(("--zone", "n-a", "--region", "n"), "0"), (("--region", "n"), "01"), (("--region", "x"), "0123"), ((), "0123")]:
+        proxy = gateway(route, arguments=arguments)
+        assert set(spread(proxy, 80)) == set(expected), arguments
+
+
 def test_priorities_need_no_policy(gateway, hosts):
     proxy = gateway(to(shares(hosts[:2], [0, 1])))
     assert set(spread(proxy, 30)) == {"0"}

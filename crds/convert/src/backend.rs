@@ -36,7 +36,7 @@ pub fn host_port(text: &str) -> Result<v1::HostPort, Error> {
     }
     let port = port.parse::<u16>().map_err(|_| wrong())?;
     let (host, port) = (check::host(Path::root(), host)?, check::port(Path::root(), port)?);
-    Ok(v1::HostPort { host, port, priority: 0 })
+    Ok(v1::HostPort { host, port, ..v1::HostPort::default() })
 }
 
 /// One host, as the YAML file writes it.
@@ -157,7 +157,7 @@ fn http_target(
     source: &ObjectRef,
 ) -> Result<Target, Error> {
     let (host, port) = (check::host(Path::of("host"), host)?, check::port(Path::of("port"), port)?);
-    let host = v1::HostPort { host, port, priority: 0 };
+    let host = v1::HostPort { host, port, ..v1::HostPort::default() };
     let key = key::backend_section(source, name);
     let target = target_behind(name, key.clone(), path, protocol)?;
     let host = v1::HostBackend { hosts: vec![host], version: v1::HttpVersion::Unspecified.into() };
@@ -169,6 +169,8 @@ fn one_host(host: &HostPort) -> Result<v1::HostPort, Error> {
         host: check::host(Path::of("host"), &host.host)?,
         port: check::port(Path::of("port"), host.port)?,
         priority: host.priority.unwrap_or(0),
+        region: host.region.clone().unwrap_or_default(),
+        zone: host.zone.clone().unwrap_or_default(),
     })
 }
 

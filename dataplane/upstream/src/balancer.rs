@@ -57,7 +57,7 @@ pub enum Source {
     },
 }
 
-/// Where the proxy, or an endpoint, is; empty where it is not known.
+/// Where the proxy is; empty where it is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Location {
     /// Of a cloud.
@@ -67,11 +67,11 @@ pub struct Location {
 }
 
 impl Location {
-    /// 0 in one zone, 1 in one region, else 2.
-    pub fn distance(&self, other: &Location) -> u32 {
-        if !self.zone.is_empty() && self.zone == other.zone {
+    /// How far an endpoint is from it: 0 in one zone, 1 in one region, else 2.
+    pub fn distance(&self, region: &str, zone: &str) -> u32 {
+        if !self.zone.is_empty() && self.zone == zone {
             0
-        } else if !self.region.is_empty() && self.region == other.region {
+        } else if !self.region.is_empty() && self.region == region {
             1
         } else {
             2

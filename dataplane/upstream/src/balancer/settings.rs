@@ -101,30 +101,8 @@ impl Settings {
         if outlier.is_none() && breakers.is_none() && budget.is_none() && balancer.is_none() && check.is_none() {
             return Ok(None);
         }
-        Settings::of(outlier, breakers, budget, &balancer.cloned().unwrap_or_default(), check).map(Some)
-    }
-
-    /// What holds for a backend without policies whose endpoints have levels.
-    ///
-    /// # Errors
-    /// None; the type is that of [`Settings::compile`].
-    pub fn plain() -> Result<Settings, String> {
-        Settings::of(None, None, None, &v1::LoadBalancer::default(), None)
-    }
-
-    /// Whether endpoints near the proxy come before others.
-    pub fn prefers_local(&self) -> bool {
-        self.prefer_local
-    }
-
-    fn of(
-        outlier: Option<&v1::OutlierDetection>,
-        breakers: Option<&v1::CircuitBreakers>,
-        budget: Option<&v1::RetryConstraint>,
-        balancer: &v1::LoadBalancer,
-        check: Option<&v1::HealthCheck>,
-    ) -> Result<Settings, String> {
-        Ok(Settings {
+        let balancer = balancer.cloned().unwrap_or_default();
+        Ok(Some(Settings {
             outlier: outlier.map(Outlier::compile).transpose()?,
             limits: Limits::compile(breakers),
             budget: budget.map(BudgetSettings::compile).transpose()?,
@@ -133,7 +111,26 @@ impl Settings {
             slow_start: balancer.slow_start.as_ref().map(slow_start).transpose()?,
             prefer_local: balancer.prefer_local,
             check: check.map(HealthCheck::compile).transpose()?,
-        })
+        }))
+    }
+
+    /// What holds for a backend without policies whose endpoints have levels.
+    pub fn plain() -> Settings {
+        Settings {
+            outlier: None,
+            limits: Limits::compile(None),
+            budget: None,
+            algorithm: Algorithm::LeastRequest(2),
+            panic: 50,
+            slow_start: None,
+            prefer_local: false,
+            check: None,
+        }
+    }
+
+    /// Whether endpoints near the proxy come before others.
+    pub fn prefers_local(&self) -> bool {
+        self.prefer_local
     }
 }
 

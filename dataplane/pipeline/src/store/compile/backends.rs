@@ -108,12 +108,15 @@ impl Store {
             format!("{}:{}", first.name, first.port)
         };
         let (authority, registry) = (authority(&name)?, Arc::clone(&self.environment.endpoints));
-        let has_levels = host.hosts.iter().any(|h| h.priority > 0);
-        let settings = if has_levels && settings.is_none() { Some(Settings::plain()?) } else { settings };
+        let prefers_local = settings.as_ref().is_some_and(Settings::prefers_local);
+        let level = |h: &v1::HostPort| self.level(prefers_local, h.priority, &h.region, &h.zone);
+        let levels: Vec<u32> = host.hosts.iter().map(level).collect();
+        let has_levels = levels.iter().any(|level| *level > 0);
+        let settings = if has_levels && settings.is_none() { Some(Settings::plain()) } else { settings };
         let Some(settings) = settings else {
             return Ok(Arc::new(Cluster::hosts(authority, hosts, connecting, registry)));
         };
-        let hosts = hosts.into_iter().zip(host.hosts.iter().map(|h| h.priority)).collect();
+        let hosts = hosts.into_iter().zip(levels).collect();
         let source = Source::Names { hosts, connecting, registry };
         let balancer = self.environment.balancers.get(&backend.key, settings, source);
         Ok(Arc::new(Cluster::balanced(authority, balancer)))
@@ -126,14 +129,9 @@ impl Store {
         settings: Option<Settings>,
         connecting: &Connecting,
     ) -> Result<Arc<Cluster>, String> {
-        let here = &self.environment.location;
         let prefers_local = service.prefer_local || settings.as_ref().is_some_and(Settings::prefers_local);
-        let has_levels = prefers_local && *here != Location::default();
-        let settings = if has_levels && settings.is_none() { Some(Settings::plain()?) } else { settings };
-        let level = |e: &v1::Endpoint| match has_levels {
-            true => here.distance(&Location { region: e.region.clone(), zone: e.zone.clone() }),
-            false => 0,
-        };
+        let has_levels = prefers_local && self.environment.location != Location::default();
+        let settings = if has_levels && settings.is_none() { Some(Settings::plain()) } else { settings };
         let endpoints = self
             .index
             .endpoints(&backend.key)
@@ -141,7 +139,7 @@ impl Store {
                 let ip: IpAddr = e.address.parse().map_err(|_| format!("endpoint address {:?} is no IP", e.address))?;
                 let address = SocketAddr::new(ip, port(e.port)?);
                 let endpoint = self.environment.endpoints.get(address, connecting);
-                Ok(Placed { endpoint, level: level(&e) })
+                Ok(Placed { endpoint, level: self.level(prefers_local, 0, &e.region, &e.zone) })
             })
             .collect::<Result<Vec<_>, String>>()?;
         let authority = authority(&service.authority)?;
@@ -152,6 +150,15 @@ impl Store {
                 Cluster::balanced(authority, self.environment.balancers.get(&backend.key, settings, source))
             }
         }))
+    }
+
+    /// The level of an endpoint: by priority, and within one by distance where the proxy knows its own place.
+    fn level(&self, prefers_local: bool, priority: u32, region: &str, zone: &str) -> u32 {
+        const DISTANCES: u32 = 3;
+        let here = &self.environment.location;
+        let near = prefers_local && *here != Location::default();
+        let distance = if near { here.distance(region, zone) } else { 0 };
+        priority.saturating_mul(DISTANCES) + distance
     }
 
     /// TLS that cannot be applied is an error: a backend that is to be reached encrypted is never reached otherwise.
