@@ -36,6 +36,9 @@ impl PolicySpec {
             Some(Kind::HealthCheck(_)) => "healthCheck",
             Some(Kind::BackendConnection(_)) => "connection",
             Some(Kind::FaultInjection(_)) => "faultInjection",
+            Some(Kind::Csrf(_)) => "csrf",
+            Some(Kind::RequestBuffer(_)) => "buffer",
+            Some(Kind::Transformation(_)) => "transformation",
         }
     }
 
@@ -88,7 +91,11 @@ impl PolicySpec {
                 | Kind::BackendAuth(_)
                 | Kind::ExternalAuthorization(_)
                 | Kind::ApiKey(_)
-                | Kind::BasicAuth(_),
+                | Kind::BasicAuth(_)
+                | Kind::Csrf(_)
+                | Kind::RequestBuffer(_)
+                // It may be what takes a secret out of a message.
+                | Kind::Transformation(_),
             )
             | None => true,
         }

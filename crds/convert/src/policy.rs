@@ -4,12 +4,14 @@ mod api_key;
 mod backend_auth;
 mod basic_auth;
 mod credentials;
+mod csrf;
 mod direct_response;
 mod ext_authz;
 mod fault_injection;
 mod jwt;
 mod resilience;
 mod traffic;
+mod transformation;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
 use agentgateway_types::Path;
@@ -24,6 +26,7 @@ use crate::error::{Error, Within};
 pub use api_key::{api_key, api_key_entry, api_keys};
 pub use backend_auth::{Credentials as AwsCredentials, aws, backend_auth, key as backend_key};
 pub use basic_auth::basic_auth;
+pub use csrf::csrf;
 pub use direct_response::{auto_host_rewrite, direct_response};
 pub use ext_authz::{cache as decision_cache, ext_authz};
 pub use fault_injection::fault_injection;
@@ -32,6 +35,7 @@ pub use resilience::{
     backend_policies, circuit_breakers, connection, health_check, load_balancer, outlier_detection, retry_constraint,
 };
 pub use traffic::{request_mirror, retry, session_persistence, timeout};
+pub use transformation::{buffer, transformation};
 
 /// What policies of the YAML file name by its place.
 pub trait Lookup {
@@ -74,6 +78,7 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
         None => Ok(()),
     };
     push("cors", policies.cors.as_ref().map(cors))?;
+    push("csrf", policies.csrf.as_ref().map(csrf))?;
     push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, &mut |set| key_set(set, lookup))))?;
     push("basicAuth", policies.basic_auth.as_ref().map(|p| basic_auth::from_file(p, lookup)))?;
     push("apiKey", policies.api_key.as_ref().map(|p| api_key(p, lookup)))?;
@@ -81,6 +86,8 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
     push("faultInjection", policies.fault_injection.as_ref().map(fault_injection))?;
+    push("buffer", policies.buffer.as_ref().map(buffer))?;
+    push("transformation", policies.transformation.as_ref().map(transformation))?;
     push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;
     push("responseHeaderModifier", policies.response_header_modifier.as_ref().map(response_headers))?;
     push("urlRewrite", policies.url_rewrite.as_ref().map(url_rewrite))?;

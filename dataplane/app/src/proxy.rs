@@ -123,11 +123,11 @@ impl Proxy {
         let (dumped, balanced) = (Arc::clone(&store), Arc::clone(&balancers));
         let admin = Admin {
             dump: Box::new(move || {
-                let (resources, generation) = {
+                let (resources, snapshot, routes) = {
                     let store = dumped.lock().unwrap_or_else(PoisonError::into_inner);
-                    (store.resources(), store.snapshot().generation.clone())
+                    (store.resources(), store.snapshot().clone(), store.routes())
                 };
-                format!("{:#}\n", dump(&resources, &generation, &balanced.read()))
+                format!("{:#}\n", dump(&resources, &snapshot, &routes, &balanced.read()))
             }),
             metrics: registry,
             ready: readiness.clone(),

@@ -19,7 +19,7 @@ use agentgateway_upstream::EndpointRegistry;
 use agentgateway_upstream::balancer::{Balancers, Location};
 
 use crate::protocol::ProtocolFactory;
-use crate::snapshot::{Listener, Snapshot, StreamListener};
+use crate::snapshot::{Listener, Route, Snapshot, StreamListener};
 use compile::backends;
 use index::Index;
 
@@ -76,7 +76,11 @@ struct Placed {
     hostnames: Vec<String>,
     path: PathMatch,
     precedence: Precedence,
+    route: Arc<Route>,
 }
+
+/// Compiled routes by key, each with the chain of its listener.
+pub type Routes = ahash::AHashMap<Arc<str>, (Arc<Chain>, Arc<Route>)>;
 
 /// Keys to compile again.
 #[derive(Default)]
@@ -109,6 +113,17 @@ impl Store {
     /// All resources, for dumps: kinds in push order, keys in order.
     pub fn resources(&self) -> Vec<Arc<Resource>> {
         self.index.resources()
+    }
+
+    /// All routes as they are compiled, for dumps.
+    pub fn routes(&self) -> Routes {
+        let compiled = |(key, placed): (&Arc<str>, &Placed)| match self.listeners.get(&placed.listener)? {
+            Compiled::Http(listener) => {
+                Some((Arc::clone(key), (Arc::clone(&listener.policies), Arc::clone(&placed.route))))
+            }
+            Compiled::Stream(_) => None,
+        };
+        self.placed.iter().filter_map(compiled).collect()
     }
 
     /// Replaces everything by `resources`, as a file that was read anew does.

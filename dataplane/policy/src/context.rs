@@ -1,12 +1,12 @@
 //! What policies learn of a request and leave for those after them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use agentgateway_expression::{ClientCertificate, HttpInput};
+use agentgateway_expression::{ClientCertificate, HttpInput, ResponseInput};
 use agentgateway_tls::Identity;
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header, response};
 use serde_json::Value;
 
 use crate::credentials::Credentials;
@@ -37,6 +37,8 @@ pub struct RequestContext {
     pub takes_host_of_backend: bool,
     /// Whether a rewrite named a host, which outranks that.
     pub has_own_host: bool,
+    /// The request as it came, where something asks about it when the response is there.
+    pub(crate) request: Option<Remembered>,
     /// The `Origin` of a cross-origin request, for the response.
     pub(crate) origin: Option<HeaderValue>,
     /// What external authorization wants in the response.
@@ -60,6 +62,7 @@ impl RequestContext {
             matched_prefix: None,
             takes_host_of_backend: false,
             has_own_host: false,
+            request: None,
             origin: None,
             response_changes: Vec::new(),
             preflight: false,
@@ -83,7 +86,50 @@ impl RequestContext {
                 subject: &identity.subject,
                 names: &identity.names,
             }),
+            body: None,
+            response: None,
         }
+    }
+
+    /// A response, and the request as it came, as expressions see them.
+    pub(crate) fn response_input<'a>(&'a self, head: &'a response::Parts) -> HttpInput<'a> {
+        let response = Some(ResponseInput { status: head.status, headers: &head.headers });
+        HttpInput { response, ..self.input(self.remembered()) }
+    }
+
+    /// Of the request as it came.
+    pub(crate) fn method(&self) -> &Method {
+        &self.remembered().method
+    }
+
+    fn remembered(&self) -> &Parts {
+        // Whatever looks back has seen to it that there is one.
+        static NONE: LazyLock<Parts> = LazyLock::new(|| http::Request::new(()).into_parts().0);
+        self.request.as_ref().map_or_else(|| &*NONE, Remembered::head)
+    }
+}
+
+/// The head of a request, without what the connection has to do with it.
+#[derive(Clone)]
+pub(crate) struct Remembered(Arc<Parts>);
+
+impl Remembered {
+    pub(crate) fn of(head: &Parts) -> Remembered {
+        let mut copy = http::Request::new(()).into_parts().0;
+        (copy.method, copy.uri, copy.version) = (head.method.clone(), head.uri.clone(), head.version);
+        copy.headers = head.headers.clone();
+        Remembered(Arc::new(copy))
+    }
+
+    pub(crate) fn head(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Remembered {
+    /// Without values of headers, which may be credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0.method, self.0.uri.path())
     }
 }
 

@@ -8,9 +8,9 @@ use agentgateway_proto::v1;
 use prost::Message;
 use tokio::sync::Notify;
 
-use crate::basic_auth::Pool;
 use crate::jwt::RemoteKeys;
 use crate::limits::MAX_KEY_URLS;
+use crate::pool::Pool;
 use crate::rate_limit::{Bucket, Parameters};
 
 /// State of the whole process. Written when a configuration is compiled, never by requests.
@@ -18,8 +18,9 @@ use crate::rate_limit::{Bucket, Parameters};
 pub struct State {
     /// Weak: a bucket lives as long as a configuration that uses it.
     buckets: Mutex<HashMap<String, Weak<Bucket>>>,
-    /// Started by the first policy that needs it.
+    /// Started by the first policy that needs it, as the next one.
     passwords: Mutex<Weak<Pool>>,
+    bodies: Mutex<Weak<Pool>>,
     keys: Mutex<KeyUrls>,
     keys_added: Notify,
 }
@@ -67,12 +68,12 @@ impl State {
 
     /// The threads that hash passwords; they end with the last policy that uses them.
     pub(crate) fn password_pool(&self) -> Arc<Pool> {
-        let mut passwords = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
-        passwords.upgrade().unwrap_or_else(|| {
-            let pool = Arc::new(Pool::start());
-            *passwords = Arc::downgrade(&pool);
-            pool
-        })
+        shared(&self.passwords, "passwords")
+    }
+
+    /// The threads that transform large bodies; they end with the last policy that uses them.
+    pub(crate) fn body_pool(&self) -> Arc<Pool> {
+        shared(&self.bodies, "bodies")
     }
 
     /// The bucket of `key`, full if it is new. With other parameters than before it keeps its level as far as that fits.
@@ -90,4 +91,13 @@ impl State {
         buckets.insert(key.to_owned(), Arc::downgrade(&bucket));
         bucket
     }
+}
+
+fn shared(pool: &Mutex<Weak<Pool>>, name: &str) -> Arc<Pool> {
+    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+    pool.upgrade().unwrap_or_else(|| {
+        let new = Arc::new(Pool::start(name));
+        *pool = Arc::downgrade(&new);
+        new
+    })
 }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tls::BackendTls;
 use crate::policy::{
-    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, CircuitBreakers, Cors,
+    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, Cors, Csrf,
     DirectResponse, ExtAuthz, FaultInjection, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer,
     OutlierDetection, RateLimit, RequestMirror, RequestRedirect, Retry, RetryConstraint, SessionPersistence,
-    TextSource, Timeout, TokenBucket, UrlRewrite,
+    TextSource, Timeout, TokenBucket, Transformation, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -18,6 +18,10 @@ pub struct ListenerPolicies {
     /// Answers browsers' cross-origin checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+
+    /// Refuses requests that other sites' pages made browsers send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<Csrf>,
 
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +63,14 @@ pub struct ListenerPolicies {
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
+
+    /// Reads bodies of requests whole, and refuses larger ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Buffer>,
+
+    /// Changes requests and responses by CEL expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
 
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +97,10 @@ pub struct RoutePolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 
+    /// Refuses requests that other sites' pages made browsers send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<Csrf>,
+
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt_auth: Option<JwtAuth<KeySet>>,
@@ -125,6 +141,14 @@ pub struct RoutePolicies {
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
+
+    /// Reads bodies of requests whole, and refuses larger ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Buffer>,
+
+    /// Changes requests and responses by CEL expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
 
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,6 +212,10 @@ pub struct BackendPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
 
+    /// Changes requests and responses by CEL expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
+
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HeaderModifier>,
@@ -247,6 +275,9 @@ impl From<ListenerPolicies> for RoutePolicies {
     fn from(policies: ListenerPolicies) -> RoutePolicies {
         RoutePolicies {
             cors: policies.cors,
+            csrf: policies.csrf,
+            buffer: policies.buffer,
+            transformation: policies.transformation,
             jwt_auth: policies.jwt_auth,
             basic_auth: policies.basic_auth,
             api_key: policies.api_key,
@@ -271,6 +302,7 @@ impl From<BackendPolicies> for RoutePolicies {
         RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
             backend_auth: policies.backend_auth,
+            transformation: policies.transformation,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
             url_rewrite: policies.url_rewrite,
