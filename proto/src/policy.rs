@@ -29,10 +29,32 @@ impl PolicySpec {
             Some(Kind::BasicAuth(_)) => "basicAuth",
             Some(Kind::DirectResponse(_)) => "directResponse",
             Some(Kind::AutoHostRewrite(_)) => "autoHostRewrite",
+            Some(Kind::OutlierDetection(_)) => "outlierDetection",
+            Some(Kind::CircuitBreakers(_)) => "circuitBreakers",
+            Some(Kind::RetryConstraint(_)) => "retryConstraint",
+            Some(Kind::LoadBalancer(_)) => "loadBalancer",
+            Some(Kind::HealthCheck(_)) => "healthCheck",
+            Some(Kind::BackendConnection(_)) => "connection",
+            Some(Kind::FaultInjection(_)) => "faultInjection",
             Some(Kind::Csrf(_)) => "csrf",
             Some(Kind::RequestBuffer(_)) => "buffer",
             Some(Kind::Transformation(_)) => "transformation",
         }
+    }
+
+    /// Whether it says how a backend's endpoints and connections are used; it does nothing to a request by itself.
+    pub fn is_of_backend(&self) -> bool {
+        matches!(
+            &self.kind,
+            Some(
+                Kind::OutlierDetection(_)
+                    | Kind::CircuitBreakers(_)
+                    | Kind::RetryConstraint(_)
+                    | Kind::LoadBalancer(_)
+                    | Kind::HealthCheck(_)
+                    | Kind::BackendConnection(_)
+            )
+        )
     }
 
     /// Whether requests would be let through, that should not be, if a part of this policy were skipped. What is unknown
@@ -51,7 +73,14 @@ impl PolicySpec {
                 | Kind::SessionPersistence(_)
                 | Kind::BackendClientCertificate(_)
                 | Kind::DirectResponse(_)
-                | Kind::AutoHostRewrite(_),
+                | Kind::AutoHostRewrite(_)
+                | Kind::OutlierDetection(_)
+                | Kind::CircuitBreakers(_)
+                | Kind::RetryConstraint(_)
+                | Kind::LoadBalancer(_)
+                | Kind::HealthCheck(_)
+                | Kind::BackendConnection(_)
+                | Kind::FaultInjection(_),
             ) => false,
             Some(
                 Kind::Deny(_)

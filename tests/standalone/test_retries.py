@@ -136,3 +136,23 @@ def test_failed_tries_leave_their_connection_usable(gateway, host):
     for _ in range(5):
         assert proxy.get(failing(2)).status == 200
     assert host.accepted <= 2
+
+
+def test_a_pause_that_the_backend_asks_for_is_kept(gateway, host):
+    proxy = gateway(
+        to(host, policies={**retry(attempts=2, codes=[503]), "timeout": {"requestTimeout": "2500ms"}}, matches=[{"path": {"pathPrefix": "/in-time"}}]),
+        to(host, policies=retry(attempts=2, codes=[503])),
+    )
+
+    def asking(path, seconds):
+        return f"{path}?first=1&id={uuid.uuid4()}&status=503&header=retry-after:{seconds}"
+
+    start = time.monotonic()
+    assert proxy.get(asking("/", 1)).status == 200
+    assert 1 <= time.monotonic() - start < 2
+    # Too long to wait, for the gateway or for the request: the client is told.
+    for path, seconds in [("/", 60), ("/in-time", 3)]:
+        start = time.monotonic()
+        response = proxy.get(asking(path, seconds))
+        assert (response.status, response.header("retry-after")) == (503, str(seconds))
+        assert time.monotonic() - start < 0.5

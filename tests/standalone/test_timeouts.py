@@ -103,3 +103,14 @@ def test_a_try_may_not_last_longer_than_the_request(start, ports):
     proxy = start(text, ready=False)
     assert proxy.wait() != 0
     assert any("timeout.backendRequestTimeout" in line for line in proxy.err)
+
+
+def test_a_response_that_does_not_move_is_cut_and_one_that_does_is_not(gateway, backend):
+    proxy = gateway(to(backend(), policies={"timeout": {"streamIdleTimeout": "400ms"}}))
+    assert proxy.get("/?chunks=5&interval=0.2").text.count("chunk") == 5, "longer than the timeout, but it moves"
+    with Client(proxy.port) as client:
+        response = client.start("/?chunks=3&interval=1.5")
+        start = time.monotonic()
+        with pytest.raises(Exception):
+            response.read()
+        assert time.monotonic() - start < 1.2

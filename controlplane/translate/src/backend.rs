@@ -72,7 +72,7 @@ fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<Back
         let at = || Path::of("spec.mcp.targets").index(i);
         match (&target.static_target, &target.selector) {
             (Some(config), None) => {
-                let address = HostPort { host: config.host.clone(), port: config.port };
+                let address = HostPort { host: config.host.clone(), port: config.port, ..HostPort::default() };
                 check_address(&address, at().key("static"), view)?;
                 let made = convert::static_target(&target.name, config, &source);
                 let (made, host) = made.map_err(|e| e.within(at().key("static")).to_string())?;

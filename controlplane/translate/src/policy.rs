@@ -84,7 +84,7 @@ pub(crate) fn translate_unreadable(name: &Name, policy: &Unreadable, view: &View
 /// What a filter that names a policy means: all its fields, with what is wrong with them.
 pub(crate) fn as_filter(name: &Name, view: &View<'_>) -> Option<Vec<Field>> {
     Some(match view.traffic_policy(name)? {
-        Ok(policy) => specs(policy, Scope::Http, view),
+        Ok(policy) => specs(policy, Scope::Http, view).into_iter().map(Field::elsewhere).collect(),
         Err(reason) => {
             spec::refused(name, "spec", &format!("the object does not fit the types of this release: {reason}"))
         }
@@ -110,7 +110,7 @@ fn translate_as(
     for resolved in targets::resolve(name, refs, selectors, view) {
         match resolved {
             Resolved::Found { gateways, target, key, scope } => {
-                let fields = specs(scope);
+                let fields: Vec<Field> = specs(scope).into_iter().map(|field| field.on(&target, scope)).collect();
                 let older: Vec<Option<Name>> =
                     fields.iter().map(|field| state.claim(name, field, &key, view)).collect();
                 for gateway in gateways {

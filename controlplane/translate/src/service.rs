@@ -142,6 +142,12 @@ fn usable<'a>(name: &Name, service: &'a Service, port: u16, wanted: Transport) -
     Ok(found)
 }
 
+/// Whether clients should stay in their zone (Kubernetes, `Service.spec.trafficDistribution`; `PreferClose` is the older name).
+fn prefers_local(service: &Service) -> bool {
+    let wanted = service.spec.as_ref().and_then(|spec| spec.traffic_distribution.as_deref());
+    matches!(wanted, Some("PreferClose" | "PreferSameZone" | "PreferSameNode"))
+}
+
 fn own_port(port: &ServicePort) -> Option<u16> {
     let target = match &port.target_port {
         Some(IntOrString::Int(target)) if *target > 0 => *target,
@@ -180,6 +186,7 @@ pub(crate) fn translate(name: &Name, port: u16, speech: Speech, view: &View<'_>)
     let backend = v1::ServiceBackend {
         version: version.into(),
         authority: format!("{}.{}.svc.{}:{port}", name.name, name.namespace, view.settings.cluster_domain),
+        prefer_local: prefers_local(service),
     };
     let backend = v1::Backend {
         key: unit.key(),

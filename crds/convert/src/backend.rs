@@ -35,7 +35,8 @@ pub fn host_port(text: &str) -> Result<v1::HostPort, Error> {
         return Err(wrong());
     }
     let port = port.parse::<u16>().map_err(|_| wrong())?;
-    Ok(v1::HostPort { host: check::host(Path::root(), host)?, port: check::port(Path::root(), port)? })
+    let (host, port) = (check::host(Path::root(), host)?, check::port(Path::root(), port)?);
+    Ok(v1::HostPort { host, port, ..v1::HostPort::default() })
 }
 
 /// One host, as the YAML file writes it.
@@ -155,7 +156,8 @@ fn http_target(
     protocol: Protocol,
     source: &ObjectRef,
 ) -> Result<Target, Error> {
-    let host = v1::HostPort { host: check::host(Path::of("host"), host)?, port: check::port(Path::of("port"), port)? };
+    let (host, port) = (check::host(Path::of("host"), host)?, check::port(Path::of("port"), port)?);
+    let host = v1::HostPort { host, port, ..v1::HostPort::default() };
     let key = key::backend_section(source, name);
     let target = target_behind(name, key.clone(), path, protocol)?;
     let host = v1::HostBackend { hosts: vec![host], version: v1::HttpVersion::Unspecified.into() };
@@ -166,6 +168,9 @@ fn one_host(host: &HostPort) -> Result<v1::HostPort, Error> {
     Ok(v1::HostPort {
         host: check::host(Path::of("host"), &host.host)?,
         port: check::port(Path::of("port"), host.port)?,
+        priority: host.priority.unwrap_or(0),
+        region: host.region.clone().unwrap_or_default(),
+        zone: host.zone.clone().unwrap_or_default(),
     })
 }
 

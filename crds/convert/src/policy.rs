@@ -7,7 +7,9 @@ mod credentials;
 mod csrf;
 mod direct_response;
 mod ext_authz;
+mod fault_injection;
 mod jwt;
+mod resilience;
 mod traffic;
 mod transformation;
 
@@ -27,7 +29,11 @@ pub use basic_auth::basic_auth;
 pub use csrf::csrf;
 pub use direct_response::{auto_host_rewrite, direct_response};
 pub use ext_authz::{cache as decision_cache, ext_authz};
+pub use fault_injection::fault_injection;
 pub use jwt::{Keys, jwt, key_set, remote_keys};
+pub use resilience::{
+    backend_policies, circuit_breakers, connection, health_check, load_balancer, outlier_detection, retry_constraint,
+};
 pub use traffic::{request_mirror, retry, session_persistence, timeout};
 pub use transformation::{buffer, transformation};
 
@@ -79,6 +85,7 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host))))?;
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
+    push("faultInjection", policies.fault_injection.as_ref().map(fault_injection))?;
     push("buffer", policies.buffer.as_ref().map(buffer))?;
     push("transformation", policies.transformation.as_ref().map(transformation))?;
     push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;

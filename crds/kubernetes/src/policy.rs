@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use agentgateway_types::Duration;
 use agentgateway_types::policy::{
-    BackendAuth, BasicAuth, Buffer, Cors, Csrf, HeaderModifier, JwtAuth, RateLimit, Rbac, ReferencedKeySet,
+    BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, Cors, Csrf, FaultInjection, HeaderModifier,
+    HealthCheck, JwtAuth, LoadBalancer, OutlierDetection, RateLimit, Rbac, ReferencedKeySet, RetryConstraint,
     SecretApiKeyAuth, SecretAwsAuth, SecretSource, Transformation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -37,8 +38,9 @@ use crate::extension::RequestBody;
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth)", "message": "at least one policy must be set" },
+    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth) || has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection) || has(self.faultInjection)", "message": "at least one policy must be set" },
     { "rule": "!has(self.autoHostRewrite) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind == 'HTTPRoute')) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind == 'HTTPRoute')))", "message": "autoHostRewrite is for HTTPRoutes" },
+    { "rule": "!(has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection)) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind in ['Service', 'Backend'])) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind in ['Service', 'Backend'])))", "message": "outlierDetection, circuitBreakers, retryConstraint, loadBalancer, healthCheck and connection are for Services and Backends" },
     { "rule": "!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) <= duration(self.timeouts.request)", "message": "retry.perTryTimeout must not be more than timeouts.request" }
 ]))]
 pub struct TrafficPolicySpec {
@@ -78,6 +80,10 @@ pub struct TrafficPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
 
+    /// Delays or answers a share of the requests, to see how clients bear it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_injection: Option<FaultInjection>,
+
     /// Answers browsers' cross-origin checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -115,6 +121,30 @@ pub struct TrafficPolicySpec {
     /// `Authorization` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<SecretSource, SecretAwsAuth>>,
+
+    /// Ejects endpoints that fail. As the fields below, for Services and Backends of type Static alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlier_detection: Option<OutlierDetection>,
+
+    /// Bounds of connections, requests and retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breakers: Option<CircuitBreakers>,
+
+    /// Bounds retries by requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_constraint: Option<RetryConstraint>,
+
+    /// Which endpoint a request gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
+
+    /// Asks endpoints whether they serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+
+    /// How connections are made and kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<BackendConnection>,
 }
 
 /// Asks another service whether a request may pass. Services of several policies, on one target or on several levels, must all
@@ -170,8 +200,8 @@ pub struct HeaderModifiers {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.request) || has(self.backendRequest)",
-    "message": "at least one of request and backendRequest must be set"
+    "rule": "has(self.request) || has(self.backendRequest) || has(self.streamIdle)",
+    "message": "at least one of request, backendRequest and streamIdle must be set"
 }]))]
 pub struct Timeouts {
     /// From the head of the request to the end of the response, retries included.
@@ -181,6 +211,10 @@ pub struct Timeouts {
     /// From the moment at which one try's request is sent to the head of its response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<Duration>,
+
+    /// From one piece of a response's body to the next; then the response is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle: Option<Duration>,
 }
 
 /// Which requests are sent again. Connections that did not come about, or broke before a response, always are.

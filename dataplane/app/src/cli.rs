@@ -101,6 +101,14 @@ pub(crate) struct Process {
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "SECONDS")]
     pub(crate) drain_timeout: Option<u64>,
 
+    /// Region that the proxy is in, for load balancers that prefer endpoints near it.
+    #[arg(long, env = "REGION", value_name = "NAME")]
+    pub(crate) region: Option<String>,
+
+    /// Zone that the proxy is in.
+    #[arg(long, env = "ZONE", value_name = "NAME")]
+    pub(crate) zone: Option<String>,
+
     /// Allow backends on this machine's loopback addresses. By default with a file or a control plane on loopback.
     #[arg(long, env = "ALLOW_LOOPBACK_BACKENDS", value_name = "BOOL")]
     pub(crate) allow_loopback_backends: Option<bool>,

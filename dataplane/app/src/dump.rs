@@ -1,6 +1,7 @@
 //! The configuration in force as JSON, in the form that users know. No secret is in it: private keys, values of headers, the
 //! environment and arguments of commands are left out, since credentials are passed in them.
 
+mod resilience;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,16 @@ use agentgateway_policy::Chain;
 use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
+use agentgateway_upstream::balancer::BalancerReport;
 use serde_json::{Map, Value, json};
 
 /// All resources as one document.
-pub(crate) fn dump(resources: &[Arc<Resource>], snapshot: &Snapshot, compiled: &CompiledRoutes) -> Value {
+pub(crate) fn dump(
+    resources: &[Arc<Resource>],
+    snapshot: &Snapshot,
+    compiled: &CompiledRoutes,
+    balancers: &[BalancerReport],
+) -> Value {
     let in_force = InForce { snapshot, compiled };
     let mut routes: BTreeMap<&str, Routes<'_>> = BTreeMap::new();
     let mut listeners: BTreeMap<&str, Vec<&v1::Listener>> = BTreeMap::new();
@@ -38,7 +45,8 @@ pub(crate) fn dump(resources: &[Arc<Resource>], snapshot: &Snapshot, compiled: &
                 binds.push(bind(b, of_bind, &routes, &in_force));
             }
             Resource::Backend(b) => {
-                backends.push(backend(b, endpoints.get(b.key.as_str()).map_or(&[][..], Vec::as_slice)));
+                let balanced = balancers.iter().find(|report| report.key == b.key);
+                backends.push(backend(b, endpoints.get(b.key.as_str()).map_or(&[][..], Vec::as_slice), balanced));
             }
             Resource::Policy(p) => policies.push(policy(p)),
             _ => {}
@@ -216,7 +224,7 @@ fn route_backend(backend: &v1::RouteBackend, chain: Option<Value>) -> Value {
     out
 }
 
-fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint]) -> Value {
+fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<&BalancerReport>) -> Value {
     use v1::backend::Kind;
     let name = key::print_backend(backend);
     let (kind, mut out) = match &backend.kind {
@@ -246,6 +254,12 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint]) -> Value {
     };
     if let Some(tls) = &backend.tls {
         out["tls"] = streams::backend_tls(tls);
+    }
+    if !backend.inline_policies.is_empty() {
+        out["policies"] = backend.inline_policies.iter().map(spec).collect();
+    }
+    if let Some(balanced) = balanced {
+        out["balancer"] = resilience::balancer(balanced);
     }
     json!({ kind: out })
 }
@@ -316,6 +330,10 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "users": basic.users.iter().map(|user| &user.name).collect::<Vec<_>>(),
         } }),
         Some(Kind::DirectResponse(response)) => json!({ "directResponse": { "status": response.status_code } }),
+        Some(Kind::FaultInjection(f)) => json!({ "faultInjection": {
+            "delay": f.delay.map(|d| json!({ "milliseconds": d.milliseconds, "percentage": d.percent })),
+            "abort": f.abort.map(|a| json!({ "httpStatus": a.status_code, "percentage": a.percent })),
+        } }),
         Some(Kind::Csrf(csrf)) => json!({ "csrf": {
             "percentageEnabled": csrf.percent_enabled,
             "percentageShadowed": csrf.percent_shadowed,
@@ -362,6 +380,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
         Some(Kind::Timeouts(t)) => json!({ "timeout": {
             "requestMilliseconds": t.request_milliseconds,
             "backendRequestMilliseconds": t.backend_request_milliseconds,
+            "streamIdleMilliseconds": t.stream_idle_milliseconds,
         } }),
         Some(Kind::Retry(r)) => json!({ "retry": {
             "attempts": r.attempts,
@@ -377,6 +396,14 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "failOpen": e.fail_open,
             "cached": e.cache.is_some(),
         } }),
+        Some(
+            Kind::OutlierDetection(_)
+            | Kind::CircuitBreakers(_)
+            | Kind::RetryConstraint(_)
+            | Kind::LoadBalancer(_)
+            | Kind::HealthCheck(_)
+            | Kind::BackendConnection(_),
+        ) => resilience::spec(spec),
         Some(Kind::BackendClientCertificate(_)) => json!({ "backendClientCertificate": {} }),
         None => json!({ "unknown": {} }),
     }

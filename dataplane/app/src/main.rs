@@ -10,6 +10,7 @@ mod protocols;
 mod proxy;
 mod settings;
 mod source;
+mod upstream_metrics;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_telemetry::access_log;
 use agentgateway_telemetry::metrics::HttpMetrics;
+use agentgateway_upstream::balancer::{self, Balancers};
 use agentgateway_upstream::{EndpointRegistry, Resolver};
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -24,6 +25,7 @@ use crate::dump::dump;
 use crate::protocols::Protocols;
 use crate::settings::Settings;
 use crate::source::{self, Change, Source};
+use crate::upstream_metrics;
 
 /// How often sockets that could not be opened are tried again.
 const RETRY_LISTEN: Duration = Duration::from_secs(2);
@@ -37,6 +39,7 @@ struct Proxy {
     settings: Settings,
     store: Arc<Mutex<Store>>,
     endpoints: Arc<EndpointRegistry>,
+    balancers: Arc<Balancers>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     workers: Workers,
     sockets: Sockets,
@@ -88,6 +91,8 @@ impl Proxy {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let endpoints = Arc::new(EndpointRegistry::default());
+        let balancers = Arc::new(Balancers::default());
+        upstream_metrics::register(&mut registry, Arc::clone(&balancers));
         let protocols = Protocols::new(&mut registry)?;
         if let Source::ControlPlane(started) = source {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
@@ -95,6 +100,8 @@ impl Proxy {
         let policy_state = Arc::new(State::new());
         let store = Arc::new(Mutex::new(Store::new(Environment {
             endpoints: Arc::clone(&endpoints),
+            balancers: Arc::clone(&balancers),
+            location: settings.location.clone(),
             policy_state: Arc::clone(&policy_state),
             metrics: Arc::clone(&metrics),
             protocols: Arc::new(protocols.clone()),
@@ -109,17 +116,18 @@ impl Proxy {
         let (resolver, rules) = (Resolver::system(background.clone()), Arc::new(settings.address_rules()));
         let network = Network { resolver: resolver.clone(), rules: Arc::clone(&rules) };
         background.spawn(agentgateway_fetch::run(policy_state, network));
+        background.spawn(balancer::run(Arc::clone(&balancers), resolver.clone(), Arc::clone(&rules)));
         let shared =
             Shared { snapshot: Arc::clone(&snapshot), metrics, resolver, address_rules: rules, access_log, background };
         let readiness = Readiness::not_ready("no configuration yet");
-        let dumped = Arc::clone(&store);
+        let (dumped, balanced) = (Arc::clone(&store), Arc::clone(&balancers));
         let admin = Admin {
             dump: Box::new(move || {
                 let (resources, snapshot, routes) = {
                     let store = dumped.lock().unwrap_or_else(PoisonError::into_inner);
                     (store.resources(), store.snapshot().clone(), store.routes())
                 };
-                format!("{:#}\n", dump(&resources, &snapshot, &routes))
+                format!("{:#}\n", dump(&resources, &snapshot, &routes, &balanced.read()))
             }),
             metrics: registry,
             ready: readiness.clone(),
@@ -128,7 +136,18 @@ impl Proxy {
         let workers = Workers::start(settings.workers, &shared).context("cannot start the workers")?;
         tracing::info!(workers = settings.workers, version = env!("CARGO_PKG_VERSION"), "agentgateway started");
         let sockets = Sockets::default();
-        Ok(Proxy { settings, store, endpoints, snapshot, workers, sockets, readiness, protocols, unopened: false })
+        Ok(Proxy {
+            settings,
+            store,
+            endpoints,
+            balancers,
+            snapshot,
+            workers,
+            sockets,
+            readiness,
+            protocols,
+            unopened: false,
+        })
     }
 
     async fn change(&mut self, change: Change) {
@@ -163,6 +182,7 @@ impl Proxy {
         };
         self.snapshot.store(Arc::new(snapshot));
         self.endpoints.sweep();
+        self.balancers.sweep();
         rejected.extend(self.update_sockets().await.into_iter().map(|e| Rejected {
             kind: Kind::Bind,
             key: e.bind_key.clone(),

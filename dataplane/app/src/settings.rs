@@ -6,6 +6,7 @@ use std::time::Duration;
 use agentgateway_telemetry::logging::Format;
 use agentgateway_types::file::{LogFormat, ProcessConfig};
 use agentgateway_upstream::AddressRules;
+use agentgateway_upstream::balancer::Location;
 
 use crate::cli::Process;
 
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: Format,
     pub(crate) announce: Duration,
     pub(crate) drain_timeout: Duration,
+    /// Where the proxy is.
+    pub(crate) location: Location,
     pub(crate) allow_loopback: bool,
     pub(crate) allow_link_local: bool,
 }
@@ -74,6 +77,10 @@ impl Settings {
             log_format: format,
             announce: announce.min(drain_timeout),
             drain_timeout,
+            location: Location {
+                region: process.region.clone().unwrap_or_default(),
+                zone: process.zone.clone().unwrap_or_default(),
+            },
             allow_loopback: process
                 .allow_loopback_backends
                 .or(config.allow_loopback_backends)

@@ -19,7 +19,7 @@ use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
-use agentgateway_types::backend::HostBackend;
+use agentgateway_types::backend::{HostBackend, StaticBackend};
 use agentgateway_types::file::{self, File};
 
 use crate::diagnostic::Report;
@@ -193,21 +193,23 @@ impl Maker<'_, '_> {
 
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
         let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
-        let made = match (&config.host, &config.mcp) {
-            (Some(host), None) => {
+        let made = match (&config.host, &config.static_hosts, &config.mcp) {
+            (Some(host), None, None) => {
                 let host = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
                 vec![self.host(&host, source, tls, at)?]
             }
-            (None, Some(_)) if config.app_protocol.is_some() => {
+            (None, ..) if config.app_protocol.is_some() => {
                 self.report.error(&at.clone().key("appProtocol"), "is for host only");
                 return None;
             }
-            (None, Some(group)) => self.mcp(group, source, tls, at)?,
+            (None, Some(hosts), None) => vec![self.static_hosts(hosts, source, tls, at)?],
+            (None, None, Some(group)) => self.mcp(group, source, tls, at)?,
             _ => {
-                self.report.error(at, "exactly one of host and mcp must be set");
+                self.report.error(at, "exactly one of host, static and mcp must be set");
                 return None;
             }
         };
+        let made = self.endpoint_policies(made, config, at);
         self.resources.extend(made.into_iter().map(Resource::Backend));
         let policies = config.policies.clone().map(file::RoutePolicies::from);
         Some(v1::RouteBackend {
@@ -231,6 +233,22 @@ impl Maker<'_, '_> {
         };
         let made = backend::host(host, source, key::backend(source));
         let mut made = self.reachable(made, |_| at.clone().key("host"));
+        self.encrypt(&mut made, tls, &at.clone().join(Path::of("policies.backendTLS")));
+        Some(made)
+    }
+
+    fn static_hosts(
+        &mut self,
+        config: &StaticBackend,
+        source: &ObjectRef,
+        tls: Option<&file::BackendTls>,
+        at: &Path,
+    ) -> Option<v1::Backend> {
+        let made = match backend::static_backend(config, source) {
+            Ok(made) => made,
+            Err(error) => return self.convert_error(&at.clone().key("static"), &error),
+        };
+        let mut made = self.reachable(made, |_| at.clone().key("static"));
         self.encrypt(&mut made, tls, &at.clone().join(Path::of("policies.backendTLS")));
         Some(made)
     }

@@ -113,6 +113,15 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("extAuthz", "ext-authz.md", "HttpExtAuthz"),
         ("extAuthz", "ext-authz.md", "DecisionCache"),
         ("backendTLS", "backend-tls.md", "BackendTls"),
+        ("faultInjection", "fault-injection.md", "FaultInjection"),
+        ("outlierDetection", "outlier-detection.md", "OutlierDetection"),
+        ("circuitBreakers", "circuit-breakers.md", "CircuitBreakers"),
+        ("retryConstraint", "circuit-breakers.md", "RetryConstraint"),
+        ("loadBalancer", "load-balancer.md", "LoadBalancer"),
+        ("loadBalancer", "load-balancer.md", "SlowStart"),
+        ("loadBalancer", "load-balancer.md", "HashPolicy"),
+        ("healthCheck", "health-check.md", "HealthCheck"),
+        ("connection", "connection.md", "BackendConnection"),
     ] {
         let text = fs::read_to_string(policies.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
         assert!(
@@ -127,7 +136,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         }
     }
     assert!(overview.contains("`autoHostRewrite`"));
-    let documented = 24;
+    let documented = 25;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 

@@ -63,7 +63,7 @@ impl Fault {
             | upstream::Kind::AddressRefused
             | upstream::Kind::Connect
             | upstream::Kind::Tls => Kind::Unreachable,
-            upstream::Kind::Overloaded => Kind::Overloaded,
+            upstream::Kind::Overloaded | upstream::Kind::CircuitOpen => Kind::Overloaded,
             upstream::Kind::Reset | upstream::Kind::RequestBody => Kind::Broken,
             upstream::Kind::Protocol => Kind::Protocol,
             upstream::Kind::Timeout => Kind::Timeout,

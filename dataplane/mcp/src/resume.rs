@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use agentgateway_upstream::Picked;
 use futures::future::join_all;
 use http::HeaderValue;
 
@@ -97,8 +96,8 @@ async fn resume(io: &Io, backend: &McpBackend, id: [u8; 16], contents: Contents)
 async fn restored(io: &Io, target: &Target, own: &TargetContents) -> Option<Link> {
     let Transport::StreamableHttp(server) = &target.transport else { return None };
     let address = own.endpoint?;
-    let endpoint = match server.cluster.known_endpoint(address) {
-        Some(endpoint) => endpoint,
+    let picked = match server.cluster.known_endpoint(address) {
+        Some(picked) => picked,
         None => {
             // A name that was not looked up since the start has no endpoints yet.
             io.upstream().pick(&server.cluster).await.ok()?;
@@ -106,7 +105,7 @@ async fn restored(io: &Io, target: &Target, own: &TargetContents) -> Option<Link
         }
     };
     Some(Link::Http(Arc::new(HttpLink {
-        picked: Picked::new(endpoint),
+        picked,
         session: own.session.as_deref().map(HeaderValue::from_str).transpose().ok()?,
         version: Version::parse(&own.version)?,
         features: Features(own.features),

@@ -1,10 +1,12 @@
 //! Requests whose policies ask for more than one plain exchange: timeouts, retries, sessions, mirrors.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentgateway_policy::{Exchange, Reach, RequestContext, Retry, Services};
+use agentgateway_upstream::balancer::Permit;
 use agentgateway_upstream::{Blame, Body, Endpoint, Kind, Picked};
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -12,6 +14,7 @@ use http_body::Body as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::discard::{discard, is_held_back};
+use crate::limits::MAX_RETRY_AFTER;
 use crate::mirror::{self, Original};
 use crate::persistence::Session;
 use crate::replay::Replay;
@@ -53,12 +56,25 @@ pub(crate) async fn run(
     let retries = exchange.retry.as_ref().map_or(0, |retry| retry.attempts());
     let replay = reach.body.take().filter(|body| !body.is_end_stream()).map(|body| Replay::new(body, retries > 0));
     let discards = !is_held_back(&routed.head.headers);
-    let tries = Tries { exchange: &exchange, session: session.as_ref(), replay: replay.as_ref(), tried: Vec::new() };
+    let (session, body) = (session.as_ref(), replay.as_ref());
+    let tries = Tries { exchange: &exchange, session, replay: body, deadline, tried: Vec::new() };
     let services = reach.services;
     let all = tries.run(&mut routed, choice, context, passed, services);
     let outcome = match deadline {
-        Some(deadline) => timeout_at(deadline, all).await.unwrap_or_else(|_| Err(late())),
+        Some(deadline) => match timeout_at(deadline, all).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                was_late(choice, routed.record.endpoint);
+                Err(late())
+            }
+        },
         None => all.await,
+    };
+    let outcome = match exchange.stream_idle_timeout {
+        Some(limit) if routed.record.tunnel.is_none() => {
+            outcome.map(|response| response.map(|body| deadline::while_moving(limit, body)))
+        }
+        _ => outcome,
     };
     match outcome {
         Ok(response) => match deadline {
@@ -100,6 +116,8 @@ struct Tries<'e> {
     session: Option<&'e Session<'e>>,
     /// None where the request has no body.
     replay: Option<&'e Replay>,
+    /// When the request's time is over.
+    deadline: Option<Instant>,
     tried: Vec<Arc<Endpoint>>,
 }
 
@@ -119,6 +137,7 @@ impl Tries<'_> {
         let mut head = std::mem::replace(&mut routed.head, empty());
         let mut choice = Ok(first);
         let mut retried = 0;
+        let mut _permit: Option<Permit> = None;
         loop {
             let (share, backend) = match choice {
                 Ok(choice) => choice,
@@ -144,13 +163,18 @@ impl Tries<'_> {
                 Err(error) => may_help(error),
             };
             let whole = self.replay.is_none_or(Replay::is_whole);
-            let (Some((first_head, first_context)), Some(retry), true) =
-                (&original, retry, again && whole && retried < retries)
+            let pause = retry.filter(|_| again && whole && retried < retries).and_then(|retry| {
+                let least = retry.pause(retried + 1, |below| routed.origin.worker.random_below(below));
+                self.pause(retry, least, &outcome)
+            });
+            let next = pause.and_then(|_| next(routed));
+            let (Some((first_head, first_context)), Some(pause), Some((next, permit))) = (&original, pause, next)
             else {
                 let mut response = outcome?;
                 self.answer_session(share.backend.as_deref(), routed, context, &mut response);
                 return Ok(response);
             };
+            _permit = permit;
             if let Ok(response) = outcome {
                 // Read to its end, the connection can serve the next request.
                 discard(response.into_body());
@@ -158,10 +182,21 @@ impl Tries<'_> {
             retried += 1;
             routed.origin.worker.metrics.retries.fetch_add(1, Ordering::Relaxed);
             routed.record.retried();
-            tokio::time::sleep(retry.pause(retried, |below| routed.origin.worker.random_below(below))).await;
+            tokio::time::sleep(pause).await;
             (head, *context) = (first_head.clone(), first_context.clone());
-            choice = choose(routed.snapshot, routed.route, &routed.origin.worker);
+            choice = next;
         }
+    }
+
+    /// The pause before the next try: not less than the backend asks for. None where that is too long; then its answer is the
+    /// client's.
+    fn pause(&self, retry: &Retry, least: Duration, outcome: &Result<Response<Body>, Error>) -> Option<Duration> {
+        let Some(asked) = outcome.as_ref().ok().and_then(|response| retry.asked_pause(response.headers())) else {
+            return Some(least);
+        };
+        let pause = least.max(asked);
+        let in_time = self.deadline.is_none_or(|deadline| Instant::now() + pause < deadline);
+        (asked <= MAX_RETRY_AFTER && in_time).then_some(pause)
     }
 
     /// One try, within its own timeout.
@@ -188,7 +223,10 @@ impl Tries<'_> {
         let Some(limit) = limit else { return exchange.await };
         match timeout(limit, exchange).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(no_answer_within(limit)),
+            Err(_) => {
+                was_late(choice, routed.record.endpoint);
+                Err(no_answer_within(limit))
+            }
         }
     }
 
@@ -200,11 +238,12 @@ impl Tries<'_> {
         };
         let Some(address) = session.place(key).and_then(|place| place.endpoint) else { return Ok(None) };
         if let Some(known) = cluster.known_endpoint(address) {
-            return Ok(Some(Picked::new(known)));
+            // While it is ejected or unhealthy the session goes on elsewhere.
+            return Ok(known.is_serving().then_some(known));
         }
         // Perhaps its name was not looked up yet, in this replica.
         let any = routed.origin.worker.upstream.pick(cluster).await?;
-        Ok(Some(cluster.known_endpoint(address).map_or(any, Picked::new)))
+        Ok(Some(cluster.known_endpoint(address).unwrap_or(any)))
     }
 
     fn answer_session(
@@ -218,6 +257,26 @@ impl Tries<'_> {
             session.answer(backend, routed.record.endpoint, context, response.headers_mut());
         }
     }
+}
+
+/// The endpoint of a try had no answer when its time was over.
+fn was_late((_, backend): Choice<'_>, endpoint: Option<SocketAddr>) {
+    if let (BackendKind::Cluster(cluster), Some(address)) = (&backend.kind, endpoint) {
+        cluster.was_late(address);
+    }
+}
+
+/// Where a request goes when it is sent again; None when the policies of that backend forbid it at this moment.
+fn next<'a>(routed: &Routed<'a>) -> Option<(Result<Choice<'a>, &'static str>, Option<Permit>)> {
+    let choice = choose(routed.snapshot, routed.route, &routed.origin.worker);
+    let permit = match &choice {
+        Ok((_, backend)) => match &backend.kind {
+            BackendKind::Cluster(cluster) => cluster.retry().ok()?,
+            BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
+        },
+        Err(_) => None,
+    };
+    Some((choice, permit))
 }
 
 /// Whether the request may fare better when it is sent again: no connection came about, it was lost before an answer, or

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use agentgateway_upstream::{Body, Cluster, Picked};
+use agentgateway_upstream::balancer::Permit;
+use agentgateway_upstream::{Body, Cluster, Picked, Refused};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
@@ -29,41 +30,48 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// Sends the request, and gives the response with the endpoint that answered. `first` is the endpoint to begin with; any
-/// when it is None.
+/// when it is None, by the request's hash where the backend's policy hashes.
 pub(crate) async fn forward(
     worker: &Worker,
     cluster: &Arc<Cluster>,
     outgoing: Outgoing<'_>,
-    mut first: Option<Picked>,
+    (mut first, hash): (Option<Picked>, Option<u64>),
     endpoint: &mut Option<SocketAddr>,
 ) -> Result<Response<Body>, Error> {
     let mut request = outgoing.into_request(worker, cluster);
     let mut tries = 1;
+    let mut _retry: Option<Permit> = None;
     loop {
         let picked = match first.take() {
             Some(picked) => picked,
-            None => worker.upstream.pick(cluster).await?,
+            None => worker.upstream.pick_hashed(cluster, hash).await?,
         };
         *endpoint = Some(picked.endpoint().address());
         match worker.upstream.try_send(&picked, request).await {
             Ok(response) => return Ok(received(response)),
             Err(failed) => match failed.unsent {
                 // No byte left the gateway, so the method does not matter.
-                Some(unsent) if tries < MAX_CONNECT_TRIES && failed.error.retry_safe => {
-                    tries += 1;
-                    worker.metrics.retries.fetch_add(1, Ordering::Relaxed);
-                    request = *unsent;
-                }
-                unsent => {
-                    let body = unsent.filter(|u| !is_held_back(u.headers())).map(|u| u.into_body());
-                    if let Some(body @ Body::Incoming(_)) = body {
-                        discard(body);
+                Some(unsent) if tries < MAX_CONNECT_TRIES && failed.error.retry_safe => match cluster.retry() {
+                    Ok(permit) => {
+                        tries += 1;
+                        worker.metrics.retries.fetch_add(1, Ordering::Relaxed);
+                        (_retry, request) = (permit, *unsent);
                     }
-                    return Err(failed.error.into());
-                }
+                    Err(Refused) => return Err(given_up(failed.error, Some(unsent))),
+                },
+                unsent => return Err(given_up(failed.error, unsent)),
             },
         }
     }
+}
+
+/// The error; what the client still sends of its request is read.
+fn given_up(error: agentgateway_upstream::Error, unsent: Option<Box<Request<Body>>>) -> Error {
+    let body = unsent.filter(|u| !is_held_back(u.headers())).map(|u| u.into_body());
+    if let Some(body @ Body::Incoming(_)) = body {
+        discard(body);
+    }
+    error.into()
 }
 
 /// Sends the request to one endpoint, once.

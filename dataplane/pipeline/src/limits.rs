@@ -73,3 +73,5 @@ pub const UDP_BURST: usize = 64;
 
 /// Largest body that is read whole to be signed, in bytes.
 pub(crate) const MAX_SIGNED_BODY: usize = 1 << 20;
+/// A backend that asks for a longer pause (`Retry-After`) is not asked again by the gateway; the client learns of it.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);

@@ -138,7 +138,8 @@ async fn send(
     };
     let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
     let outgoing = Outgoing { head, body, upgrade: None, signature, takes_host_of_backend };
-    let response = forward::forward(worker, cluster, outgoing, None, &mut None).await.map_err(|e| e.to_string())?;
+    let response =
+        forward::forward(worker, cluster, outgoing, (None, None), &mut None).await.map_err(|e| e.to_string())?;
     let mut body = response.into_body();
     while let Some(frame) = next(&mut body).await {
         frame.map_err(|e| e.to_string())?;

@@ -334,25 +334,27 @@ pub(crate) async fn send(
                 Some(authentication) => authentication.apply(&mut head, &mut body, context).await?,
                 None => None,
             };
+            // Of the request as policies left it.
+            let hash = backend.hash.as_ref().and_then(|policies| policies.of(&head, context));
             let (upgrade, version) = (Upgrade::take(&mut head), head.version);
             let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
             let upgraded = upgrade.as_ref();
             let outgoing = Outgoing { head, body, upgrade: upgraded, signature, takes_host_of_backend };
-            let (worker, mut endpoint) = (&origin.worker, None);
+            let (worker, endpoint) = (&origin.worker, &mut record.endpoint);
+            *endpoint = None;
             let result = match pick {
-                Pick::Any => forward(worker, cluster, outgoing, None, &mut endpoint).await,
-                Pick::First(first) => forward(worker, cluster, outgoing, first, &mut endpoint).await,
+                Pick::Any => forward(worker, cluster, outgoing, (None, hash), endpoint).await,
+                Pick::First(first) => forward(worker, cluster, outgoing, (first, hash), endpoint).await,
                 Pick::Once(first, tried) => {
                     let picked = match first {
                         Some(picked) => picked,
-                        None => worker.upstream.pick_other(cluster, tried).await?,
+                        None => worker.upstream.pick_other(cluster, hash, tried).await?,
                     };
-                    endpoint = Some(picked.endpoint().address());
+                    *endpoint = Some(picked.endpoint().address());
                     tried.push(Arc::clone(picked.endpoint()));
                     once(worker, cluster, outgoing, &picked).await
                 }
             };
-            record.endpoint = endpoint;
             let mut response = result?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 let upgrade = upgrade.ok_or_else(upgrade::unasked)?;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use agentgateway_policy::Chain;
+use agentgateway_policy::{Chain, HashPolicies};
 use agentgateway_proto::v1::bind::{ProxyProtocol, Transport};
 use agentgateway_router::{HostMap, Router};
 use agentgateway_telemetry::metrics::{ListenerMetrics, RouteMetrics, StreamMetrics};
@@ -161,6 +161,8 @@ pub struct Backend {
     pub policies: Arc<Chain>,
     /// A policy refuses everything, streams included; why.
     pub denied: Option<Arc<str>>,
+    /// What of a request decides over its endpoint; None where nothing does.
+    pub hash: Option<Box<HashPolicies>>,
     /// What it is.
     pub kind: BackendKind,
 }

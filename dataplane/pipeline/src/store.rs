@@ -16,6 +16,7 @@ use agentgateway_proto::v1;
 use agentgateway_router::{PathMatch, Precedence};
 use agentgateway_telemetry::metrics::HttpMetrics;
 use agentgateway_upstream::EndpointRegistry;
+use agentgateway_upstream::balancer::{Balancers, Location};
 
 use crate::protocol::ProtocolFactory;
 use crate::snapshot::{Listener, Route, Snapshot, StreamListener};
@@ -38,6 +39,10 @@ pub struct Rejected {
 pub struct Environment {
     /// Endpoints of the process.
     pub endpoints: Arc<EndpointRegistry>,
+    /// What is known of the endpoints of backends that have policies about them.
+    pub balancers: Arc<Balancers>,
+    /// Where this proxy is.
+    pub location: Location,
     /// What policies keep over configurations.
     pub policy_state: Arc<State>,
     /// Counters.

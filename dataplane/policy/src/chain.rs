@@ -17,6 +17,7 @@ use crate::cors::Cors;
 use crate::csrf::Csrf;
 use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
+use crate::fault::FaultInjection;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
 use crate::rate_limit::RateLimit;
@@ -75,6 +76,7 @@ enum Step {
     ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
     RateLimit(RateLimit),
+    Fault(Box<FaultInjection>),
     RequestBuffer(RequestBuffer),
     Transformation(Box<Transformation>),
     RequestHeaders(HeaderModifier),
@@ -108,7 +110,7 @@ impl Step {
             Step::ApiKey(_) => 5,
             Step::ExternalAuthorization(_) => 6,
             Step::Authorization(_) => 7,
-            Step::RateLimit(_) => 8,
+            Step::RateLimit(_) | Step::Fault(_) => 8,
             Step::RequestBuffer(_) => 9,
             Step::Transformation(_) => 10,
             Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 11,
@@ -269,6 +271,8 @@ impl Chain {
                 Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
                 Step::RateLimit(limit) => limit.on_request()?,
+                // Boxed: other policies do not pay for its timer.
+                Step::Fault(fault) => Box::pin(fault.on_request()).await?,
                 Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
                 Step::Transformation(made) if made.reads_request() => {
                     Box::pin(made.on_request_with_body(head, context, reach)).await?;
@@ -355,6 +359,7 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
             *nth += 1;
             Step::RateLimit(RateLimit::compile(spec, &key, policy.source, state)?)
         }
+        Kind::FaultInjection(spec) => Step::Fault(Box::new(FaultInjection::compile(spec)?)),
         Kind::BackendAuth(spec) => return Ok(Compiled::BackendAuth(BackendAuthentication::compile(spec)?)),
         Kind::ApiKey(spec) => Step::ApiKey(ApiKeyAuthentication::compile(spec)?),
         Kind::BasicAuth(spec) => Step::BasicAuth(Box::new(BasicAuthentication::compile(spec, state)?)),
@@ -379,6 +384,12 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::ExternalAuthorization(spec) => {
             Step::ExternalAuthorization(Box::new(ExternalAuthorization::compile(spec, policy.source)?))
         }
+        Kind::OutlierDetection(_)
+        | Kind::CircuitBreakers(_)
+        | Kind::RetryConstraint(_)
+        | Kind::LoadBalancer(_)
+        | Kind::HealthCheck(_)
+        | Kind::BackendConnection(_) => return Err("it is for backends".into()),
         Kind::BackendClientCertificate(_) => return Err("this release does not support it".into()),
     }))
 }

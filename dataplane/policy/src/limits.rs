@@ -83,6 +83,9 @@ pub(crate) const REFETCH_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a request waits for keys.
 pub(crate) const REFETCH_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Longest delay that fault injection may make.
+pub(crate) const MAX_FAULT_DELAY: Duration = Duration::from_secs(3600);
+
 /// URLs with keys.
 pub(crate) const MAX_KEY_URLS: usize = 1024;
 

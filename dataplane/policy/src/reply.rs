@@ -45,6 +45,8 @@ pub enum Reason {
     BodyNotForwarded(&'static str),
     /// A redirect filter.
     Redirect,
+    /// An injected fault.
+    FaultInjected,
     /// A policy that answers itself.
     DirectResponse,
     /// The request cannot be rewritten as the policy says.
@@ -68,6 +70,7 @@ impl Reason {
             Reason::BodyNotForwarded(_) => "ext_authz_body",
             Reason::Redirect => "redirect",
             Reason::DirectResponse => "direct_response",
+            Reason::FaultInjected => "fault_injected",
             Reason::NotRewritten(_) => "rewrite",
         }
     }
@@ -86,7 +89,7 @@ impl Reason {
             | Reason::NotRewritten(text)
             | Reason::BodyNotBuffered(text)
             | Reason::BodyNotForwarded(text) => text,
-            Reason::Preflight | Reason::Redirect | Reason::DirectResponse => "",
+            Reason::Preflight | Reason::Redirect | Reason::DirectResponse | Reason::FaultInjected => "",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentgateway_proto::v1;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 
 use crate::limits::{DEFAULT_RETRY_BACKOFF, MAX_RETRIES, MAX_RETRY_BACKOFF_DOUBLINGS};
 
@@ -44,6 +44,13 @@ impl Retry {
         self.codes.binary_search(&status.as_u16()).is_ok()
     }
 
+    /// How long the backend asks to be left alone (`Retry-After` in seconds, RFC 9110 §10.2.3); a date is not looked at, since
+    /// clocks differ. None where it asks for nothing.
+    pub fn asked_pause(&self, headers: &HeaderMap) -> Option<Duration> {
+        let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
     /// The pause before the `nth` retry, from 1: doubled each time up to a limit, and up to as much again by `jitter`,
     /// which gives a number below its argument. Never shorter than what the user asked for, as the specification wants.
     pub fn pause(&self, nth: u32, jitter: impl FnOnce(u64) -> u64) -> Duration {
@@ -77,6 +84,19 @@ mod tests {
         for bad in [200, 399, 600, 70_000] {
             assert!(compile(None, &[bad], None).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_backend_asks_for_a_pause_in_seconds() {
+        let retry = compile(None, &[], None).expect("compiles");
+        let asked = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(value));
+            retry.asked_pause(&headers)
+        };
+        assert_eq!((asked("2"), asked(" 0 ")), (Some(Duration::from_secs(2)), Some(Duration::ZERO)));
+        assert_eq!((asked("soon"), asked("-1"), asked("Wed, 21 Oct 2026 07:28:00 GMT")), (None, None, None));
+        assert_eq!(retry.asked_pause(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::session::SessionPersistence;
 pub(crate) struct Settings {
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) backend_request_timeout: Option<Duration>,
+    pub(crate) stream_idle_timeout: Option<Duration>,
     pub(crate) retry: Option<Arc<Retry>>,
     pub(crate) session: Option<Arc<SessionPersistence>>,
     pub(crate) mirrors: Vec<Mirror>,
@@ -31,6 +32,7 @@ impl Settings {
         };
         take(&mut self.request_timeout, spec.request_milliseconds);
         take(&mut self.backend_request_timeout, spec.backend_request_milliseconds);
+        take(&mut self.stream_idle_timeout, spec.stream_idle_milliseconds);
         takes
     }
 }
@@ -69,6 +71,8 @@ pub struct Exchange {
     pub request_timeout: Option<Duration>,
     /// From one try's request to the head of its response.
     pub backend_request_timeout: Option<Duration>,
+    /// From one piece of the response's body to the next.
+    pub stream_idle_timeout: Option<Duration>,
     /// None: only connections that did not come about are tried again.
     pub retry: Option<Arc<Retry>>,
     /// None: each request gets any endpoint.
@@ -85,6 +89,7 @@ impl Exchange {
             let to = all.get_or_insert_default();
             to.request_timeout = to.request_timeout.or(settings.request_timeout);
             to.backend_request_timeout = to.backend_request_timeout.or(settings.backend_request_timeout);
+            to.stream_idle_timeout = to.stream_idle_timeout.or(settings.stream_idle_timeout);
             to.retry = to.retry.take().or_else(|| settings.retry.clone());
             to.session = to.session.take().or_else(|| settings.session.clone());
             to.mirrors.extend(settings.mirrors.iter().cloned());
@@ -93,6 +98,7 @@ impl Exchange {
         // Zero hides what a less specific chain sets, and means none (GEP-2257).
         all.request_timeout = all.request_timeout.filter(|t| !t.is_zero());
         all.backend_request_timeout = all.backend_request_timeout.filter(|t| !t.is_zero());
+        all.stream_idle_timeout = all.stream_idle_timeout.filter(|t| !t.is_zero());
         Some(all)
     }
 }
@@ -111,7 +117,11 @@ mod tests {
     }
 
     fn timeouts(request: Option<u64>, backend: Option<u64>) -> Kind {
-        Kind::Timeouts(v1::Timeouts { request_milliseconds: request, backend_request_milliseconds: backend })
+        Kind::Timeouts(v1::Timeouts {
+            request_milliseconds: request,
+            backend_request_milliseconds: backend,
+            ..v1::Timeouts::default()
+        })
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 mod other;
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use http::uri::Authority;
 
+use crate::balancer::{Balancer, Permit};
 use crate::dns::{Resolved, Resolver};
 use crate::endpoint::{Connecting, Endpoint, EndpointRegistry};
 use crate::error::{Error, Kind};
+use crate::random::random_below;
+use crate::upstream::Picked;
 
 /// A host name or address with its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,10 @@ pub struct Host {
     /// Port.
     pub port: u16,
 }
+
+/// A retry that a backend's policies forbid.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused;
 
 /// A compiled backend. Shared by all threads.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ enum Source {
     Fixed(Arc<[Arc<Endpoint>]>),
     /// Names that are resolved when used.
     Names { hosts: Vec<Name>, connecting: Connecting, registry: Arc<EndpointRegistry> },
+    /// The backend has policies about its endpoints.
+    Balanced(Arc<Balancer>),
 }
 
 #[derive(Debug)]
@@ -82,15 +90,21 @@ impl Cluster {
         Cluster { authority, source }
     }
 
+    /// Endpoints that policies decide about.
+    pub fn balanced(authority: Authority, balancer: Arc<Balancer>) -> Self {
+        Cluster { authority, source: Source::Balanced(balancer) }
+    }
+
     /// Host and port by which the backend calls itself, for requests that the gateway makes of its own.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// An endpoint for the next request.
-    pub(crate) async fn pick(self: &Arc<Self>, resolver: &Resolver) -> Result<Arc<Endpoint>, Error> {
+    /// An endpoint for the next request; `hash` of the request, where the backend's policy hashes.
+    pub(crate) async fn pick(self: &Arc<Self>, resolver: &Resolver, hash: Option<u64>) -> Result<Picked, Error> {
         match &self.source {
-            Source::Fixed(endpoints) => balance(endpoints).cloned().ok_or_else(|| {
+            Source::Balanced(balancer) => balancer.pick(hash, &[]).await,
+            Source::Fixed(endpoints) => balance(endpoints).cloned().map(Picked::new).ok_or_else(|| {
                 Error::new(Kind::NoEndpoints, format!("backend {} has no ready endpoint", self.authority))
             }),
             Source::Names { hosts, .. } => {
@@ -101,15 +115,17 @@ impl Cluster {
                 let endpoints = Box::pin(self.addresses(at, name, resolver)).await?;
                 balance(&endpoints)
                     .cloned()
+                    .map(Picked::new)
                     .ok_or_else(|| Error::new(Kind::Resolve, format!("host {} has no address", name.host.name)))
             }
         }
     }
 
     /// The endpoint with this address, if the backend has it: one that is listed, or was found when a name was looked up.
-    pub fn known_endpoint(&self, address: SocketAddr) -> Option<Arc<Endpoint>> {
-        let among = |all: &[Arc<Endpoint>]| all.iter().find(|e| e.address() == address).cloned();
+    pub fn known_endpoint(&self, address: SocketAddr) -> Option<Picked> {
+        let among = |all: &[Arc<Endpoint>]| all.iter().find(|e| e.address() == address).cloned().map(Picked::new);
         match &self.source {
+            Source::Balanced(balancer) => balancer.known(address),
             Source::Fixed(endpoints) => among(endpoints),
             Source::Names { hosts, .. } => hosts.iter().find_map(|h| among(&h.resolved.load().as_ref()?.endpoints)),
         }
@@ -119,8 +135,29 @@ impl Cluster {
     /// otherwise now, such as with TLS. An address of a name may be one that its last answer did not hold.
     pub fn has_lost(&self, endpoint: &Endpoint) -> bool {
         match &self.source {
+            Source::Balanced(balancer) => !balancer.has(endpoint),
             Source::Fixed(endpoints) => !endpoints.iter().any(|e| e.id == endpoint.id),
             Source::Names { connecting, .. } => !endpoint.is_reached_by(connecting),
+        }
+    }
+
+    /// Whether a request may be sent again; the permit is kept until that has an answer.
+    ///
+    /// # Errors
+    /// The backend's policies forbid it at this moment.
+    pub fn retry(&self) -> Result<Option<Permit>, Refused> {
+        match &self.source {
+            Source::Balanced(balancer) => balancer.retry().map(Some).ok_or(Refused),
+            Source::Fixed(_) | Source::Names { .. } => Ok(None),
+        }
+    }
+
+    /// The endpoint with this address gave no answer in the time that a request had for it.
+    pub fn was_late(&self, address: SocketAddr) {
+        if let Source::Balanced(balancer) = &self.source
+            && let Some(picked) = balancer.known(address)
+        {
+            picked.was_late();
         }
     }
 
@@ -190,23 +227,6 @@ fn two_below(n: usize) -> (usize, usize) {
     let a = random_below(n);
     let b = random_below(n - 1);
     (a, if b >= a { b + 1 } else { b })
-}
-
-/// Uniform enough for balancing; xorshift64*, seeded per thread.
-fn random_below(n: usize) -> usize {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(ahash::RandomState::new().hash_one(std::thread::current().id()) | 1);
-    }
-    let x = STATE.with(|state| {
-        let mut x = state.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        state.set(x);
-        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    });
-    let scaled = (u128::from(x) * n as u128) >> 64;
-    usize::try_from(scaled).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::client::TlsStream;
 
 use crate::address::AddressRules;
+use crate::balancer::Shared;
 use crate::body::Body;
 use crate::dial::{dial, failed};
 use crate::endpoint::{ConnectionSlot, Endpoint, Protocol};
@@ -28,13 +29,14 @@ pub(crate) async fn connect(
     endpoint: &Arc<Endpoint>,
     protocol: Protocol,
     rules: &AddressRules,
+    shared: Option<&Arc<Shared>>,
 ) -> Result<Sender, Error> {
     let offer = match protocol {
         Protocol::Http1 => Offer::Http1,
         Protocol::Http2 => Offer::Http2,
         Protocol::Negotiated => Offer::AnyHttp,
     };
-    let (stream, slot) = dial(endpoint, rules, endpoint.tls().map(|tls| (tls.as_ref(), offer))).await?;
+    let (stream, slot) = dial(endpoint, rules, endpoint.tls().map(|tls| (tls.as_ref(), offer)), shared).await?;
     match stream {
         Stream::Plain(stream) if protocol == Protocol::Http2 => start_http2(endpoint, stream, slot).await,
         Stream::Plain(stream) => start_http1(endpoint, stream, slot).await,

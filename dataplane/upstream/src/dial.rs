@@ -8,28 +8,35 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::address::AddressRules;
+use crate::balancer::Shared;
 use crate::endpoint::{ConnectionSlot, Endpoint};
 use crate::error::{Error, Kind};
 use crate::limits;
 use crate::stream::Stream;
 
-/// Connects, and encrypts where it is told how. The slot counts the connection for as long as it is kept.
+/// Connects, and encrypts where it is told how; `shared` counts the backend's connections, and may make this one wait. The slot counts the connection for as long as it is kept.
 pub(crate) async fn dial(
     endpoint: &Arc<Endpoint>,
     rules: &AddressRules,
     tls: Option<(&Client, Offer)>,
+    shared: Option<&Arc<Shared>>,
 ) -> Result<(Stream, ConnectionSlot), Error> {
     let address = endpoint.address();
     rules.check(address)?;
-    let Some(slot) = ConnectionSlot::take(endpoint, limits::MAX_CONNECTIONS_PER_ENDPOINT) else {
+    let connect_timeout = endpoint.connect_timeout().unwrap_or(limits::CONNECT_TIMEOUT);
+    let permit = match shared {
+        Some(shared) => Some(shared.connection(connect_timeout).await?),
+        None => None,
+    };
+    let Some(slot) = ConnectionSlot::take(endpoint, limits::MAX_CONNECTIONS_PER_ENDPOINT, permit) else {
         let message = format!("endpoint {address} has {} connections already", limits::MAX_CONNECTIONS_PER_ENDPOINT);
         return Err(Error::retry_safe(Kind::Overloaded, message));
     };
     let failed = |why: &dyn std::fmt::Display| failed(endpoint, why);
-    let stream = match tokio::time::timeout(limits::CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+    let stream = match tokio::time::timeout(connect_timeout, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(failed(&error)),
-        Err(_) => return Err(failed(&format_args!("no answer within {} s", limits::CONNECT_TIMEOUT.as_secs()))),
+        Err(_) => return Err(failed(&format_args!("no answer within {} ms", connect_timeout.as_millis()))),
     };
     if let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) {
         rules.check_connected(local, peer)?;
@@ -57,10 +64,11 @@ async fn handshake(
 ) -> Result<TlsStream<TcpStream>, Error> {
     let connector = TlsConnector::from(Arc::clone(tls.config(offer)));
     let handshake = connector.connect(tls.server_name().clone(), stream);
-    let why = match tokio::time::timeout(limits::TLS_HANDSHAKE_TIMEOUT, handshake).await {
+    let limit = endpoint.connect_timeout().unwrap_or(limits::TLS_HANDSHAKE_TIMEOUT);
+    let why = match tokio::time::timeout(limit, handshake).await {
         Ok(Ok(stream)) => return Ok(stream),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no end within {} s", limits::TLS_HANDSHAKE_TIMEOUT.as_secs()),
+        Err(_) => format!("no end within {} ms", limit.as_millis()),
     };
     endpoint.avoid_for(limits::AVOID_AFTER_CONNECT_FAILURE);
     Err(Error::retry_safe(Kind::Tls, format!("TLS handshake with endpoint {} failed: {why}", endpoint.address())))

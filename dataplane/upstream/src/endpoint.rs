@@ -9,6 +9,8 @@ use agentgateway_proto::resource::Version;
 use agentgateway_tls::Client;
 use dashmap::DashMap;
 
+use crate::balancer::{Permit, Shared};
+
 /// The version of HTTP that is spoken to an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -28,18 +30,25 @@ pub struct Connecting {
     pub protocol: Protocol,
     /// None: in plaintext.
     pub tls: Option<Arc<Client>>,
+    /// Limit of the TCP connect, and by itself of the TLS handshake; None for the usual ones.
+    pub connect_timeout: Option<Duration>,
+    /// How long connections are kept without a request; None for as long as usual.
+    pub idle_timeout: Option<Duration>,
 }
 
+/// What tells connections apart that are made to one address.
+type Settings = (Protocol, Option<Version>, Option<Duration>, Option<Duration>);
+
 impl Connecting {
-    /// What tells connections apart that are made to one address.
-    fn settings(&self) -> (Protocol, Option<Version>) {
-        (self.protocol, self.tls.as_ref().map(|tls| tls.identity()))
+    fn settings(&self) -> Settings {
+        let tls = self.tls.as_ref().map(|tls| tls.identity());
+        (self.protocol, tls, self.connect_timeout, self.idle_timeout)
     }
 }
 
 impl From<Protocol> for Connecting {
     fn from(protocol: Protocol) -> Self {
-        Connecting { protocol, tls: None }
+        Connecting { protocol, ..Connecting::default() }
     }
 }
 
@@ -61,6 +70,11 @@ fn epoch() -> Instant {
     *EPOCH.get_or_init(Instant::now)
 }
 
+/// Time since the first question about it.
+pub(crate) fn since_start() -> Duration {
+    epoch().elapsed()
+}
+
 fn now_milliseconds() -> u64 {
     u64::try_from(epoch().elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -79,6 +93,14 @@ impl Endpoint {
     /// How connections to it are encrypted; None when they are not.
     pub(crate) fn tls(&self) -> Option<&Arc<Client>> {
         self.connecting.tls.as_ref()
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Option<Duration> {
+        self.connecting.connect_timeout
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        self.connecting.idle_timeout
     }
 
     /// Whether connections to it are made so.
@@ -116,14 +138,19 @@ impl Endpoint {
     }
 }
 
-/// Counts a request against its endpoint for as long as it lives.
+/// Counts a request against its endpoint, and its backend where that has policies about it, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct InFlight(pub(crate) Arc<Endpoint>);
+pub(crate) struct InFlight(pub(crate) Arc<Endpoint>, Option<Permit>);
 
 impl InFlight {
-    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, permit: Option<Permit>) -> Self {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(endpoint)
+        InFlight(endpoint, permit)
+    }
+
+    /// What the backend counts; None where it counts nothing.
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.1.as_ref().map(Permit::shared)
     }
 }
 
@@ -135,16 +162,19 @@ impl Drop for InFlight {
 
 /// Counts a connection against its endpoint for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct ConnectionSlot(Arc<Endpoint>);
+pub(crate) struct ConnectionSlot(
+    Arc<Endpoint>,
+    #[allow(dead_code, reason = "counts for as long as it is there")] Option<Permit>,
+);
 
 impl ConnectionSlot {
     /// None when the endpoint has all the connections it may have.
-    pub(crate) fn take(endpoint: &Arc<Endpoint>, limit: u32) -> Option<Self> {
+    pub(crate) fn take(endpoint: &Arc<Endpoint>, limit: u32, permit: Option<Permit>) -> Option<Self> {
         endpoint
             .connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
             .ok()
-            .map(|_| ConnectionSlot(Arc::clone(endpoint)))
+            .map(|_| ConnectionSlot(Arc::clone(endpoint), permit))
     }
 }
 
@@ -156,7 +186,7 @@ impl Drop for ConnectionSlot {
 
 /// What tells endpoints apart: the address, and what decides over a connection to it. A connection that was made under other
 /// TLS settings belongs to another endpoint, so no pool gives it out.
-type Key = (SocketAddr, (Protocol, Option<Version>));
+type Key = (SocketAddr, Settings);
 
 /// All endpoints of the process by address, so that a change of configuration, or a second backend with the same
 /// address, keeps connections and counts.
@@ -202,7 +232,7 @@ mod tests {
         let tls = |name: &str| {
             let settings = BackendTls { hostname: name.into(), ..BackendTls::default() };
             let client = Client::compile(&settings, None).expect("a client");
-            Connecting { protocol: Protocol::Http1, tls: Some(Arc::new(client)) }
+            Connecting { tls: Some(Arc::new(client)), ..Connecting::default() }
         };
         let get = |connecting: &Connecting| registry.get(([10, 0, 0, 1], 443).into(), connecting);
         let all = [get(&Protocol::Http1.into()), get(&Protocol::Http2.into()), get(&tls("a")), get(&tls("b"))];

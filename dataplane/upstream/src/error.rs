@@ -30,6 +30,8 @@ pub enum Kind {
     Tls,
     /// The endpoint's connections are all in use.
     Overloaded,
+    /// A circuit breaker is open: the backend has as much of something as it may.
+    CircuitOpen,
     /// The connection broke before a response came.
     Reset,
     /// The backend does not speak HTTP as it should.
@@ -74,7 +76,9 @@ impl Error {
     /// What the client is answered.
     pub fn status(&self) -> StatusCode {
         match self.kind {
-            Kind::NoEndpoints | Kind::Resolve | Kind::Connect | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::NoEndpoints | Kind::Resolve | Kind::Connect | Kind::Overloaded | Kind::CircuitOpen => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Kind::AddressRefused => StatusCode::INTERNAL_SERVER_ERROR,
             Kind::Reset | Kind::Protocol | Kind::Tls => StatusCode::BAD_GATEWAY,
             Kind::RequestBody => StatusCode::BAD_REQUEST,
@@ -91,6 +95,7 @@ impl Error {
             Kind::Connect => "connect_failure",
             Kind::Tls => "upstream_tls_failure",
             Kind::Overloaded => "upstream_overloaded",
+            Kind::CircuitOpen => "circuit_open",
             Kind::Reset => "upstream_reset",
             Kind::Protocol => "upstream_protocol_error",
             Kind::RequestBody => "request_body_error",

@@ -4,6 +4,7 @@
 //! [`Upstream`] belongs to one thread, so that a request and the connection it uses never change threads.
 
 mod address;
+pub mod balancer;
 mod body;
 mod cluster;
 mod connect;
@@ -13,14 +14,16 @@ mod endpoint;
 mod error;
 pub mod limits;
 mod pool;
+mod random;
 mod stream;
 mod upstream;
 
 pub use address::AddressRules;
 pub use body::{Body, BoxError};
-pub use cluster::{Cluster, Host};
+pub use cluster::{Cluster, Host, Refused};
 pub use dns::Resolver;
 pub use endpoint::{Connecting, Endpoint, EndpointRegistry, Protocol};
 pub use error::{Blame, Error, Kind};
+pub use random::random_below;
 pub use stream::{Datagrams, Opened, Stream};
 pub use upstream::{Picked, SendError, Upstream};

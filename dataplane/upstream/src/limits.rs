@@ -27,3 +27,21 @@ pub const MAX_ADDRESSES_PER_NAME: usize = 64;
 pub const MAX_RESPONSE_HEADERS: usize = 200;
 /// Response head in bytes.
 pub const MAX_RESPONSE_HEAD: usize = 256 * 1024;
+/// Requests that wait for a connection, where a policy bounds the connections and says nothing of these.
+pub const DEFAULT_MAX_PENDING: u32 = 1024;
+/// Endpoints that are drawn for one request.
+pub const MAX_CHOICES: u32 = 32;
+/// Points of a hash ring.
+pub const MAX_RING: u32 = 1 << 20;
+/// Interval of a retry budget.
+pub const MIN_BUDGET_INTERVAL: Duration = Duration::from_millis(100);
+/// Health checks of one backend that run at one time.
+pub const MAX_CHECKS_PER_BACKEND: usize = 32;
+/// Health checks that run at one time, all backends together.
+pub const MAX_CHECKS: usize = 256;
+/// Bytes of a health check's answer that are read.
+pub const MAX_CHECK_BODY: usize = 64 * 1024;
+/// A health check's interval and timeout.
+pub const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// A name whose lookup failed is looked up again after this long.
+pub const RESOLVE_AGAIN: Duration = Duration::from_secs(1);

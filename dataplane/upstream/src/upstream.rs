@@ -12,6 +12,7 @@ use hyper::client::conn::TrySendError;
 use tokio::net::UdpSocket;
 
 use crate::address::AddressRules;
+use crate::balancer::{Member, Outcome, RECLAIM};
 use crate::body::{Body, UpstreamBody};
 use crate::cluster::Cluster;
 use crate::connect::{Sender, connect};
@@ -25,17 +26,52 @@ use crate::stream::{Datagrams, Opened};
 
 /// An endpoint that was chosen for one request, or that a session stays with.
 #[derive(Clone, Debug)]
-pub struct Picked(Arc<Endpoint>);
+pub struct Picked {
+    endpoint: Arc<Endpoint>,
+    /// None: its backend has no policies about its endpoints.
+    member: Option<Arc<Member>>,
+}
 
 impl Picked {
     /// The endpoint.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
     }
 
-    /// An endpoint that the caller chose.
-    pub fn new(endpoint: Arc<Endpoint>) -> Self {
-        Picked(endpoint)
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        Picked { endpoint, member: None }
+    }
+
+    pub(crate) fn of_member(member: Arc<Member>) -> Self {
+        Picked { endpoint: Arc::clone(member.endpoint()), member: Some(member) }
+    }
+
+    /// Counts a request, unless the backend has too many.
+    fn begin(&self) -> Result<InFlight, Error> {
+        let permit = match &self.member {
+            Some(member) => Some(member.shared().request()?),
+            None => None,
+        };
+        Ok(InFlight::new(Arc::clone(&self.endpoint), permit))
+    }
+
+    /// Counts how the request ended.
+    fn end(&self, outcome: impl FnOnce() -> Option<Outcome>) {
+        if let Some(member) = &self.member
+            && let Some(outcome) = outcome()
+        {
+            member.report(outcome);
+        }
+    }
+
+    /// Whether it gets requests: it is neither ejected nor unhealthy.
+    pub fn is_serving(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.gets_requests())
+    }
+
+    /// It gave no answer in the time that a request had for it.
+    pub fn was_late(&self) {
+        self.end(|| Some(Outcome::Failed));
     }
 }
 
@@ -68,9 +104,16 @@ impl Upstream {
         let swept = Rc::downgrade(&pool);
         tokio::task::spawn_local(async move {
             loop {
-                tokio::time::sleep(IDLE_SWEEP).await;
-                let Some(pool) = swept.upgrade() else { return };
-                pool.sweep();
+                // Before the sweep: a request on another thread that begins to wait during it is not missed.
+                let reclaim = RECLAIM.notified();
+                match swept.upgrade() {
+                    Some(pool) => pool.sweep(),
+                    None => return,
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(IDLE_SWEEP) => {}
+                    () = reclaim => {}
+                }
             }
         });
         Upstream { pool, resolver, rules }
@@ -82,7 +125,12 @@ impl Upstream {
 
     /// An endpoint of the cluster for the next request.
     pub async fn pick(&self, cluster: &Arc<Cluster>) -> Result<Picked, Error> {
-        cluster.pick(&self.resolver).await.map(Picked)
+        cluster.pick(&self.resolver, None).await
+    }
+
+    /// As [`Upstream::pick`], for a request with this hash.
+    pub async fn pick_hashed(&self, cluster: &Arc<Cluster>, hash: Option<u64>) -> Result<Picked, Error> {
+        cluster.pick(&self.resolver, hash).await
     }
 
     /// Sends a request and gives the response as soon as its head is there.
@@ -94,8 +142,24 @@ impl Upstream {
 
     /// As [`Upstream::send`], but a request of which no byte was sent comes back, for another endpoint.
     pub async fn try_send(&self, picked: &Picked, request: Request<Body>) -> Result<Response<Body>, SendError> {
-        let endpoint = &picked.0;
-        let in_flight = InFlight::new(Arc::clone(endpoint));
+        let in_flight = match picked.begin() {
+            Ok(in_flight) => in_flight,
+            Err(error) => return Err(SendError { error, unsent: Some(Box::new(request)) }),
+        };
+        let result = self.exchange(&picked.endpoint, request, in_flight).await;
+        picked.end(|| match &result {
+            Ok(response) => Some(Outcome::of_response(response)),
+            Err(failed) => Outcome::of_error(&failed.error),
+        });
+        result
+    }
+
+    async fn exchange(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        request: Request<Body>,
+        in_flight: InFlight,
+    ) -> Result<Response<Body>, SendError> {
         match endpoint.protocol() {
             Protocol::Http1 => self.send_http1(endpoint, request, in_flight, Protocol::Http1).await,
             Protocol::Http2 => self.send_http2(endpoint, request, in_flight, Protocol::Http2).await,
@@ -110,16 +174,22 @@ impl Upstream {
     /// Connects to an endpoint, for bytes of the caller's. Those that are `encrypted` already go out as they are, also where
     /// the backend asks for TLS: it gets that of the client.
     pub async fn open(&self, picked: &Picked, encrypted: bool) -> Result<Opened, Error> {
-        let endpoint = &picked.0;
-        let in_flight = InFlight::new(Arc::clone(endpoint));
+        let endpoint = &picked.endpoint;
+        let in_flight = picked.begin()?;
         let tls = endpoint.tls().filter(|_| !encrypted).map(|tls| (tls.as_ref(), Offer::Nothing));
-        let (stream, slot) = dial(endpoint, &self.rules, tls).await?;
+        let dialled = dial(endpoint, &self.rules, tls, in_flight.shared()).await;
+        // A stream that comes about is as good as an answer.
+        picked.end(|| match &dialled {
+            Ok(_) => Some(Outcome::Answered(http::StatusCode::OK)),
+            Err(error) => Outcome::of_error(error),
+        });
+        let (stream, slot) = dialled?;
         Ok(Opened { stream, endpoint: endpoint.address(), _slot: slot, _in_flight: in_flight })
     }
 
     /// A socket for datagrams to and from an endpoint.
     pub async fn open_datagrams(&self, picked: &Picked) -> Result<Datagrams, Error> {
-        let endpoint = &picked.0;
+        let endpoint = &picked.endpoint;
         let address = endpoint.address();
         self.rules.check(address)?;
         if endpoint.tls().is_some() {
@@ -135,7 +205,7 @@ impl Upstream {
         if let Ok(local) = socket.local_addr() {
             self.rules.check_connected(local, address)?;
         }
-        Ok(Datagrams { socket, in_flight: InFlight::new(Arc::clone(endpoint)) })
+        Ok(Datagrams { socket, in_flight: picked.begin()? })
     }
 
     /// Over a connection of HTTP/1.1 that waits, or else a new one: of `protocol`, which may turn out to be HTTP/2.
@@ -193,7 +263,7 @@ impl Upstream {
         in_flight: InFlight,
         protocol: Protocol,
     ) -> Result<Response<Body>, SendError> {
-        match connect(endpoint, protocol, &self.rules).await {
+        match connect(endpoint, protocol, &self.rules, in_flight.shared()).await {
             Ok(Sender::Http1(mut sender)) => {
                 as_http1(&mut request);
                 match sender.try_send_request(request).await {
@@ -203,7 +273,7 @@ impl Upstream {
             }
             Ok(Sender::Http2(mut sender)) => {
                 as_http2(endpoint, &mut request)?;
-                self.pool.share_http2(endpoint.id, sender.clone());
+                self.pool.share_http2(endpoint.id, sender.clone(), in_flight.shared());
                 match sender.try_send_request(request).await {
                     Ok(response) => Ok(leased_http2(response, in_flight)),
                     Err(failed) => Err(exchange_failed(endpoint, &failed).into()),

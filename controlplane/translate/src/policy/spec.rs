@@ -40,6 +40,27 @@ impl Field {
     }
 }
 
+impl Field {
+    /// The field on this target: what is set for endpoints is left out where there are none.
+    pub(crate) fn on(self, target: &v1::policy::Target, scope: Scope) -> Field {
+        match (target, scope) {
+            (v1::policy::Target::BackendKey(_), Scope::Http) => self,
+            _ => self.elsewhere(),
+        }
+    }
+
+    /// The field on what has no endpoints.
+    pub(crate) fn elsewhere(self) -> Field {
+        match &self.spec {
+            Some(spec) if spec.is_of_backend() => {
+                let problem = format!("{} is left out: it is for Services and Backends of type Static", self.name);
+                Field { spec: None, problem: Some(problem), ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 const BACKEND_AUTH: &str = "backendAuth";
 
 /// What a field became.

@@ -135,7 +135,11 @@ fn timeouts(config: &HttpRouteRulesTimeouts, at: &Path) -> Result<Kind, Problem>
     {
         return Err(Problem::unsupported(format!("{at}: backendRequest must not be longer than request")));
     }
-    Ok(Kind::Timeouts(v1::Timeouts { request_milliseconds: request, backend_request_milliseconds: backend_request }))
+    Ok(Kind::Timeouts(v1::Timeouts {
+        request_milliseconds: request,
+        backend_request_milliseconds: backend_request,
+        ..v1::Timeouts::default()
+    }))
 }
 
 fn retry(config: &HttpRouteRulesRetry, at: &Path) -> Result<Kind, Problem> {

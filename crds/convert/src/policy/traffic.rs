@@ -12,14 +12,19 @@ use crate::error::{Error, Within};
 pub fn timeout(policy: &Timeout) -> Result<v1::PolicySpec, Error> {
     let milliseconds = |duration: Option<Duration>| duration.map(Duration::milliseconds);
     let (request, backend) = (milliseconds(policy.request_timeout), milliseconds(policy.backend_request_timeout));
+    let idle = milliseconds(policy.stream_idle_timeout);
     match (request, backend) {
-        (None, None) => return Err(Error::Missing { path: Path::of("requestTimeout") }),
+        (None, None) if idle.is_none() => return Err(Error::Missing { path: Path::of("requestTimeout") }),
         (Some(request), Some(backend)) if request > 0 && backend > request => {
             return Err(Error::invalid(Path::of("backendRequestTimeout"), "must not be more than requestTimeout"));
         }
         _ => {}
     }
-    Ok(spec(Kind::Timeouts(v1::Timeouts { request_milliseconds: request, backend_request_milliseconds: backend })))
+    Ok(spec(Kind::Timeouts(v1::Timeouts {
+        request_milliseconds: request,
+        backend_request_milliseconds: backend,
+        stream_idle_milliseconds: idle,
+    })))
 }
 
 /// Which requests are sent again.
@@ -96,13 +101,16 @@ mod tests {
 
     #[test]
     fn a_try_lasts_no_longer_than_the_request() {
-        let of = |request, backend| timeout(&Timeout { request_timeout: request, backend_request_timeout: backend });
+        let of = |request_timeout, backend_request_timeout| {
+            timeout(&Timeout { request_timeout, backend_request_timeout, ..Timeout::default() })
+        };
         assert!(of(duration("1s"), duration("500ms")).is_ok());
         assert!(of(duration("0s"), duration("500ms")).is_ok(), "no limit is longer than any");
         assert!(of(None, duration("1s")).is_ok());
         let error = of(duration("1s"), duration("2s")).expect_err("longer");
         assert_eq!(error.path().to_string(), "backendRequestTimeout");
         assert!(of(None, None).is_err());
+        assert!(timeout(&Timeout { stream_idle_timeout: duration("1s"), ..Timeout::default() }).is_ok());
     }
 
     #[test]

@@ -40,6 +40,21 @@ pub struct HostPort {
     /// Port.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
+
+    /// Hosts of a higher number get requests when too few of those of the lower ones are healthy. 0 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 15))]
+    pub priority: Option<u32>,
+
+    /// Region that the host is in, for load balancers that prefer near ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub region: Option<String>,
+
+    /// Zone that the host is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub zone: Option<String>,
 }
 
 /// Protocol that the hosts speak; HTTP/1.1 by default.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tls::BackendTls;
 use crate::policy::{
-    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BasicAuth, Buffer, Cors, Csrf, DirectResponse, ExtAuthz,
-    HeaderModifier, JwtAuth, KeySet, RateLimit, RequestMirror, RequestRedirect, Retry, SessionPersistence, TextSource,
-    Timeout, TokenBucket, Transformation, UrlRewrite,
+    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, Cors, Csrf,
+    DirectResponse, ExtAuthz, FaultInjection, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer,
+    OutlierDetection, RateLimit, RequestMirror, RequestRedirect, Retry, RetryConstraint, SessionPersistence,
+    TextSource, Timeout, TokenBucket, Transformation, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -54,6 +55,10 @@ pub struct ListenerPolicies {
     /// Limit of the rate of requests, as TrafficPolicy spells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+
+    /// Delays or answers a share of the requests, to see how clients bear it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_injection: Option<FaultInjection>,
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +133,10 @@ pub struct RoutePolicies {
     /// Limit of the rate of requests, as TrafficPolicy spells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+
+    /// Delays or answers a share of the requests, to see how clients bear it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_injection: Option<FaultInjection>,
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -235,9 +244,33 @@ pub struct BackendPolicies {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub request_mirrors: Vec<RequestMirror>,
+
+    /// Ejects endpoints that fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlier_detection: Option<OutlierDetection>,
+
+    /// Bounds of connections, requests and retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breakers: Option<CircuitBreakers>,
+
+    /// Bounds retries by requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_constraint: Option<RetryConstraint>,
+
+    /// Which endpoint a request gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
+
+    /// Asks endpoints whether they serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+
+    /// How connections are made and kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<BackendConnection>,
 }
 
-// One conversion serves all levels: a route may have every policy.
+// One conversion serves all levels: a route may have every policy but those about a backend's endpoints.
 impl From<ListenerPolicies> for RoutePolicies {
     fn from(policies: ListenerPolicies) -> RoutePolicies {
         RoutePolicies {
@@ -252,6 +285,7 @@ impl From<ListenerPolicies> for RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
             local_rate_limit: policies.local_rate_limit,
             rate_limit: policies.rate_limit,
+            fault_injection: policies.fault_injection,
             backend_auth: policies.backend_auth,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,

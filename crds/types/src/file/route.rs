@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policies::{BackendPolicies, RoutePolicies};
-use crate::backend::{AppProtocol, McpGroup};
+use crate::backend::{AppProtocol, McpGroup, StaticBackend};
 
 /// Which requests go where, and what is done to them on the way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -103,7 +103,7 @@ pub struct KeyedMatch {
     pub regex: Option<String>,
 }
 
-/// Where a share of the requests goes: exactly one of `host` and `mcp`.
+/// Where a share of the requests goes: exactly one of `host`, `static` and `mcp`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteBackend {
@@ -121,6 +121,10 @@ pub struct RouteBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<AppProtocol>,
 
+    /// Several hosts by their addresses.
+    #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
+    pub static_hosts: Option<StaticBackend>,
+
     /// MCP servers behind one endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpGroup>,
@@ -132,7 +136,7 @@ pub struct RouteBackend {
 
 impl Default for RouteBackend {
     fn default() -> RouteBackend {
-        RouteBackend { weight: 1, host: None, app_protocol: None, mcp: None, policies: None }
+        RouteBackend { weight: 1, host: None, app_protocol: None, static_hosts: None, mcp: None, policies: None }
     }
 }
 

@@ -17,4 +17,8 @@ pub struct Timeout {
     /// From the moment at which one try's request is sent to the head of its response; 504. Not more than `requestTimeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_request_timeout: Option<Duration>,
+
+    /// From one piece of a response's body to the next; then the response is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle_timeout: Option<Duration>,
 }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use agentgateway_convert::backend;
 use agentgateway_convert::policy::{self, Lookup};
 use agentgateway_expression::Expression;
-use agentgateway_policy::{Attached, Chain, State};
+use agentgateway_policy::{Attached, Chain, HashPolicies, State};
 use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
 use agentgateway_types::Path;
-use agentgateway_types::file::{ListenerPolicies, RoutePolicies};
+use agentgateway_types::file::{ListenerPolicies, RouteBackend, RoutePolicies};
 use agentgateway_types::policy::Authorization;
+use agentgateway_upstream::balancer::Settings;
 
 use super::{Maker, object};
 use crate::environment::Environment;
@@ -62,6 +63,42 @@ impl Maker<'_, '_> {
             }
         }
         specs
+    }
+
+    /// Adds what is set for the endpoints and connections of a backend.
+    pub(super) fn endpoint_policies(
+        &mut self,
+        mut made: Vec<v1::Backend>,
+        config: &RouteBackend,
+        at: &Path,
+    ) -> Vec<v1::Backend> {
+        let at = at.clone().key("policies");
+        let converted = config.policies.as_ref().map(policy::backend_policies);
+        let specs = match converted.transpose() {
+            Ok(specs) => specs.unwrap_or_default(),
+            Err(error) => {
+                self.convert_error::<()>(&at, &error);
+                return made;
+            }
+        };
+        if config.mcp.is_some() {
+            if let Some(spec) = specs.first() {
+                self.report.error(&at.key(spec.name()), "is for host and static only");
+            }
+            return made;
+        }
+        let Some(backend) = made.first_mut() else { return made };
+        for spec in &specs {
+            let hashes = match &spec.kind {
+                Some(v1::policy_spec::Kind::LoadBalancer(spec)) => HashPolicies::compile(&spec.hash_policies).err(),
+                _ => None,
+            };
+            if let Some(reason) = hashes.or(Settings::compile(std::iter::once(spec)).err()) {
+                self.report.error(&at.clone().key(spec.name()), reason);
+            }
+        }
+        backend.inline_policies.extend(specs);
+        made
     }
 
     /// Whether every rule compiles; those that do not are reported where they stand.

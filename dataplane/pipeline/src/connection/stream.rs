@@ -50,6 +50,9 @@ pub(crate) struct Flow {
     told: bool,
 }
 
+/// A backend's key, its cluster, and the hash of the client where its load balancer hashes addresses.
+type Target = (Arc<str>, Arc<Cluster>, Option<u64>);
+
 impl Flow {
     pub(crate) fn new(
         worker: &Rc<Worker>,
@@ -87,14 +90,14 @@ impl Flow {
             return None;
         };
         self.route = Some(Arc::clone(&route));
-        let (backend, cluster) = match self.backend(&route) {
+        let (backend, cluster, hash) = match self.backend(&route) {
             Ok(found) => found,
             Err(why) => {
                 self.because(why);
                 return None;
             }
         };
-        match self.worker.upstream.pick(&cluster).await {
+        match self.worker.upstream.pick_hashed(&cluster, hash).await {
             Ok(picked) => Some(Chosen { backend, cluster, picked }),
             Err(error) => {
                 self.because(format!("{}: {error}", error.reason()));
@@ -103,7 +106,7 @@ impl Flow {
         }
     }
 
-    fn backend(&self, route: &StreamRoute) -> Result<(Arc<str>, Arc<Cluster>), String> {
+    fn backend(&self, route: &StreamRoute) -> Result<Target, String> {
         if route.total_weight == 0 {
             return Err("the route has no backend".into());
         }
@@ -120,8 +123,9 @@ impl Flow {
             if let Some(why) = &backend.denied {
                 return Err(format!("denied: {why}"));
             }
+            let hash = backend.hash.as_ref().and_then(|policies| policies.of_address(self.source));
             return match &backend.kind {
-                BackendKind::Cluster(cluster) => Ok((Arc::clone(key), Arc::clone(cluster))),
+                BackendKind::Cluster(cluster) => Ok((Arc::clone(key), Arc::clone(cluster), hash)),
                 BackendKind::Protocol(_) => Err("the backend speaks a protocol of its own".into()),
                 BackendKind::Broken(why) => Err(format!("backend_invalid: {why}")),
             };

@@ -66,7 +66,10 @@ impl Store {
         attached: impl Iterator<Item = &'a v1::Policy>,
         reject: &mut dyn FnMut(Kind, &str, String),
     ) -> Arc<Chain> {
-        let policies: Vec<&v1::Policy> = attached.filter(|p| !backends::is_gateway_certificate(p)).collect();
+        let policies: Vec<&v1::Policy> = attached
+            .filter(|p| !backends::is_gateway_certificate(p))
+            .filter(|p| !(p.spec.as_ref().is_some_and(v1::PolicySpec::is_of_backend) && is_of_backend(p)))
+            .collect();
         let mut all: Vec<(&v1::PolicySpec, String, String)> = inline.collect();
         for p in &policies {
             let Some(spec) = &p.spec else { continue };
@@ -166,6 +169,10 @@ impl Store {
             }
         }
     }
+}
+
+fn is_of_backend(policy: &v1::Policy) -> bool {
+    matches!(policy.target, Some(v1::policy::Target::BackendKey(_)))
 }
 
 fn port(port: u32) -> Result<u16, String> {

@@ -27,6 +27,8 @@ impl ProtocolFactory for NoProtocols {
 fn store() -> Store {
     Store::new(Environment {
         endpoints: Arc::default(),
+        balancers: Arc::default(),
+        location: agentgateway_upstream::balancer::Location { region: "north".into(), zone: "north-a".into() },
         policy_state: Arc::new(State::new()),
         metrics: Arc::default(),
         protocols: Arc::new(NoProtocols),
@@ -242,7 +244,7 @@ fn of_a_routes_settings_those_of_the_rule_count_before_those_of_the_whole() {
             name: "a".into(),
             rule_name: rule_name.into(),
         };
-        let spec = v1::Timeouts { request_milliseconds: Some(milliseconds), backend_request_milliseconds: None };
+        let spec = v1::Timeouts { request_milliseconds: Some(milliseconds), ..v1::Timeouts::default() };
         Resource::Policy(v1::Policy {
             key: name.into(),
             target: Some(v1::policy::Target::Route(target)),

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Cluster, Source, balance, random_below};
+use super::{Cluster, Source, balance};
 use crate::dns::Resolver;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
+use crate::random::random_below;
 use crate::upstream::{Picked, Upstream};
 
 impl Upstream {
@@ -13,7 +14,15 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::pick`].
-    pub async fn pick_other(&self, cluster: &Arc<Cluster>, tried: &[Arc<Endpoint>]) -> Result<Picked, Error> {
+    pub async fn pick_other(
+        &self,
+        cluster: &Arc<Cluster>,
+        hash: Option<u64>,
+        tried: &[Arc<Endpoint>],
+    ) -> Result<Picked, Error> {
+        if let Source::Balanced(balancer) = &cluster.source {
+            return balancer.pick(hash, tried).await;
+        }
         let endpoints = cluster.endpoints(self.resolver()).await?;
         another(&endpoints, tried).map(Picked::new).ok_or_else(|| {
             Error::new(Kind::NoEndpoints, format!("backend {} has no ready endpoint", cluster.authority()))
@@ -25,6 +34,7 @@ impl Cluster {
     /// All endpoints; of several host names those of one, drawn at random.
     async fn endpoints(self: &Arc<Self>, resolver: &Resolver) -> Result<Arc<[Arc<Endpoint>]>, Error> {
         match &self.source {
+            Source::Balanced(_) => Ok(Arc::default()),
             Source::Fixed(endpoints) => Ok(Arc::clone(endpoints)),
             Source::Names { hosts, .. } => {
                 let at = random_below(hosts.len().max(1));

@@ -142,6 +142,15 @@ fn environment(
         field("POD_NAMESPACE", "metadata.namespace"),
         field("POD_IP", "status.podIP"),
     ];
+    // Pods carry the place of their node as labels from Kubernetes 1.35 on; before, parameters may name it.
+    for (name, path) in [
+        ("REGION", "metadata.labels['topology.kubernetes.io/region']"),
+        ("ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
+    ] {
+        if !parameters.env.iter().any(|variable| variable.name == name) {
+            environment.push(field(name, path));
+        }
+    }
     if let Some(grace) = pod.termination_grace_period_seconds {
         let drain = grace - DRAIN_MARGIN_SECONDS.min(grace / 2);
         environment.push(value("DRAIN_TIMEOUT", &drain.to_string()));

@@ -213,7 +213,9 @@ fn the_certificate_of_the_gateway_reaches_backends_with_tls_and_is_no_policy_of_
         vec![],
     );
     let endpoint = |store: &Store| match kind(store) {
-        BackendKind::Cluster(cluster) => cluster.known_endpoint(([10, 0, 0, 1], 8443).into()).expect("known"),
+        BackendKind::Cluster(cluster) => {
+            Arc::clone(cluster.known_endpoint(([10, 0, 0, 1], 8443).into()).expect("known").endpoint())
+        }
         other => panic!("{other:?}"),
     };
     let before = endpoint(&store);
