@@ -29,6 +29,9 @@ impl PolicySpec {
             Some(Kind::BasicAuth(_)) => "basicAuth",
             Some(Kind::DirectResponse(_)) => "directResponse",
             Some(Kind::AutoHostRewrite(_)) => "autoHostRewrite",
+            Some(Kind::GlobalRateLimit(_)) => "rateLimit.global",
+            Some(Kind::ConcurrencyLimit(_)) => "concurrencyLimit",
+            Some(Kind::RequestLimits(_)) => "requestLimits",
         }
     }
 
@@ -59,7 +62,10 @@ impl PolicySpec {
                 | Kind::BackendAuth(_)
                 | Kind::ExternalAuthorization(_)
                 | Kind::ApiKey(_)
-                | Kind::BasicAuth(_),
+                | Kind::BasicAuth(_)
+                | Kind::GlobalRateLimit(_)
+                | Kind::ConcurrencyLimit(_)
+                | Kind::RequestLimits(_),
             )
             | None => true,
         }

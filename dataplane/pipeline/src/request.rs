@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agentgateway_policy::{Chain, Reach, Reply, RequestContext};
+use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Endpoint, Picked};
 use http::request::Parts;
@@ -64,6 +64,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         route: None,
         status: 0,
         bytes: 0,
+        permits: Permits::default(),
         endpoint: None,
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         tunnel: None,
@@ -166,6 +167,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     if let Err(answer) = allowed {
         return answered(answer, record, &passed, &context);
     }
+    record.permits = context.take_permits();
     let mut response = match choose(&snapshot, &route, &origin.worker) {
         Ok(choice) => {
             if let Some(exchange) = attempts::settings(&listener, &route, choice) {
@@ -193,6 +195,14 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         }
         Err(reason) => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, reason),
     };
+    record.permits.append(context.take_permits());
+    if let Some((refusal, rest)) = context.refusal_of_body() {
+        if let Some(rest) = rest {
+            discard(rest);
+        }
+        // Whatever the backend made of a body that broke off.
+        response = replied(refusal, record);
+    }
     back(&mut response, &passed, &context);
     response
 }

@@ -10,13 +10,16 @@ use crate::api_key::ApiKeyAuthentication;
 use crate::authorization::Authorization;
 use crate::backend_auth::BackendAuthentication;
 use crate::basic_auth::BasicAuthentication;
+use crate::concurrency::ConcurrencyLimit;
 use crate::cors::Cors;
 use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
+use crate::global_rate_limit::GlobalRateLimit;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
 use crate::rate_limit::RateLimit;
 use crate::redirect::RequestRedirect;
+use crate::request_limits::RequestLimits;
 use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
 use crate::session::SessionPersistence;
@@ -49,12 +52,16 @@ pub struct Chain {
 enum Step {
     Deny(Arc<str>),
     Cors(Cors),
+    RequestLimits(RequestLimits),
     Jwt(JwtAuthentication),
     BasicAuth(Box<BasicAuthentication>),
     ApiKey(ApiKeyAuthentication),
     ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
-    RateLimit(RateLimit),
+    /// Boxed, as the other large ones: a step is as large as the largest.
+    RateLimit(Box<RateLimit>),
+    GlobalRateLimit(Box<GlobalRateLimit>),
+    ConcurrencyLimit(Box<ConcurrencyLimit>),
     RequestHeaders(HeaderModifier),
     ResponseHeaders(HeaderModifier),
     UrlRewrite(UrlRewrite),
@@ -69,14 +76,19 @@ impl Step {
         match self {
             Step::Deny(_) => 0,
             Step::Cors(_) => 1,
-            Step::Jwt(_) => 2,
-            Step::BasicAuth(_) => 3,
-            Step::ApiKey(_) => 4,
-            Step::ExternalAuthorization(_) => 5,
-            Step::Authorization(_) => 6,
-            Step::RateLimit(_) => 7,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 8,
-            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 9,
+            // Before anything reads a body.
+            Step::RequestLimits(_) => 2,
+            Step::Jwt(_) => 3,
+            Step::BasicAuth(_) => 4,
+            Step::ApiKey(_) => 5,
+            Step::ExternalAuthorization(_) => 6,
+            Step::Authorization(_) => 7,
+            // Those that give back what they took when the request is over, then those that cost nothing to ask.
+            Step::ConcurrencyLimit(_) => 8,
+            Step::RateLimit(_) => 9,
+            Step::GlobalRateLimit(_) => 10,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 11,
+            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 12,
         }
     }
 }
@@ -175,7 +187,10 @@ impl Chain {
                 // Boxed: other policies do not pay for its size.
                 Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
-                Step::RateLimit(limit) => limit.on_request()?,
+                Step::RateLimit(limit) => limit.on_request(head, context)?,
+                Step::GlobalRateLimit(limit) => Box::pin(limit.on_request(head, context, reach.services)).await?,
+                Step::ConcurrencyLimit(limit) => limit.on_request(head, context)?,
+                Step::RequestLimits(limits) => limits.on_request(head, context, reach.body)?,
                 Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
                 Step::ResponseHeaders(_) => {}
                 Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
@@ -194,6 +209,8 @@ impl Chain {
                 Step::Cors(cors) => cors.on_response(&mut head.headers, context),
                 Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
                 Step::ExternalAuthorization(other) => other.on_response(head, context),
+                Step::RateLimit(limit) => limit.on_response(head, context),
+                Step::GlobalRateLimit(limit) => limit.on_response(head, context),
                 _ => {}
             }
         }
@@ -202,6 +219,20 @@ impl Chain {
     /// Rules on MCP items; each policy is evaluated by itself, and all must allow.
     pub fn mcp_authorization(&self) -> &[McpRules] {
         &self.mcp
+    }
+
+    pub(crate) fn rate_limits(&self) -> impl Iterator<Item = &RateLimit> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::RateLimit(limit) => Some(&**limit),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn global_rate_limits(&self) -> impl Iterator<Item = &GlobalRateLimit> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::GlobalRateLimit(limit) => Some(&**limit),
+            _ => None,
+        })
     }
 
     /// How the gateway authenticates to backends.
@@ -236,8 +267,19 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
             let nth = limits.entry(policy.key).or_insert(0);
             let key = format!("{}#{nth}", policy.key);
             *nth += 1;
-            Step::RateLimit(RateLimit::compile(spec, &key, policy.source, state)?)
+            Step::RateLimit(Box::new(RateLimit::compile(spec, &key, policy.source, state)?))
         }
+        Kind::ConcurrencyLimit(spec) => {
+            let nth = limits.entry(policy.key).or_insert(0);
+            let key = format!("{}#{nth}", policy.key);
+            *nth += 1;
+            Step::ConcurrencyLimit(Box::new(ConcurrencyLimit::compile(spec, &key, policy.source, state)?))
+        }
+        Kind::GlobalRateLimit(spec) => {
+            let counters = state.limit_counters();
+            Step::GlobalRateLimit(Box::new(GlobalRateLimit::compile(spec, policy.source, counters)?))
+        }
+        Kind::RequestLimits(spec) => Step::RequestLimits(RequestLimits::compile(spec)?),
         Kind::BackendAuth(spec) => return Ok(Compiled::BackendAuth(BackendAuthentication::compile(spec)?)),
         Kind::ApiKey(spec) => Step::ApiKey(ApiKeyAuthentication::compile(spec)?),
         Kind::BasicAuth(spec) => Step::BasicAuth(Box::new(BasicAuthentication::compile(spec, state)?)),

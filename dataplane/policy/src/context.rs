@@ -1,16 +1,22 @@
 //! What policies learn of a request and leave for those after them.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use agentgateway_expression::{ClientCertificate, HttpInput};
 use agentgateway_tls::Identity;
+use agentgateway_upstream::Body;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use serde_json::Value;
 
+use crate::Reply;
+use crate::concurrency::Permits;
 use crate::credentials::Credentials;
 use crate::ext_authz::ResponseChange;
+use crate::rate_limit::Quota;
+use crate::request_limits::Overflow;
 
 /// State of one request, from the first policy to the last.
 #[derive(Clone, Debug)]
@@ -41,6 +47,12 @@ pub struct RequestContext {
     pub(crate) origin: Option<HeaderValue>,
     /// What external authorization wants in the response.
     pub(crate) response_changes: Vec<ResponseChange>,
+    /// What is left of the rate limit that has the least left, where responses say so.
+    pub(crate) quota: Option<Quota>,
+    /// What it holds of concurrency limits.
+    pub(crate) permits: Permits,
+    /// Whether its body is larger than a policy allows; None where its length is known, or not limited.
+    pub(crate) overflow: Option<Rc<Overflow>>,
     /// Whether a CORS policy answered a preflight request, which later ones then leave as it is.
     pub(crate) preflight: bool,
 }
@@ -62,8 +74,21 @@ impl RequestContext {
             has_own_host: false,
             origin: None,
             response_changes: Vec::new(),
+            quota: None,
+            permits: Permits::default(),
+            overflow: None,
             preflight: false,
         }
+    }
+
+    /// What the request holds of concurrency limits, to be kept until its response has been sent.
+    pub fn take_permits(&mut self) -> Permits {
+        std::mem::take(&mut self.permits)
+    }
+
+    /// The answer to a request whose body turned out too large while it was read, and the rest of that body.
+    pub fn refusal_of_body(&self) -> Option<(Reply, Option<Body>)> {
+        self.overflow.as_ref().and_then(|overflow| overflow.refusal())
     }
 
     /// The request as rules see it.

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::tls::BackendTls;
 use crate::policy::{
-    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BasicAuth, Cors, DirectResponse, ExtAuthz, HeaderModifier,
-    JwtAuth, KeySet, RateLimit, RequestMirror, RequestRedirect, Retry, SessionPersistence, TextSource, Timeout,
-    TokenBucket, UrlRewrite,
+    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BasicAuth, ConcurrencyLimit, Cors, DirectResponse, ExtAuthz,
+    GlobalRateLimit, HeaderModifier, JwtAuth, KeySet, RateLimit, RequestLimits, RequestMirror, RequestRedirect, Retry,
+    SessionPersistence, TextSource, Timeout, TokenBucket, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -42,14 +42,22 @@ pub struct ListenerPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
 
-    /// Limits of the rate of requests; a request needs a token of each.
+    /// Limits of the rate of requests; a request takes what it costs from all buckets, or from none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub local_rate_limit: Vec<TokenBucket>,
 
-    /// Limit of the rate of requests, as TrafficPolicy spells it.
+    /// Limits of the rate of requests: as TrafficPolicy spells them, and those that all proxies share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<RateLimit<GlobalRateLimit>>,
+
+    /// Bounds how many requests are served at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+
+    /// Limits of requests themselves: the sizes of body and headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limits: Option<RequestLimits>,
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,14 +112,22 @@ pub struct RoutePolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
 
-    /// Limits of the rate of requests; a request needs a token of each.
+    /// Limits of the rate of requests; a request takes what it costs from all buckets, or from none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub local_rate_limit: Vec<TokenBucket>,
 
-    /// Limit of the rate of requests, as TrafficPolicy spells it.
+    /// Limits of the rate of requests: as TrafficPolicy spells them, and those that all proxies share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<RateLimit<GlobalRateLimit>>,
+
+    /// Bounds how many requests are served at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+
+    /// Limits of requests themselves: the sizes of body and headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limits: Option<RequestLimits>,
 
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,6 +191,10 @@ pub struct BackendPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
 
+    /// Bounds how many requests are served at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+
     /// How the gateway authenticates to the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
@@ -221,6 +241,8 @@ impl From<ListenerPolicies> for RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
             local_rate_limit: policies.local_rate_limit,
             rate_limit: policies.rate_limit,
+            concurrency_limit: policies.concurrency_limit,
+            request_limits: policies.request_limits,
             backend_auth: policies.backend_auth,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
@@ -236,6 +258,7 @@ impl From<BackendPolicies> for RoutePolicies {
     fn from(policies: BackendPolicies) -> RoutePolicies {
         RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
+            concurrency_limit: policies.concurrency_limit,
             backend_auth: policies.backend_auth,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
