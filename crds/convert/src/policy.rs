@@ -81,6 +81,8 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host, None))))?;
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
+    push("requestLimits", policies.request_limits.as_ref().map(request_limits))?;
+    push("concurrencyLimit", policies.concurrency_limit.as_ref().map(concurrency_limit))?;
     push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;
     push("responseHeaderModifier", policies.response_header_modifier.as_ref().map(response_headers))?;
     push("urlRewrite", policies.url_rewrite.as_ref().map(url_rewrite))?;
@@ -96,8 +98,6 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     for (i, policy) in policies.request_mirrors.iter().enumerate() {
         specs.push(mirror(policy).within(|| Path::of("requestMirrors").index(i))?);
     }
-    push("requestLimits", policies.request_limits.as_ref().map(request_limits))?;
-    push("concurrencyLimit", policies.concurrency_limit.as_ref().map(concurrency_limit))?;
     if !policies.local_rate_limit.is_empty() {
         let buckets = token_buckets(&policies.local_rate_limit, RateLimitHeaders::Off);
         specs.push(buckets.within(|| Path::of("localRateLimit"))?);

@@ -70,6 +70,14 @@ fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Ro
     if bind.proxy_protocol() != v1::bind::ProxyProtocol::Off {
         out["proxyProtocol"] = bind.proxy_protocol().as_str_name().to_ascii_lowercase().into();
     }
+    if let Some(limits) = &bind.limits {
+        out["limits"] = json!({
+            "maxConnections": limits.max_connections,
+            "maxConnectionsPerClient": limits.max_connections_per_client,
+            "maxRequests": limits.max_requests,
+            "maxLagMilliseconds": limits.max_lag_milliseconds,
+        });
+    }
     out
 }
 

@@ -24,6 +24,7 @@ impl Collector for LimitCollector {
         let refused = [
             ("local_rate", of(&self.0.rate_limited)),
             ("global_rate", of(&self.0.globally_limited)),
+            ("overload", of(&self.0.shed)),
             ("concurrency", of(&self.0.concurrency_limited)),
         ];
         let mut family = encoder.encode_descriptor(

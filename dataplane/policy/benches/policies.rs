@@ -133,7 +133,12 @@ fn rules(allow: &[&str]) -> Kind {
 }
 
 fn limit() -> Kind {
-    let limit = v1::LocalRateLimit { max_tokens: u64::MAX / 2, tokens_per_fill: 1, fill_interval_milliseconds: 1000 };
+    let limit = v1::LocalRateLimit {
+        max_tokens: u64::MAX / 2,
+        tokens_per_fill: 1,
+        fill_interval_milliseconds: 1000,
+        ..Default::default()
+    };
     Kind::LocalRateLimit(limit)
 }
 

@@ -11,14 +11,16 @@ use agentgateway_proto::v1;
 use ahash::HashMap;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
+use smallvec::SmallVec;
 
 use crate::limits::IN_FLIGHT_SHARDS;
 use crate::rate_limit::Keys;
 use crate::{LimitCounters, Reason, Reply, RequestContext, State};
 
-/// Requests that are being served, by key. A key without any takes no memory, so there are never more keys than requests.
+/// What is being served: requests or connections, by key. A key without any takes no memory, so there are never more keys than
+/// of these.
 #[derive(Debug)]
-pub(crate) struct InFlight {
+pub struct InFlight {
     /// Of limits without a key.
     all: AtomicU32,
     secret: RandomState,
@@ -38,8 +40,9 @@ impl InFlight {
         self.shards.get(index).unwrap_or(&self.shards[0]).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a request, unless there are `max` already.
-    fn enter(self: &Arc<Self>, key: Option<Vec<u8>>, max: u32) -> Option<Permit> {
+    /// Counts one more, until the permits are dropped; None: there are `max` already. Those with a key are counted apart from
+    /// those without.
+    pub fn enter(self: &Arc<Self>, key: Option<Vec<u8>>, max: u32) -> Option<Permits> {
         let key = match key {
             None => {
                 let enter = |now: u32| (now < max).then_some(now + 1);
@@ -58,7 +61,9 @@ impl InFlight {
                 Some(key)
             }
         };
-        Some(Permit { of: Arc::clone(self), key })
+        let mut permits = Permits::default();
+        permits.0.push(Permit { of: Arc::clone(self), key });
+        Some(permits)
     }
 }
 
@@ -87,7 +92,7 @@ impl Drop for Permit {
 
 /// What a request holds of concurrency limits, until this is dropped.
 #[derive(Debug, Default)]
-pub struct Permits(Vec<Permit>);
+pub struct Permits(SmallVec<[Permit; 1]>);
 
 impl Permits {
     /// Holds these as well.
@@ -147,7 +152,7 @@ impl ConcurrencyLimit {
     pub(crate) fn on_request(&self, head: &Parts, context: &mut RequestContext) -> Result<(), Reply> {
         let key = (!self.key.is_empty()).then(|| self.key.bytes(&context.input(head)));
         if let Some(permit) = self.in_flight.enter(key, self.max) {
-            context.permits.0.push(permit);
+            context.permits.append(permit);
             return Ok(());
         }
         self.counters.concurrency_limited.fetch_add(1, Ordering::Relaxed);

@@ -36,7 +36,7 @@ mod state;
 
 pub use backend_auth::{BackendAuthentication, PayloadHash, Signer};
 pub use chain::{Attached, Chain};
-pub use concurrency::Permits;
+pub use concurrency::{InFlight, Permits};
 pub use context::RequestContext;
 pub use credentials::{Credentials, Scheme};
 pub use error::PolicyError;

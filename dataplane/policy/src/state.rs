@@ -41,6 +41,8 @@ pub struct LimitCounters {
     pub unavailable: AtomicU64,
     /// Requests beyond a concurrency limit.
     pub concurrency_limited: AtomicU64,
+    /// Requests that were shed because the proxy had too much to do.
+    pub shed: AtomicU64,
     /// Buckets that were not full when they had to make place for other keys.
     pub forgotten_keys: Arc<AtomicU64>,
 }
@@ -120,8 +122,8 @@ impl State {
         table
     }
 
-    /// The requests that are being served under `key`.
-    pub(crate) fn in_flight(&self, key: &str) -> Arc<InFlight> {
+    /// What is being served under `key`.
+    pub fn in_flight(&self, key: &str) -> Arc<InFlight> {
         let mut all = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(key).and_then(Weak::upgrade) {
             return known;

@@ -65,7 +65,9 @@ fn shared(config: &SharedRateLimit, policy: &Name, view: &View<'_>) -> Result<Ma
             let database = redis.database.unwrap_or(0);
             (unit, global::Service::Redis(convert::redis(&own, buckets, login, database).map_err(of_policy)?))
         }
-        (Some(_), ..) => return Err(of_extension("it is Envoy's service, which is asked about descriptors".to_owned())),
+        (Some(_), ..) => {
+            return Err(of_extension("it is Envoy's service, which is asked about descriptors".to_owned()));
+        }
         _ => return Err(of_extension("it is Redis, which keeps buckets".to_owned())),
     };
     let spec = convert::rate_limit_service(unit.key(), service, asking);
