@@ -38,7 +38,15 @@ impl std::fmt::Debug for Login {
 /// A command on its way, and where its answer is awaited.
 struct Asked {
     command: Vec<u8>,
-    answer: oneshot::Sender<Result<Value, Arc<str>>>,
+    answer: oneshot::Sender<Result<Value, Lost>>,
+}
+
+/// Why a command got no answer.
+#[derive(Clone)]
+struct Lost {
+    why: Arc<str>,
+    /// Whether there was a connection at all.
+    was_open: bool,
 }
 
 struct Connection {
@@ -58,8 +66,10 @@ thread_local! {
     static CONNECTIONS: RefCell<Vec<Connection>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Sends one command, and gives its answer; an error that the server answers with is an [`Error`]. Waits as long as the
-/// connection does: who cannot wait gives it up.
+/// Sends one command, and gives its answer. Waits as long as the connection does: who cannot wait gives it up.
+///
+/// A command that a kept connection lost is sent once more over a new one, as when the server was started anew or had closed
+/// it for being idle. It may then have been executed twice.
 ///
 /// # Errors
 /// No answer, or one that says what is wrong.
@@ -69,34 +79,43 @@ pub async fn ask(
     login: &Arc<Login>,
     command: &[&[u8]],
 ) -> Result<Value, Error> {
-    let (answer, answered) = oneshot::channel();
-    let asked = Asked { command: resp::encode(command), answer };
-    connection(upstream, cluster, login).try_send(asked).map_err(|e| match e {
-        mpsc::error::TrySendError::Full(_) => Error::Answer("too many commands wait for the server".into()),
-        mpsc::error::TrySendError::Closed(_) => Error::Answer("the connection has just ended".into()),
-    })?;
-    match answered.await {
-        Ok(Ok(Value::Error(message))) => Err(Error::Answer(message)),
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(message)) => Err(Error::Answer(message.to_string())),
-        Err(_) => Err(Error::Answer("the connection ended".into())),
+    let mut may_try_again = true;
+    loop {
+        let (connection, is_kept) = connection(upstream, cluster, login);
+        let (answer, answered) = oneshot::channel();
+        let lost = match connection.try_send(Asked { command: resp::encode(command), answer }) {
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(Error::Answer("too many commands wait for the server".into()));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Lost { why: "the connection ended".into(), was_open: true },
+            Ok(()) => match answered.await {
+                Ok(Ok(Value::Error(message))) => return Err(Error::Answer(message)),
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(lost)) => lost,
+                Err(_) => Lost { why: "the connection ended".into(), was_open: true },
+            },
+        };
+        if !(is_kept && lost.was_open && may_try_again) {
+            return Err(Error::Answer(lost.why.to_string()));
+        }
+        may_try_again = false;
     }
 }
 
-/// The connection of this worker; a new one where there is none.
-fn connection(upstream: &Upstream, cluster: &Arc<Cluster>, login: &Arc<Login>) -> mpsc::Sender<Asked> {
+/// The connection of this worker, and whether it was there; a new one where there is none.
+fn connection(upstream: &Upstream, cluster: &Arc<Cluster>, login: &Arc<Login>) -> (mpsc::Sender<Asked>, bool) {
     CONNECTIONS.with_borrow_mut(|all| {
         // While a weak reference is held no other cluster gets the address.
         let is = |c: &&Connection| c.is_open() && c.cluster.as_ptr() == Arc::as_ptr(cluster) && c.login == *login;
         if let Some(known) = all.iter().find(is) {
-            return known.commands.clone();
+            return (known.commands.clone(), true);
         }
         all.retain(Connection::is_open);
         let (commands, queue) = mpsc::channel(MAX_REDIS_QUEUE);
         tokio::task::spawn_local(connection::run(upstream.clone(), Arc::clone(cluster), Arc::clone(login), queue));
         let (cluster, login) = (Arc::downgrade(cluster), Arc::clone(login));
         all.push(Connection { cluster, login, commands: commands.clone() });
-        commands
+        (commands, false)
     })
 }
 

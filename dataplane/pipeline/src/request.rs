@@ -206,10 +206,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         Err(reason) => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, reason),
     };
     record.permits.append(context.take_permits());
-    if let Some((refusal, rest)) = context.refusal_of_body() {
-        if let Some(rest) = rest {
-            discard(rest);
-        }
+    if let Some(refusal) = too_large(&context) {
         // Whatever the backend made of a body that broke off.
         response = replied(refusal, record);
     }
@@ -294,9 +291,18 @@ pub(crate) fn replied(answer: Reply, record: &mut Record) -> Response<Body> {
 
 /// A policy's answer, on its way back through the policies before it.
 fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &RequestContext) -> Response<Body> {
-    let mut response = replied(answer, record);
+    let mut response = replied(too_large(context).unwrap_or(answer), record);
     back(&mut response, passed, context);
     response
+}
+
+/// The answer to a request whose body turned out too large while somebody read it.
+fn too_large(context: &RequestContext) -> Option<Reply> {
+    let (refusal, rest) = context.refusal_of_body()?;
+    if let Some(rest) = rest {
+        discard(rest);
+    }
+    Some(refusal)
 }
 
 fn back(response: &mut Response<Body>, passed: &Passed, context: &RequestContext) {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Asked, Login, Value, resp};
+use super::{Asked, Login, Lost, Value, resp};
 use crate::limits::{REDIS_IDLE_TIMEOUT, REDIS_PATIENCE};
 
 /// Serves commands until the connection breaks, the server is silent, or nobody has asked anything for a while.
@@ -24,25 +24,25 @@ pub(super) async fn run(
     // Whoever asks after it was replaced gets a new one.
     drop(cluster);
     let mut pending = VecDeque::new();
-    let why = match opened {
-        Ok(Ok(opened)) => serve(opened, &mut commands, &mut pending).await,
-        Ok(Err(why)) => why,
-        Err(_) => format!("no connection within {} s", REDIS_PATIENCE.as_secs()),
+    let (why, was_open) = match opened {
+        Ok(Ok(opened)) => (serve(opened, &mut commands, &mut pending).await, true),
+        Ok(Err(why)) => (why, false),
+        Err(_) => (format!("no connection within {} s", REDIS_PATIENCE.as_secs()), false),
     };
     commands.close();
-    let why: Arc<str> = why.into();
+    let lost = Lost { why: why.into(), was_open };
     for asked in pending {
         // An error means that nobody waits any more.
-        let _gone = Asked::fail(asked, &why);
+        let _gone = asked.fail(&lost);
     }
     while let Ok(asked) = commands.try_recv() {
-        let _gone = asked.fail(&why);
+        let _gone = asked.fail(&lost);
     }
 }
 
 impl Asked {
-    fn fail(self, why: &Arc<str>) -> Result<(), Result<Value, Arc<str>>> {
-        self.answer.send(Err(Arc::clone(why)))
+    fn fail(self, lost: &Lost) -> Result<(), Result<Value, Lost>> {
+        self.answer.send(Err(lost.clone()))
     }
 }
 
