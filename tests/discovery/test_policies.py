@@ -115,7 +115,7 @@ def test_external_authorization_by_an_extension(world, proxies, ports):
         # The extension is no more what it was: nobody passes.
         world.apply("extension", obj(OWN, "GatewayExtension", "asks", {"type": "RateLimit"}))
         becomes(world, 403, headers={"x-token": "good"})
-        world.wait_printed("RateLimit is not supported")
+        world.wait_printed("RateLimit, and ExtAuth is needed")
     finally:
         authz.close()
 
