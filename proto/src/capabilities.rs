@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
+use prost::Message;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, Kind as FieldKind, MessageDescriptor, ReflectMessage, Value as Field,
 };
 use prost_types::value::Kind as Json;
-use prost_types::{ListValue, Struct, Value};
+use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet, ListValue, Struct, Value};
 
 use crate::DESCRIPTORS;
 use crate::kind::Kind;
@@ -34,22 +35,24 @@ pub struct Capabilities {
 impl Capabilities {
     /// What this program knows.
     pub fn own() -> Capabilities {
+        let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap_or_default().file;
+        let mut known = Known::default();
+        for file in files.iter().filter(|file| file.package() == PACKAGE) {
+            known.add("", &file.message_type, &file.enum_type);
+        }
         let mut fields = BTreeSet::new();
-        let mut queue: Vec<_> = ROOTS.iter().filter_map(|root| descriptor(root)).collect();
-        let mut seen: BTreeSet<String> = BTreeSet::new();
+        let mut queue: Vec<String> = ROOTS.map(str::to_owned).into();
+        let mut seen = BTreeSet::new();
         while let Some(message) = queue.pop() {
-            if !seen.insert(message.full_name().to_owned()) {
+            let Some(descriptor) = known.messages.get(&message).filter(|_| seen.insert(message.clone())) else {
                 continue;
-            }
-            for field in message.fields() {
-                fields.insert(format!("{}.{}", local(message.full_name()), field.name()));
-                match field.kind() {
-                    FieldKind::Message(inner) => queue.push(inner),
-                    FieldKind::Enum(inner) => {
-                        let name = local(inner.full_name()).to_owned();
-                        fields.extend(inner.values().map(|v| format!("{name}.{}", v.name())));
-                    }
-                    _ => {}
+            };
+            for field in &descriptor.field {
+                fields.insert(format!("{message}.{}", field.name()));
+                let inner = local(field.type_name().trim_start_matches('.')).to_owned();
+                match known.enums.get(&inner) {
+                    Some(values) => fields.extend(values.value.iter().map(|v| format!("{inner}.{}", v.name()))),
+                    None => queue.push(inner),
                 }
             }
         }
@@ -125,6 +128,25 @@ impl Capabilities {
     }
 }
 
+/// Messages and enums of the model by their names without the package.
+#[derive(Default)]
+struct Known<'a> {
+    messages: BTreeMap<String, &'a DescriptorProto>,
+    enums: BTreeMap<String, &'a EnumDescriptorProto>,
+}
+
+impl<'a> Known<'a> {
+    /// `outer` is the name of the message that these are in, with a dot; empty for those of a file.
+    fn add(&mut self, outer: &str, messages: &'a [DescriptorProto], enums: &'a [EnumDescriptorProto]) {
+        self.enums.extend(enums.iter().map(|one| (format!("{outer}{}", one.name()), one)));
+        for message in messages {
+            let name = format!("{outer}{}", message.name());
+            self.add(&format!("{name}."), &message.nested_type, &message.enum_type);
+            self.messages.insert(name, message);
+        }
+    }
+}
+
 /// Descriptor of a message of the resource model, by its name without the package.
 pub fn descriptor(message: &str) -> Option<MessageDescriptor> {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
@@ -142,7 +164,6 @@ fn local(full_name: &str) -> &str {
 mod tests {
     use super::*;
     use crate::v1;
-    use prost::Message;
 
     #[test]
     fn own_list_names_policies_targets_matches_and_enum_values() {
@@ -165,6 +186,29 @@ mod tests {
             assert!(own.fields.contains(name), "{name} is missing in {:?}", own.fields);
         }
         assert_eq!(own.kinds.len(), Kind::PUSH_ORDER.len());
+    }
+
+    #[test]
+    fn the_own_list_is_what_reflection_sees() {
+        let mut fields = BTreeSet::new();
+        let mut queue: Vec<_> = ROOTS.iter().filter_map(|root| descriptor(root)).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(message) = queue.pop() {
+            if !seen.insert(message.full_name().to_owned()) {
+                continue;
+            }
+            for field in message.fields() {
+                fields.insert(format!("{}.{}", local(message.full_name()), field.name()));
+                match field.kind() {
+                    FieldKind::Message(inner) => queue.push(inner),
+                    FieldKind::Enum(inner) => {
+                        fields.extend(inner.values().map(|v| format!("{}.{}", local(inner.full_name()), v.name())));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(Capabilities::own().fields, fields);
     }
 
     #[test]

@@ -32,6 +32,9 @@ impl PolicySpec {
             Some(Kind::GlobalRateLimit(_)) => "rateLimit.global",
             Some(Kind::ConcurrencyLimit(_)) => "concurrencyLimit",
             Some(Kind::RequestLimits(_)) => "requestLimits",
+            Some(Kind::Csrf(_)) => "csrf",
+            Some(Kind::RequestBuffer(_)) => "buffer",
+            Some(Kind::Transformation(_)) => "transformation",
         }
     }
 
@@ -65,7 +68,11 @@ impl PolicySpec {
                 | Kind::BasicAuth(_)
                 | Kind::GlobalRateLimit(_)
                 | Kind::ConcurrencyLimit(_)
-                | Kind::RequestLimits(_),
+                | Kind::RequestLimits(_)
+                | Kind::Csrf(_)
+                | Kind::RequestBuffer(_)
+                // It may be what takes a secret out of a message.
+                | Kind::Transformation(_),
             )
             | None => true,
         }

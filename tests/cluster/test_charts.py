@@ -47,8 +47,9 @@ def test_a_backend_has_its_short_name_and_columns(installed):
         (BACKEND + "{type: MCP, mcp: {targets: []}}", "should have at least 1 items"),
         (BACKEND + "{type: Static, static: {hosts: [{host: h, port: 1}]}, unknown: 1}", "unknown"),
         (BACKEND + "{type: Carrier}", "Unsupported value"),
-        (POLICY + f"{{{TARGET}}}", "at least one of rbac and rateLimit must be set"),
-        (POLICY + f"{{{RBAC}}}", "at least one of targetRefs and targetSelectors must be set"),
+        (POLICY + f"{{{TARGET}}}", "at least one policy must be set"),
+        (POLICY + f"{{{TARGET}, autoHostRewrite: true}}", "autoHostRewrite is for HTTPRoutes"),
+        (POLICY + f"{{{TARGET}, jwtAuth: {{issuer: a}}}}", "either issuer and jwks must be set, or providers alone"),
         (POLICY + f"{{targetRefs: [{{group: '', kind: Secret, name: s}}], {RBAC}}}", "must be a Gateway"),
         (
             POLICY + f"{{{TARGET}, rateLimit: {{local: {{tokenBucket: {{maxTokens: 1, fillInterval: 0s}}}}}}}}",
@@ -68,6 +69,8 @@ def test_the_crds_refuse_what_cannot_work(installed, manifest, message):
         BACKEND + "{type: MCP, mcp: {targets: [{name: t, static: {host: h, port: 1}}]}}",
         BACKEND + "{type: Static, static: {hosts: [{host: h, port: 1}]}}",
         POLICY + f"{{{TARGET}, {RBAC}}}",
+        # Without targets it is for filters that name it.
+        POLICY + f"{{{RBAC}}}",
     ],
 )
 def test_the_crds_take_what_works(installed, manifest):

@@ -2,9 +2,12 @@
 
 import base64
 import json
+import re
 
 import pytest
+import yaml
 
+from support import paths
 from support.authz import GrpcAuthz
 from support.echo import headers_of
 from support.http1 import request
@@ -12,7 +15,7 @@ from support.jwks_server import JwksServer
 from support.tokens import AUDIENCE, ISSUER, Key, bearer
 from support.wait import until
 
-from .conftest import gateway, obj, policy, route, rule, static
+from .conftest import NAME, gateway, obj, policy, route, rule, static
 
 OWN = "gateway.kgateway.dev/v1alpha1"
 KEY, OTHER = "sk-team-a-0123456789", "sk-team-b-0123456789"
@@ -36,15 +39,15 @@ def on_route(name="p", **fields):
     return policy(name, "HTTPRoute", "web", **fields)
 
 
-def status(world, path="/", headers=()):
+def status(world, path="/", headers=(), method="GET"):
     try:
-        return request(world.gateway_port, path, headers=headers).status
+        return request(world.gateway_port, path, method, headers).status
     except OSError:
         return None
 
 
-def becomes(world, expected, path="/", headers=()):
-    until(lambda: status(world, path, headers) == expected, 10, f"{path} to be answered with {expected}, not {status(world, path, headers)}")
+def becomes(world, expected, path="/", headers=(), method="GET"):
+    until(lambda: status(world, path, headers, method) == expected, 10, f"{path} to be answered with {expected}, not {status(world, path, headers, method)}")
 
 
 def test_api_keys_of_secrets(world, proxies):
@@ -139,6 +142,27 @@ def test_fields_of_the_exchange(world, proxies):
     assert status(world, "/?status=503&first=2&id=retries") == 200
 
 
+def test_what_is_done_to_messages(world, proxies):
+    fields = {
+        "csrf": {"additionalOrigins": [{"exact": "pay.example"}]},
+        "buffer": {"maxRequestSize": "1Ki"},
+        "transformation": {
+            "request": {"set": [{"name": "x-size", "value": "request.body.size()"}], "body": {"parseAs": "AsString"}},
+            "response": {"set": [{"name": "x-code", "value": "response.code"}]},
+        },
+    }
+    world.apply("policy", on_route(**fields))
+    proxies(world)
+    becomes(world, 403, headers={"origin": "https://evil.example"}, method="POST")
+    response = request(world.gateway_port, "/", "POST", {"origin": "https://pay.example"}, b"hello")
+    assert (response.status, response.header("x-code"), headers_of(response.json())["x-size"]) == (200, "200", "5")
+    assert request(world.gateway_port, "/", "POST", {"origin": "https://pay.example"}, bytes(1025)).status == 413
+    # Expressions are compiled before a proxy sees them; a policy with one that cannot be refuses all requests.
+    world.apply("policy", on_route(transformation={"response": {"set": [{"name": "x-code", "value": "response.cod"}]}}))
+    becomes(world, 403)
+    world.wait_printed('spec.transformation.response.set.0..value: "response" has no field "cod"')
+
+
 def test_the_older_policy_counts_and_the_other_says_so(world, proxies):
     def limits(name, timeout, created):
         made = on_route(name, timeouts={"request": timeout})
@@ -190,3 +214,70 @@ def test_filters_that_name_a_policy_or_an_answer(world, proxies):
     becomes(world, 500, "/named")
     world.apply("nothing", obj(OWN, "TrafficPolicy", "nothing", {"headerModifiers": {"response": {"set": [{"name": "x-a", "value": "b"}]}}}))
     becomes(world, 200, "/nothing")
+
+
+def test_the_dump_shows_what_counts_on_each_route(world, proxies):
+    everywhere = policy("everywhere", "Gateway", NAME, timeouts={"request": "9s"}, rbac={"policy": {"matchExpressions": ["true"]}})
+    world.apply("everywhere", everywhere)
+    world.apply("here", on_route("here", timeouts={"request": "1s"}, rbac={"policy": {"matchExpressions": ["request.method == 'GET'"]}}))
+    world.apply("broken", on_route("broken", apiKey={"secretRefs": [{"name": "none"}]}))
+    world.apply("backend", policy("there", "Backend", "first", group="gateway.kgateway.dev", headerModifiers={"request": {"set": [{"name": "x-a", "value": "b"}]}}))
+    proxy = proxies(world)
+    becomes(world, 403)
+
+    def chains():
+        (listener,) = (listener for bind in proxy.dump()["binds"] for listener in bind["listeners"].values())
+        (found,) = listener["routes"].values()
+        shown = lambda chain: [f"{one['level']}: {one['policy']} from {one['from']}" for one in chain]
+        return shown(found["chain"]), shown(found["backends"][0]["chain"])
+
+    expected = [
+        "listener: authorization from TrafficPolicy default/everywhere",
+        "listener: timeout from TrafficPolicy default/everywhere",
+        "route: deny from TrafficPolicy default/broken",
+        "route: authorization from TrafficPolicy default/here",
+        "route: timeout from TrafficPolicy default/here",
+    ]
+    assert chains() == (expected, ["backend: requestHeaderModifier from TrafficPolicy default/there"])
+
+
+def test_what_protects_is_never_overridden(world, proxies):
+    """Policies of one target and of several levels must all allow, whoever is older or more specific."""
+
+    def allows(name, kind, target, expression, created, **fields):
+        made = policy(name, kind, target, rbac={"policy": {"matchExpressions": [expression]}}, **fields)
+        made["metadata"]["creationTimestamp"] = created
+        return made
+
+    world.apply("gateway-policy", allows("a", "Gateway", NAME, "'x-a' in request.headers", "2026-01-03T00:00:00Z"))
+    world.apply("older", allows("b", "HTTPRoute", "web", "'x-b' in request.headers", "2026-01-01T00:00:00Z"))
+    world.apply("younger", allows("c", "HTTPRoute", "web", "'x-c' in request.headers", "2026-01-02T00:00:00Z"))
+    world.apply("backend-policy", allows("d", "Backend", "first", "'x-d' in request.headers", "2026-01-04T00:00:00Z", group="gateway.networking.k8s.io"))
+    proxies(world)
+    every = {f"x-{name}": "1" for name in "abcd"}
+    becomes(world, 200, headers=every)
+    for lacking in every:
+        assert status(world, headers={name: value for name, value in every.items() if name != lacking}) == 403, lacking
+
+
+PAGES = sorted(page for page in (paths.ROOT / "docs" / "policies").glob("*.md") if "```yaml kubernetes" in page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_the_guide_are_accepted(plane, page):
+    """The Gateway `edge`, the HTTPRoute `web` and what its rules name are there; all else is in the example."""
+    assert len(PAGES) >= 7
+    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    web = route("web", rule("provider", name="pages"), rule("provider", name="models"), gateway="edge")
+    web["metadata"]["labels"] = {"team": "web"}
+    around = [gateway(80, "edge", listeners), web, static("provider", "provider.example:443")]
+    around += [obj("v1", "Service", "opa", {"ports": [{"port": 9191}]})]
+    example = [each for block in re.findall("```yaml kubernetes\n(.*?)```", page.read_text(), re.DOTALL) for each in yaml.safe_load_all(block)]
+    plane.apply("all", *around, *example)
+    told = [each for each in example if each["kind"] in ("TrafficPolicy", "GatewayExtension")]
+    assert told
+    for each in told:
+        on = r" on=default/edge\S*" if each["kind"] == "TrafficPolicy" else ""
+        plane.wait_printed(f"{each['kind']} default/{each['metadata']['name']}{on} Accepted=True")
+    assert not [line for line in plane.err if "there is no such field" in line]
+    assert not [line for line in plane.out if "Accepted=False" in line and any(each["metadata"]["name"] in line for each in told)]

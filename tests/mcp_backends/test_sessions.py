@@ -116,6 +116,15 @@ def test_a_session_is_its_callers_alone(federation, github, wire):
     assert status(renewed, mine.session) == 200, "a renewed token is the same caller"
 
 
+def test_a_session_is_that_of_its_key(federation, github, wire):
+    keys = [{"name": name, "key": f"sk-{name}-0123456789"} for name in ("mine", "theirs")]
+    proxy = federation(github.target("github"), policies={"apiKey": {"keys": keys}})
+    mine, theirs = (wire(proxy, headers=[("x-api-key", key["key"])]) for key in keys)
+    mine.initialize()
+    assert status(mine, mine.session) == 200
+    assert status(theirs, mine.session) == 404
+
+
 @pytest.mark.anyio
 async def test_a_client_of_the_stateless_protocol_falls_back_at_once(federation, github):
     """It probes first; a refusal that came late, or as a server error, would stop it."""

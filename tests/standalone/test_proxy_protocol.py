@@ -89,8 +89,9 @@ def test_where_it_is_optional_both_are_served(proxied):
         assert client.request().status == 200
     with Client(proxy.port, first=V1) as client:
         assert client.request().status == 200
-    assert "source=127.0.0.1:" in proxy.access_lines("status=200")[0]
-    assert "source=192.0.2.7:4711" in proxy.access_lines("status=200", count=2)[1]
+    # Each of the proxy's threads writes its lines when it likes.
+    lines = "\n".join(proxy.access_lines("status=200", count=2))
+    assert "source=127.0.0.1:" in lines and "source=192.0.2.7:4711" in lines
     with Raw(proxy.port) as raw:
         raw.send(b"PROXY nonsense\r\n")
         assert raw.read_to_end() == b"", "a broken header is no absent one"

@@ -10,14 +10,15 @@ import h2.settings
 
 
 class Http2:
-    """A client connection. `events` are all events so far. With `context` over TLS, asking for `name`."""
+    """A client connection. `events` are all events so far. With `context` over TLS, asking for `name`. Without `validates` it
+    sends heads that no client should."""
 
-    def __init__(self, port: int, timeout: float = 10.0, context=None, name=None):
+    def __init__(self, port: int, timeout: float = 10.0, context=None, name=None, validates=True):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._scheme = "http"
         if context:
             self.socket, self._scheme = context.wrap_socket(self.socket, server_hostname=name), "https"
-        self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=validates))
         self.connection.initiate_connection()
         self.events: list[h2.events.Event] = []
         self.closed = False

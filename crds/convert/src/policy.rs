@@ -4,6 +4,7 @@ mod api_key;
 mod backend_auth;
 mod basic_auth;
 mod credentials;
+mod csrf;
 mod direct_response;
 mod ext_authz;
 mod global_rate_limit;
@@ -11,6 +12,7 @@ mod jwt;
 mod rate_limit;
 mod request_limits;
 mod traffic;
+mod transformation;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
 use agentgateway_types::Path;
@@ -26,6 +28,7 @@ use crate::error::{Error, Within};
 pub use api_key::{api_key, api_key_entry, api_keys};
 pub use backend_auth::{Credentials as AwsCredentials, aws, backend_auth, key as backend_key};
 pub use basic_auth::basic_auth;
+pub use csrf::csrf;
 pub use direct_response::{auto_host_rewrite, direct_response};
 pub use ext_authz::{cache as decision_cache, ext_authz};
 pub use global_rate_limit::{Asking, envoy, global_rate_limit, made as rate_limit_service, redis};
@@ -33,6 +36,7 @@ pub use jwt::{Keys, jwt, key_set, remote_keys};
 pub use rate_limit::{local_rate_limit, token_buckets};
 pub use request_limits::{concurrency_limit, request_limits};
 pub use traffic::{request_mirror, retry, session_persistence, timeout};
+pub use transformation::{buffer, transformation};
 
 /// What policies of the YAML file name by its place.
 pub trait Lookup {
@@ -75,6 +79,7 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
         None => Ok(()),
     };
     push("cors", policies.cors.as_ref().map(cors))?;
+    push("csrf", policies.csrf.as_ref().map(csrf))?;
     push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, &mut |set| key_set(set, lookup))))?;
     push("basicAuth", policies.basic_auth.as_ref().map(|p| basic_auth::from_file(p, lookup)))?;
     push("apiKey", policies.api_key.as_ref().map(|p| api_key(p, lookup)))?;
@@ -83,6 +88,8 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
     push("requestLimits", policies.request_limits.as_ref().map(request_limits))?;
     push("concurrencyLimit", policies.concurrency_limit.as_ref().map(concurrency_limit))?;
+    push("buffer", policies.buffer.as_ref().map(buffer))?;
+    push("transformation", policies.transformation.as_ref().map(transformation))?;
     push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;
     push("responseHeaderModifier", policies.response_header_modifier.as_ref().map(response_headers))?;
     push("urlRewrite", policies.url_rewrite.as_ref().map(url_rewrite))?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use agentgateway_types::Duration;
 use agentgateway_types::policy::{
-    BackendAuth, BasicAuth, ConcurrencyLimit, Cors, HeaderModifier, JwtAuth, RateLimit, RateLimitDescriptor, Rbac,
-    ReferencedKeySet, RequestLimits, SecretApiKeyAuth, SecretAwsAuth, SecretSource, TokenBucket,
+    BackendAuth, BasicAuth, Buffer, ConcurrencyLimit, Cors, Csrf, HeaderModifier, JwtAuth, RateLimit,
+    RateLimitDescriptor, Rbac, ReferencedKeySet, RequestLimits, SecretApiKeyAuth, SecretAwsAuth, SecretSource,
+    TokenBucket, Transformation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -30,12 +31,14 @@ use crate::extension::RequestBody;
     status = "PolicyStatus",
     derive = "Default",
     derive = "PartialEq",
+    printcolumn = r#"{"name": "Targets", "type": "string", "jsonPath": ".spec.targetRefs[*].name", "description": "What it applies to, by name"}"#,
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.ancestors[*].conditions[?(@.type=='Accepted')].status", "description": "Whether the policy is in force, by Gateway"}"#,
+    printcolumn = r#"{"name": "Attached", "type": "string", "jsonPath": ".status.ancestors[*].conditions[?(@.type=='Attached')].reason", "description": "Whether its fields count, or an older policy's in their place, by Gateway"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Time since creation"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.concurrencyLimit) || has(self.requestLimits) || has(self.cors) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth)", "message": "at least one policy must be set" },
+    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.concurrencyLimit) || has(self.requestLimits) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth)", "message": "at least one policy must be set" },
     { "rule": "!has(self.autoHostRewrite) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind == 'HTTPRoute')) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind == 'HTTPRoute')))", "message": "autoHostRewrite is for HTTPRoutes" },
     { "rule": "!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) <= duration(self.timeouts.request)", "message": "retry.perTryTimeout must not be more than timeouts.request" }
 ]))]
@@ -87,6 +90,19 @@ pub struct TrafficPolicySpec {
     /// Answers browsers' cross-origin checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+
+    /// Refuses requests that other sites' pages made browsers send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<Csrf>,
+
+    /// Reads bodies of requests whole, and refuses larger ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Buffer>,
+
+    /// Changes requests and responses by CEL expressions. Those of all levels are made, the more specific ones later on the way to
+    /// the backend and earlier on the way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
 
     /// Changes headers.
     #[serde(default, skip_serializing_if = "Option::is_none")]

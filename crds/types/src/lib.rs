@@ -13,7 +13,9 @@ pub mod duration;
 pub mod file;
 pub mod path;
 pub mod policy;
+pub mod size;
 pub mod strict;
 
 pub use duration::Duration;
 pub use path::{Path, Segment};
+pub use size::Size;

@@ -7,13 +7,17 @@ mod streams;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agentgateway_pipeline::snapshot::Snapshot;
+use agentgateway_pipeline::store::Routes as CompiledRoutes;
+use agentgateway_policy::Chain;
 use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
 use serde_json::{Map, Value, json};
 
 /// All resources as one document.
-pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
+pub(crate) fn dump(resources: &[Arc<Resource>], snapshot: &Snapshot, compiled: &CompiledRoutes) -> Value {
+    let in_force = InForce { snapshot, compiled };
     let mut routes: BTreeMap<&str, Routes<'_>> = BTreeMap::new();
     let mut listeners: BTreeMap<&str, Vec<&v1::Listener>> = BTreeMap::new();
     let mut endpoints: BTreeMap<&str, Vec<&v1::Endpoint>> = BTreeMap::new();
@@ -32,7 +36,7 @@ pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
         match resource.as_ref() {
             Resource::Bind(b) => {
                 let of_bind = listeners.get(b.key.as_str()).map_or(&[][..], Vec::as_slice);
-                binds.push(bind(b, of_bind, &routes));
+                binds.push(bind(b, of_bind, &routes, &in_force));
             }
             Resource::Backend(b) => {
                 backends.push(backend(b, endpoints.get(b.key.as_str()).map_or(&[][..], Vec::as_slice)));
@@ -41,7 +45,42 @@ pub(crate) fn dump(resources: &[Arc<Resource>], generation: &str) -> Value {
             _ => {}
         }
     }
-    json!({ "binds": binds, "backends": backends, "policies": policies, "generation": generation })
+    json!({ "binds": binds, "backends": backends, "policies": policies, "generation": snapshot.generation })
+}
+
+/// What counts of all policies.
+struct InForce<'a> {
+    snapshot: &'a Snapshot,
+    compiled: &'a CompiledRoutes,
+}
+
+impl InForce<'_> {
+    /// The policies that a request to this route meets, in their order; None where it has none.
+    fn of_route(&self, key: &str) -> Option<Value> {
+        let (listener, route) = self.compiled.get(key)?;
+        listed(&[("listener", listener), ("route", &route.policies)])
+    }
+
+    /// Those that one to the `at`th backend of the route meets after them.
+    fn of_backend(&self, key: &str, at: usize) -> Option<Value> {
+        let (_, route) = self.compiled.get(key)?;
+        let share = route.backends.get(at)?;
+        let backend = share.backend.as_ref().and_then(|key| self.snapshot.backends.get(key));
+        match backend {
+            Some(backend) => listed(&[("reference", &share.policies), ("backend", &backend.policies)]),
+            None => listed(&[("reference", &share.policies)]),
+        }
+    }
+}
+
+fn listed(chains: &[(&str, &Arc<Chain>)]) -> Option<Value> {
+    let one = |(level, chain): &(&str, &Arc<Chain>)| {
+        let level = (*level).to_owned();
+        let of = |p: &agentgateway_policy::InForce| json!({ "policy": p.policy, "from": &*p.source, "level": level });
+        chain.in_force().iter().map(of).collect::<Vec<_>>()
+    };
+    let all: Vec<Value> = chains.iter().flat_map(one).collect();
+    (!all.is_empty()).then(|| all.into())
 }
 
 /// The routes of a listener.
@@ -52,11 +91,16 @@ struct Routes<'r> {
     udp: Vec<&'r v1::UdpRoute>,
 }
 
-fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Routes<'_>>) -> Value {
+fn bind(
+    bind: &v1::Bind,
+    listeners: &[&v1::Listener],
+    routes: &BTreeMap<&str, Routes<'_>>,
+    in_force: &InForce<'_>,
+) -> Value {
     let none = Routes::default();
     let listeners: Map<String, Value> = listeners
         .iter()
-        .map(|l| (key::print_listener(l), listener(l, routes.get(l.key.as_str()).unwrap_or(&none))))
+        .map(|l| (key::print_listener(l), listener(l, routes.get(l.key.as_str()).unwrap_or(&none), in_force)))
         .collect();
     let address = if bind.address.contains(':') { format!("[{}]", bind.address) } else { bind.address.clone() };
     let mut out = json!({
@@ -81,9 +125,10 @@ fn bind(bind: &v1::Bind, listeners: &[&v1::Listener], routes: &BTreeMap<&str, Ro
     out
 }
 
-fn listener(listener: &v1::Listener, routes: &Routes<'_>) -> Value {
+fn listener(listener: &v1::Listener, routes: &Routes<'_>, in_force: &InForce<'_>) -> Value {
     let name = &listener.name;
-    let http: Map<String, Value> = routes.http.iter().map(|r| (key::print_route(r, name), route(r, name))).collect();
+    let http: Map<String, Value> =
+        routes.http.iter().map(|r| (key::print_route(r, name), route(r, name, in_force))).collect();
     let tcp: Map<String, Value> = routes.tcp.iter().map(|r| streams::tcp_route(r, name)).collect();
     let mut out = json!({
         "key": key::print_listener(listener),
@@ -106,12 +151,13 @@ fn listener(listener: &v1::Listener, routes: &Routes<'_>) -> Value {
     out
 }
 
-fn route(route: &v1::Route, listener: &str) -> Value {
+fn route(route: &v1::Route, listener: &str, in_force: &InForce<'_>) -> Value {
+    let backend = |(at, backend)| route_backend(backend, in_force.of_backend(&route.key, at));
     let mut out = json!({
         "key": key::print_route(route, listener),
         "routeName": key::print_object(route.source.as_ref()),
         "matches": [route_match(route.r#match.as_ref())],
-        "backends": route.backends.iter().map(route_backend).collect::<Vec<_>>(),
+        "backends": route.backends.iter().enumerate().map(backend).collect::<Vec<_>>(),
     });
     if let Some(fields) = out.as_object_mut() {
         if !route.rule_name.is_empty() {
@@ -122,6 +168,9 @@ fn route(route: &v1::Route, listener: &str) -> Value {
         }
         if !route.inline_policies.is_empty() {
             fields.insert("policies".into(), route.inline_policies.iter().map(spec).collect());
+        }
+        if let Some(chain) = in_force.of_route(&route.key) {
+            fields.insert("chain".into(), chain);
         }
     }
     out
@@ -158,7 +207,7 @@ fn keyed_match(keyed: &v1::KeyedMatch) -> Value {
     }
 }
 
-fn route_backend(backend: &v1::RouteBackend) -> Value {
+fn route_backend(backend: &v1::RouteBackend, chain: Option<Value>) -> Value {
     let mut out = json!({ "weight": backend.weight });
     if let Some(fields) = out.as_object_mut() {
         if backend.backend_key.is_empty() {
@@ -168,6 +217,9 @@ fn route_backend(backend: &v1::RouteBackend) -> Value {
         }
         if !backend.inline_policies.is_empty() {
             fields.insert("policies".into(), backend.inline_policies.iter().map(spec).collect());
+        }
+        if let Some(chain) = chain {
+            fields.insert("chain".into(), chain);
         }
     }
     out
@@ -273,6 +325,16 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "users": basic.users.iter().map(|user| &user.name).collect::<Vec<_>>(),
         } }),
         Some(Kind::DirectResponse(response)) => json!({ "directResponse": { "status": response.status_code } }),
+        Some(Kind::Csrf(csrf)) => json!({ "csrf": {
+            "percentageEnabled": csrf.percent_enabled,
+            "percentageShadowed": csrf.percent_shadowed,
+            "additionalOrigins": csrf.additional_origins.len(),
+        } }),
+        Some(Kind::RequestBuffer(buffer)) => json!({ "buffer": { "maxBytes": buffer.max_bytes } }),
+        Some(Kind::Transformation(t)) => json!({ "transformation": {
+            "request": transformed(t.request.as_ref()),
+            "response": transformed(t.response.as_ref()),
+        } }),
         Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),
@@ -329,6 +391,18 @@ fn spec(spec: &v1::PolicySpec) -> Value {
 
 fn authorization(rules: &v1::Authorization) -> Value {
     json!({ "allow": rules.allow, "deny": rules.deny, "require": rules.require })
+}
+
+/// Without the expressions, in which credentials may be written.
+fn transformed(message: Option<&v1::transformation::Message>) -> Value {
+    let names = |headers: &[v1::Header]| headers.iter().map(|h| h.name.clone()).collect::<Vec<_>>();
+    let Some(message) = message else { return Value::Null };
+    json!({
+        "set": names(&message.set),
+        "add": names(&message.add),
+        "remove": message.remove,
+        "body": !message.body.is_empty(),
+    })
 }
 
 fn modifier(modifier: &v1::HeaderModifier) -> Value {

@@ -116,11 +116,11 @@ impl Proxy {
         let dumped = Arc::clone(&store);
         let admin = Admin {
             dump: Box::new(move || {
-                let (resources, generation) = {
+                let (resources, snapshot, routes) = {
                     let store = dumped.lock().unwrap_or_else(PoisonError::into_inner);
-                    (store.resources(), store.snapshot().generation.clone())
+                    (store.resources(), store.snapshot().clone(), store.routes())
                 };
-                format!("{:#}\n", dump(&resources, &generation))
+                format!("{:#}\n", dump(&resources, &snapshot, &routes))
             }),
             metrics: registry,
             ready: readiness.clone(),

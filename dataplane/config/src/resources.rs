@@ -105,8 +105,8 @@ impl Maker<'_, '_> {
         let source = object("Route", &name);
         let policies = route.policies.as_ref();
         let inline_policies = policies.map(|p| self.policies(p, &at.clone().key("policies"))).unwrap_or_default();
-        let redirects = policies.is_some_and(|p| p.request_redirect.is_some());
-        if route.backends.is_empty() && !redirects {
+        let answers = policies.is_some_and(|p| p.request_redirect.is_some() || p.direct_response.is_some());
+        if route.backends.is_empty() && !answers {
             self.report.warning(at, format!("{name} has no backends: requests get 500"));
         }
         let mut backends = Vec::with_capacity(route.backends.len());

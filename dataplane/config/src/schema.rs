@@ -21,6 +21,9 @@ fn close(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             object.remove("x-kubernetes-validations");
+            if object.remove("x-kubernetes-int-or-string").is_some() {
+                object.insert("type".to_owned(), serde_json::json!(["integer", "string"]));
+            }
             if object.contains_key("properties") {
                 object.entry("additionalProperties").or_insert(json!(false));
             } else if object.get("type") == Some(&json!("object")) && !object.contains_key("additionalProperties") {

@@ -189,7 +189,7 @@ fn wrong_files_are_refused_with_file_line_column_and_field() {
         (backend("mcp: {targets: [{name: a}]}"), format!("f:6:25: {at}.backends[0].mcp.targets[0]: exactly one of stdio, mcp and sse must be set")),
         (backend("mcp: {targets: [{name: a, mcp: {host: h, port: 15000}}]}"), format!("f:6:40: {at}.backends[0].mcp.targets[0].mcp: port 15000 is the proxy's own; a backend on it would publish the proxy's internals")),
         (backend("mcp: {targets: [{name: a, stdio: {cmd: x, env: {A: $NONE}}}]}"), format!("f:6:60: {at}.backends[0].mcp.targets[0].stdio.env.A: the environment variable NONE is not set; write $$ for a dollar sign")),
-        (route("policies: {authorization: {rules: [{allow: 'requst.path == 1'}]}}"), format!("f:5:50: {at}.policies.authorization.rules[0].allow: unknown variable \"requst\" at column 1; known are jwt, mcp, request and source, in \"requst.path == 1\"")),
+        (route("policies: {authorization: {rules: [{allow: 'requst.path == 1'}]}}"), format!("f:5:50: {at}.policies.authorization.rules[0].allow: unknown variable \"requst\" at column 1; known are apiKey, basicAuth, jwt, mcp, request and source, in \"requst.path == 1\"")),
         (route("policies: {authorization: {rules: [{allow: 'mcp.tool.name == \"a\"'}]}}"), format!("f:5:50: {at}.policies.authorization.rules[0].allow: mcp is known in mcpAuthorization only")),
         (route("policies: {mcpAuthorization: {rules: [{alow: a}]}}"), format!("f:5:46: {at}.policies.mcpAuthorization.rules[0].alow: unknown field; did you mean \"allow\"?\nf:5:45: {at}.policies.mcpAuthorization.rules[0]: exactly one of allow, deny and require must be set")),
         (route("policies: {jwtAuth: {issuer: a}}"), format!("f:5:27: {at}.policies.jwtAuth.jwks: must be set")),

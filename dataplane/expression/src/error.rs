@@ -47,10 +47,12 @@ pub enum ExpressionError {
         message: String,
     },
     /// A name that no input has.
-    #[error("unknown variable \"{name}\" at {place}; known are jwt, mcp, request and source")]
+    #[error("unknown variable \"{name}\" at {place}; known are {known}")]
     UnknownVariable {
         /// As written.
         name: String,
+        /// The variables that exist.
+        known: &'static str,
         /// Where.
         place: Place,
     },
@@ -149,6 +151,9 @@ pub enum EvalError {
     /// It has a value that is no amount.
     #[error("a value of type {0} is no whole number from 0 on")]
     NotAmount(String),
+    /// It has a value that JSON does not have.
+    #[error("a value of type {0} cannot be written as JSON")]
+    NoJson(String),
     /// It has a value that cannot be a part of a key.
     #[error("a value of type {0} cannot be a part of a key")]
     NoKey(String),

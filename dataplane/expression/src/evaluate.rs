@@ -10,7 +10,8 @@ use cel::{Context, ExecutionError, IdedExpr, Value};
 
 use crate::constants::Constant;
 use crate::environment::environment;
-use crate::values::{EMPTY, Headers, JsonMap, Query, attribute, headers};
+use crate::input::BodyInput;
+use crate::values::{EMPTY, Headers, JsonMap, Query, attribute, from_json, headers, to_json};
 use crate::{EvalError, HttpInput, McpItem, Outcome};
 
 /// Looks attributes up by the identifiers of the lowered tree.
@@ -97,6 +98,22 @@ fn with_value<T>(
     }
 }
 
+/// The value of `tree` as JSON.
+pub(crate) fn value(
+    tree: &IdedExpr,
+    constants: &[Constant],
+    request: &HttpInput<'_>,
+) -> Result<serde_json::Value, EvalError> {
+    let inputs = Inputs { constants, request, item: None, other_kind: AtomicBool::new(false) };
+    let mut context = Context::with_env(environment());
+    context.set_variable_resolver(&inputs);
+    match Value::resolve_val(tree, &context) {
+        Ok(value) => to_json(value.as_ref()),
+        Err(ExecutionError::UndeclaredReference(name)) => Err(inputs.absent(&name)),
+        Err(error) => Err(EvalError::Failed(error.to_string())),
+    }
+}
+
 fn add(key: &mut Vec<u8>, value: &dyn Val) -> Result<(), EvalError> {
     if let Some(text) = value.downcast_ref::<CelString<'_>>() {
         key.push(b's');
@@ -167,6 +184,13 @@ fn host(name: &str) -> Option<CowVal<'_, '_>> {
     if name.bytes().any(|b| b.is_ascii_uppercase()) { owned_text(name.to_ascii_lowercase()) } else { text(name) }
 }
 
+fn body<'b>(body: &BodyInput<'b>) -> CowVal<'b, 'b> {
+    match body {
+        BodyInput::Text(text) => CowVal::owned(CelString::from(*text)),
+        BodyInput::Json(value) => CowVal::Owned(from_json(value)),
+    }
+}
+
 fn boolean<'b>(value: bool) -> Option<CowVal<'b, 'b>> {
     Some(CowVal::owned(CelBool::from(value)))
 }
@@ -201,6 +225,9 @@ impl VariableResolver for Inputs<'_> {
             "request.scheme" => return text(request.scheme),
             "request.headers" => return Some(CowVal::owned(Headers::new(request.headers))),
             "request.query" => return Some(CowVal::owned(Query::new(request.uri.query().unwrap_or_default()))),
+            "request.body" | "response.body" => return request.body.as_ref().map(body),
+            "response.code" => return Some(CowVal::owned(CelInt::from(i64::from(request.response?.status.as_u16())))),
+            "response.headers" => return Some(CowVal::owned(Headers::new(request.response?.headers))),
             "source.address" => return owned_text(request.source.ip().to_canonical().to_string()),
             "source.port" => return Some(CowVal::owned(CelInt::from(i64::from(request.source.port())))),
             "source.identity" => return text(request.certificate?.spiffe?),

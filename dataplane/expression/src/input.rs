@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
 /// A request as rules see it.
@@ -28,6 +28,28 @@ pub struct HttpInput<'a> {
     pub source: SocketAddr,
     /// `source.identity`, `source.subject` and `source.subjectAltNames`; None without a verified certificate.
     pub certificate: Option<ClientCertificate<'a>>,
+    /// `request.body`, or `response.body` where there is a response; None where it was not read.
+    pub body: Option<BodyInput<'a>>,
+    /// `response`.
+    pub response: Option<ResponseInput<'a>>,
+}
+
+/// A body that was read whole.
+#[derive(Clone, Copy, Debug)]
+pub enum BodyInput<'a> {
+    /// As a text.
+    Text(&'a str),
+    /// As what it is as JSON.
+    Json(&'a Value),
+}
+
+/// A response as expressions see it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseInput<'a> {
+    /// `response.code`.
+    pub status: StatusCode,
+    /// `response.headers`.
+    pub headers: &'a HeaderMap,
 }
 
 /// The names in a client's certificate that was verified.

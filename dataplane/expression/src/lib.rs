@@ -1,7 +1,7 @@
 //! Rules in the Common Expression Language: compiled once with bounds and known names, evaluated per request or per MCP item.
 //!
 //! Used by the proxy to apply rules and by the control plane to refuse what the proxy would refuse. An expression knows
-//! `request`, `jwt`, `apiKey`, `basicAuth`, `source` and, where it is evaluated on MCP items, `mcp`; anything else is an error at compile time
+//! `request`, `jwt`, `apiKey`, `basicAuth`, `source` and what its [`Scope`] adds; anything else is an error at compile time
 //! that names it. The language is that of cel-spec without message construction and optional syntax.
 
 mod addresses;
@@ -16,11 +16,22 @@ mod lower;
 mod values;
 
 pub use error::{EvalError, ExpressionError};
-pub use input::{ClientCertificate, HttpInput, McpItem};
+pub use input::{BodyInput, ClientCertificate, HttpInput, McpItem, ResponseInput};
 pub use limits::MAX_SOURCE_BYTES;
 
 use cel::IdedExpr;
 use constants::Constant;
+
+/// Where an expression is used, which decides over what it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A rule: on a request or, with `mcp`, on an item of an MCP server.
+    Rule,
+    /// A value in a request: with `request.body`.
+    Request,
+    /// A value in a response: with `response`.
+    Response,
+}
 
 /// A compiled rule.
 #[derive(Debug)]
@@ -29,6 +40,7 @@ pub struct Expression {
     tree: IdedExpr,
     constants: Box<[Constant]>,
     uses_mcp: bool,
+    uses_body: bool,
 }
 
 /// What a rule says of one MCP item.
@@ -45,23 +57,32 @@ pub enum Outcome {
 }
 
 impl Expression {
+    /// Compiles a rule.
+    ///
+    /// # Errors
+    /// See [`Expression::compile_for`].
+    pub fn compile(source: &str) -> Result<Expression, ExpressionError> {
+        Expression::compile_for(source, Scope::Rule)
+    }
+
     /// Compiles `source`.
     ///
     /// # Errors
     /// Syntax errors, names and functions that do not exist, and expressions beyond the [bounds](MAX_SOURCE_BYTES); the
     /// message names the place.
-    pub fn compile(source: &str) -> Result<Expression, ExpressionError> {
+    pub fn compile_for(source: &str, scope: Scope) -> Result<Expression, ExpressionError> {
         if source.len() > MAX_SOURCE_BYTES {
             return Err(ExpressionError::TooLong { bytes: source.len(), max: MAX_SOURCE_BYTES });
         }
         let compile = || {
             let (parsed, places) = check::parse(source)?;
-            let lowered = lower::lower(parsed, &places)?;
+            let lowered = lower::lower(parsed, &places, scope)?;
             Ok(Expression {
                 source: source.into(),
                 tree: lowered.tree,
                 constants: lowered.constants.into_boxed_slice(),
                 uses_mcp: lowered.uses_mcp,
+                uses_body: lowered.uses_body,
             })
         };
         if source.len() <= limits::MAX_INLINE_BYTES {
@@ -87,6 +108,19 @@ impl Expression {
     /// Whether it speaks of MCP items, so that it has a meaning on them only.
     pub fn uses_mcp(&self) -> bool {
         self.uses_mcp
+    }
+
+    /// Whether it reads the body of the message in whose scope it is.
+    pub fn uses_body(&self) -> bool {
+        self.uses_body
+    }
+
+    /// What the expression says of a message, as JSON.
+    ///
+    /// # Errors
+    /// What the expression reads is absent or of another type, or its value is none that JSON has.
+    pub fn evaluate_value(&self, input: &HttpInput<'_>) -> Result<serde_json::Value, EvalError> {
+        evaluate::value(&self.tree, &self.constants, input)
     }
 
     /// Evaluates on a request.

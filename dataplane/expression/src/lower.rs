@@ -14,6 +14,7 @@ use cel::common::types::CelBool;
 use http::HeaderName;
 use regex::RegexBuilder;
 
+use crate::Scope;
 use crate::addresses::{Address, Network};
 use crate::check::Places;
 use crate::constants::{Constant, Pattern, Strings};
@@ -27,25 +28,29 @@ pub(crate) struct Lowered {
     pub(crate) tree: IdedExpr,
     pub(crate) constants: Vec<Constant>,
     pub(crate) uses_mcp: bool,
+    pub(crate) uses_body: bool,
 }
 
 /// Checks and rewrites `tree`.
-pub(crate) fn lower(tree: IdedExpr, places: &Places) -> Result<Lowered, ExpressionError> {
+pub(crate) fn lower(tree: IdedExpr, places: &Places, used: Scope) -> Result<Lowered, ExpressionError> {
     let mut lowering = Lowering {
         places,
+        used,
         constants: Vec::new(),
         scope: Vec::new(),
         nodes: 0,
         loops: 0,
         input_loop_depth: 0,
         uses_mcp: false,
+        uses_body: false,
     };
     let tree = lowering.expression(tree, 0)?;
-    Ok(Lowered { tree, constants: lowering.constants, uses_mcp: lowering.uses_mcp })
+    Ok(Lowered { tree, constants: lowering.constants, uses_mcp: lowering.uses_mcp, uses_body: lowering.uses_body })
 }
 
 struct Lowering<'p> {
     places: &'p Places,
+    used: Scope,
     constants: Vec<Constant>,
     /// Variables of the loops around the node.
     scope: Vec<String>,
@@ -54,6 +59,7 @@ struct Lowering<'p> {
     /// Loops around the node whose length the input decides.
     input_loop_depth: usize,
     uses_mcp: bool,
+    uses_body: bool,
 }
 
 type Node = Result<IdedExpr, ExpressionError>;
@@ -116,10 +122,25 @@ impl Lowering<'_> {
             return Ok(Expr::Ident(name));
         }
         let place = self.place(id);
-        match Parent::root(&name) {
+        match self.root(&name) {
             Some(parent) => Err(ExpressionError::NotAValue { name: parent.name(), known: parent.known(), place }),
-            None => Err(ExpressionError::UnknownVariable { name, place }),
+            None => {
+                let known = match self.used {
+                    Scope::Rule => "apiKey, basicAuth, jwt, mcp, request and source",
+                    Scope::Request => "apiKey, basicAuth, jwt, request and source",
+                    Scope::Response => "apiKey, basicAuth, jwt, request, response and source",
+                };
+                Err(ExpressionError::UnknownVariable { name, known, place })
+            }
         }
+    }
+
+    /// The variable of this name, where it is known.
+    fn root(&self, name: &str) -> Option<Parent> {
+        Parent::root(name).filter(|parent| match parent {
+            Parent::Response => self.used == Scope::Response,
+            parent => !parent.is_mcp() || self.used == Scope::Rule,
+        })
     }
 
     /// `request.method`, `mcp.tool.name` and the like, also written with an index, as one attribute.
@@ -128,7 +149,10 @@ impl Lowering<'_> {
         let Some(parent) = self.known_parent(operand) else { return Ok(None) };
         let place = self.place(node.id);
         self.uses_mcp |= parent.is_mcp();
-        let expr = match parent.field(field) {
+        // A request's body is read where values for the request are made, and nowhere else.
+        let is_unread =
+            |found: &Field| matches!(found, Field::Value(attribute::REQUEST_BODY)) && self.used != Scope::Request;
+        let expr = match parent.field(field).filter(|found| !is_unread(found)) {
             None => {
                 let (parent, known) = (parent.name(), parent.known());
                 return Err(ExpressionError::UnknownField { parent, name: field.to_owned(), known, place });
@@ -141,7 +165,10 @@ impl Lowering<'_> {
                 Some(name) => Expr::Ident(name.to_owned()),
                 None => Expr::Literal(LiteralValue::Boolean(CelBool::from(true))),
             },
-            Some(Field::Value(name)) => Expr::Ident(name.to_owned()),
+            Some(Field::Value(name)) => {
+                self.uses_body |= is_body(name);
+                Expr::Ident(name.to_owned())
+            }
         };
         Ok(Some(IdedExpr { id: node.id, expr }))
     }
@@ -149,7 +176,7 @@ impl Lowering<'_> {
     /// The variable or group of fields that `node` names, unless a loop variable hides it.
     fn known_parent(&self, node: &IdedExpr) -> Option<Parent> {
         if let Expr::Ident(name) = &node.expr {
-            return Parent::root(name).filter(|_| !self.scope.contains(name));
+            return self.root(name).filter(|_| !self.scope.contains(name));
         }
         let (operand, field, test) = selection(&node.expr)?;
         match self.known_parent(operand)?.field(field)? {
@@ -368,6 +395,10 @@ fn selection(expr: &Expr) -> Option<(&IdedExpr, &str, bool)> {
         },
         _ => None,
     }
+}
+
+fn is_body(attribute: &str) -> bool {
+    attribute == attribute::REQUEST_BODY || attribute == attribute::RESPONSE_BODY
 }
 
 fn string_literal(node: &IdedExpr) -> Option<&str> {

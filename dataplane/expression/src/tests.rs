@@ -39,6 +39,8 @@ impl Request {
             basic_auth: None,
             source: "10.1.2.3:55".parse().expect("an address"),
             certificate: None,
+            body: None,
+            response: None,
         }
     }
 }
@@ -202,8 +204,11 @@ fn a_result_that_is_no_boolean_is_an_error() {
 fn unknown_names_are_refused_with_their_place() {
     for (rule, message) in [
         ("", "the expression is empty"),
-        ("requst.path == 'a'", "unknown variable \"requst\" at column 1; known are jwt, mcp, request and source"),
-        ("true && x", "unknown variable \"x\" at column 9; known are jwt, mcp, request and source"),
+        (
+            "requst.path == 'a'",
+            "unknown variable \"requst\" at column 1; known are apiKey, basicAuth, jwt, mcp, request and source",
+        ),
+        ("true && x", "unknown variable \"x\" at column 9; known are apiKey, basicAuth, jwt, mcp, request and source"),
         (
             "request.pth == 'a'",
             "\"request\" has no field \"pth\" (column 8); it has method, path, uri, host, scheme, headers, query",
@@ -455,6 +460,32 @@ fn amounts_are_whole_numbers_from_zero_on() {
 }
 
 #[test]
+fn values_are_written_as_json() {
+    let request = Request::new();
+    let value = |source: &str| {
+        let expression = Expression::compile_for(source, Scope::Request).unwrap_or_else(|e| panic!("{source}: {e}"));
+        expression.evaluate_value(&request.input())
+    };
+    for (source, expected) in [
+        ("'a' + jwt.sub", json!("aalice")),
+        ("1 + 2", json!(3)),
+        ("jwt.big", json!(u64::MAX)),
+        ("1.5", json!(1.5)),
+        ("true", json!(true)),
+        ("null", Value::Null),
+        ("[1, 'a', jwt.deep]", json!([1, "a", {"a": [1, {"b": true}]}])),
+        ("{'sub': jwt.sub, 'in': {'n': [jwt.n]}}", json!({"sub": "alice", "in": {"n": [3]}})),
+        ("request.query", json!({"x": "1", "y": "A b"})),
+        ("jwt.groups.map(g, g + '!')", json!(["dev!", "ops!"])),
+    ] {
+        assert_eq!(value(source), Ok(expected), "{source}");
+    }
+    for wrong in ["jwt.none", "b'bytes'", "0.0 / 0.0", "{1: 'a'}", "request.body"] {
+        assert!(value(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn texts_are_taken_as_they_are_and_numbers_as_they_are_written() {
     let request = Request::new();
     let text = |source: &str| Expression::compile(source).expect(source).evaluate_text(&request.input());
@@ -466,4 +497,44 @@ fn texts_are_taken_as_they_are_and_numbers_as_they_are_written() {
     for source in ["request.headers['x-absent']", "jwt.groups", "jwt.deep"] {
         assert!(text(source).is_err(), "{source}");
     }
+}
+
+#[test]
+fn each_scope_knows_its_own_message() {
+    let compiles = |source: &str, scope| Expression::compile_for(source, scope).is_ok();
+    for (source, known) in [
+        ("request.path", [true, true, true]),
+        ("request.body", [false, true, false]),
+        ("response.code", [false, false, true]),
+        ("response.body", [false, false, true]),
+        ("mcp.tool.name", [true, false, false]),
+        ("response.status", [false, false, false]),
+    ] {
+        assert_eq!(
+            [Scope::Rule, Scope::Request, Scope::Response].map(|scope| compiles(source, scope)),
+            known,
+            "{source}"
+        );
+    }
+    let uses_body = |source, scope| Expression::compile_for(source, scope).expect(source).uses_body();
+    assert!(uses_body("request.body.size() > 1", Scope::Request) && uses_body("response['body']", Scope::Response));
+    assert!(!uses_body("request.headers['body']", Scope::Request));
+}
+
+#[test]
+fn bodies_and_responses_are_read() {
+    let request = Request::new();
+    let headers = HeaderMap::from_iter([(http::header::SERVER, HeaderValue::from_static("s"))]);
+    let response = Some(ResponseInput { status: http::StatusCode::IM_A_TEAPOT, headers: &headers });
+    let (body, list) = (json!({"user": {"name": "ada"}, "n": [1, 2]}), json!([1]));
+    let value = |source: &str, body| {
+        let input = HttpInput { body: Some(body), response, ..request.input() };
+        Expression::compile_for(source, Scope::Response).expect(source).evaluate_value(&input)
+    };
+    let source = "string(response.code) + response.headers['Server'] + response.body.user.name + request.method";
+    assert_eq!(value(source, BodyInput::Json(&body)), Ok(json!("418sadaPOST")));
+    assert_eq!(value("response.body.n[1]", BodyInput::Json(&body)), Ok(json!(2)));
+    assert_eq!(value("response.body", BodyInput::Json(&list)), Ok(json!([1])));
+    assert!(value("response.body.member", BodyInput::Text("a")).is_err());
+    assert_eq!(value("response.body + '!'", BodyInput::Text("a")), Ok(json!("a!")));
 }

@@ -6,7 +6,7 @@ mod json;
 mod query;
 
 pub(crate) use headers::Headers;
-pub(crate) use json::{EMPTY, JsonMap};
+pub(crate) use json::{EMPTY, JsonMap, from_json, to_json};
 pub(crate) use query::Query;
 
 use cel::ExecutionError;

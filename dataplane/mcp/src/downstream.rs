@@ -115,7 +115,7 @@ fn admit(io: Io, backend: Arc<McpBackend>, inbound: Inbound, credentials: Creden
     Admitted {
         io,
         backend,
-        identity: Identity::of(context.claims.as_deref()),
+        identity: Identity::of(&context),
         session: headers.get(SESSION_ID).cloned(),
         last_event: headers.get(LAST_EVENT_ID).cloned(),
         forwarded: Forwarded::new(headers, credentials),

@@ -109,7 +109,9 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     if head.method == Method::CONNECT && !upgrade::normalise_connect(&mut head) {
         return refuse(record, StatusCode::BAD_REQUEST, "CONNECT is not supported");
     }
-    target::unify_host(&mut head);
+    if let Err(reason) = target::unify_host(&mut head) {
+        return refuse(record, StatusCode::BAD_REQUEST, reason);
+    }
     let snapshot = origin.worker.snapshot();
     let bind = snapshot.binds.get(&*origin.bind_key);
     if let Some(limits) = bind.and_then(|bind| bind.limits.as_deref()) {
@@ -152,13 +154,12 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
     let mut reach = Reach { services: &services, body };
     if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed, &mut reach).await {
-        return answered(answer, record, &passed, &context);
+        return answered(answer, record, &passed, &context).await;
     }
     let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
     let Some(route) = route else {
-        let mut response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
-        back(&mut response, &passed, &context);
-        return response;
+        let response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
+        return back(response, &passed, &context).await;
     };
     record.route = Some(Arc::clone(&route));
     context.matched_prefix = route.matched_prefix.clone();
@@ -168,14 +169,13 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         Some(deadline) => match timeout_at(deadline, passing).await {
             Ok(allowed) => allowed,
             Err(_) => {
-                let mut response = failed(&attempts::late(), record);
-                back(&mut response, &passed, &context);
-                return response;
+                let response = failed(&attempts::late(), record);
+                return back(response, &passed, &context).await;
             }
         },
     };
     if let Err(answer) = allowed {
-        return answered(answer, record, &passed, &context);
+        return answered(answer, record, &passed, &context).await;
     }
     record.permits.append(context.take_permits());
     let mut response = match choose(&snapshot, &route, &origin.worker) {
@@ -188,7 +188,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
             } else {
                 for chain in [&choice.0.policies, &choice.1.policies] {
                     if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed, &mut reach).await {
-                        return answered(answer, record, &passed, &context);
+                        return answered(answer, record, &passed, &context).await;
                     }
                 }
                 match reach.body.take() {
@@ -206,12 +206,11 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         Err(reason) => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, reason),
     };
     record.permits.append(context.take_permits());
-    if let Some(refusal) = too_large(&context) {
+    if let Some(refusal) = context.refusal_of_body() {
         // Whatever the backend made of a body that broke off.
         response = replied(refusal, record);
     }
-    back(&mut response, &passed, &context);
-    response
+    back(response, &passed, &context).await
 }
 
 /// A request whose route is known.
@@ -290,30 +289,24 @@ pub(crate) fn replied(answer: Reply, record: &mut Record) -> Response<Body> {
 }
 
 /// A policy's answer, on its way back through the policies before it.
-fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &RequestContext) -> Response<Body> {
-    let mut response = replied(too_large(context).unwrap_or(answer), record);
-    back(&mut response, passed, context);
-    response
+async fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &RequestContext) -> Response<Body> {
+    back(replied(context.refusal_of_body().unwrap_or(answer), record), passed, context).await
 }
 
-/// The answer to a request whose body turned out too large while somebody read it.
-fn too_large(context: &RequestContext) -> Option<Reply> {
-    let (refusal, rest) = context.refusal_of_body()?;
-    if let Some(rest) = rest {
-        discard(rest);
-    }
-    Some(refusal)
-}
-
-fn back(response: &mut Response<Body>, passed: &Passed, context: &RequestContext) {
-    if passed.is_empty() {
-        return;
-    }
-    let (mut head, body) = std::mem::take(response).into_parts();
+/// A response's way back through the policies that its request has passed.
+async fn back(response: Response<Body>, passed: &Passed, context: &RequestContext) -> Response<Body> {
+    let mut response = response;
     for chain in passed.iter().rev() {
-        chain.on_response(&mut head, context);
+        response = if chain.reads_responses() {
+            // Boxed: only responses that are read pay for its size.
+            Box::pin(chain.on_response_with_body(response, context)).await
+        } else {
+            let (mut head, body) = response.into_parts();
+            chain.on_response(&mut head, context);
+            Response::from_parts(head, body)
+        };
     }
-    *response = Response::from_parts(head, body);
+    response
 }
 
 pub(crate) fn failed(error: &Error, record: &mut Record) -> Response<Body> {

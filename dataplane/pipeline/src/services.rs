@@ -26,4 +26,8 @@ impl Services for RequestServices<'_> {
             BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
         }
     }
+
+    fn random_below(&self, n: u64) -> u64 {
+        self.worker.random_below(n)
+    }
 }

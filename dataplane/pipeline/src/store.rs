@@ -18,7 +18,7 @@ use agentgateway_telemetry::metrics::HttpMetrics;
 use agentgateway_upstream::EndpointRegistry;
 
 use crate::protocol::ProtocolFactory;
-use crate::snapshot::{Listener, Snapshot, StreamListener};
+use crate::snapshot::{Listener, Route, Snapshot, StreamListener};
 use compile::backends;
 use index::Index;
 
@@ -71,7 +71,11 @@ struct Placed {
     hostnames: Vec<String>,
     path: PathMatch,
     precedence: Precedence,
+    route: Arc<Route>,
 }
+
+/// Compiled routes by key, each with the chain of its listener.
+pub type Routes = ahash::AHashMap<Arc<str>, (Arc<Chain>, Arc<Route>)>;
 
 /// Keys to compile again.
 #[derive(Default)]
@@ -104,6 +108,17 @@ impl Store {
     /// All resources, for dumps: kinds in push order, keys in order.
     pub fn resources(&self) -> Vec<Arc<Resource>> {
         self.index.resources()
+    }
+
+    /// All routes as they are compiled, for dumps.
+    pub fn routes(&self) -> Routes {
+        let compiled = |(key, placed): (&Arc<str>, &Placed)| match self.listeners.get(&placed.listener)? {
+            Compiled::Http(listener) => {
+                Some((Arc::clone(key), (Arc::clone(&listener.policies), Arc::clone(&placed.route))))
+            }
+            Compiled::Stream(_) => None,
+        };
+        self.placed.iter().filter_map(compiled).collect()
     }
 
     /// Replaces everything by `resources`, as a file that was read anew does.

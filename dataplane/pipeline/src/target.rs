@@ -4,6 +4,7 @@
 //! to most. A client removes such segments before it sends (RFC 3986 §5.2.4), so they are refused here, also where they are
 //! written in escapes or before a parameter: otherwise they led past what protects `/b`.
 
+use http::Version;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
@@ -62,14 +63,19 @@ impl Segment {
     }
 }
 
-/// A target with a host outranks `Host` (RFC 9112 §3.2.2), so that one says what the target says, for rules too.
-pub(crate) fn unify_host(head: &mut Parts) {
-    if let (Some(authority), Some(host)) = (head.uri.authority(), head.headers.get(header::HOST))
-        && host.as_bytes() != authority.as_str().as_bytes()
-        && let Ok(value) = HeaderValue::from_str(authority.as_str())
-    {
-        head.headers.insert(header::HOST, value);
+/// Makes the request name one host, for rules and backends too. Over HTTP/1.1 a target with a host outranks `Host` (RFC 9112
+/// §3.2.2); over HTTP/2 they must be the same (RFC 9113 §8.3.1).
+pub(crate) fn unify_host(head: &mut Parts) -> Result<(), &'static str> {
+    let (Some(authority), Some(host)) = (head.uri.authority(), head.headers.get(header::HOST)) else { return Ok(()) };
+    if host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) {
+        return Ok(());
     }
+    if head.version == Version::HTTP_2 {
+        return Err(":authority and Host differ");
+    }
+    let value = HeaderValue::from_str(authority.as_str()).map_err(|_| "the target names no host")?;
+    head.headers.insert(header::HOST, value);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -116,17 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn the_host_of_the_target_is_the_one_that_counts() {
-        let mut head = http::Request::get("http://a.example/x")
-            .header("host", "b.example")
-            .body(())
-            .expect("a request")
-            .into_parts()
-            .0;
-        unify_host(&mut head);
-        assert_eq!(head.headers[header::HOST], "a.example");
-        let mut head = http::Request::get("/x").header("host", "b.example").body(()).expect("a request").into_parts().0;
-        unify_host(&mut head);
-        assert_eq!(head.headers[header::HOST], "b.example");
+    fn a_request_names_one_host() {
+        let unified = |version, uri: &str, host: &str| {
+            let request = http::Request::get(uri).version(version).header("host", host).body(()).expect("a request");
+            let mut head = request.into_parts().0;
+            unify_host(&mut head).map(|()| head.headers[header::HOST].clone())
+        };
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        assert_eq!(unified(one, "http://a.example/x", "b.example").expect("outranks"), "a.example");
+        assert_eq!(unified(one, "/x", "b.example").expect("as it is"), "b.example");
+        assert_eq!(unified(two, "http://a.example/x", "A.example").expect("the same"), "A.example");
+        assert!(unified(two, "http://a.example/x", "b.example").is_err());
     }
 }

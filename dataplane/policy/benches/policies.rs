@@ -91,6 +91,10 @@ impl Services for Nothing {
     fn cluster(&self, _: &str) -> Option<Arc<Cluster>> {
         None
     }
+
+    fn random_below(&self, _: u64) -> u64 {
+        0
+    }
 }
 
 fn measure(name: &str, times: usize, chain: &Chain, head: impl Fn(usize) -> Parts) {

@@ -4,7 +4,6 @@
 //! right is remembered by each worker under a keyed hash for some minutes.
 
 mod hash;
-mod pool;
 mod verified;
 
 use std::collections::HashMap;
@@ -18,9 +17,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use self::hash::Hash;
-pub(crate) use self::pool::Pool;
 use crate::credentials::{At, Locations, Scheme};
 use crate::limits::MAX_PASSWORD_BYTES;
+use crate::pool::Pool;
 use crate::{Reason, Reply, RequestContext, State};
 
 /// A compiled policy.

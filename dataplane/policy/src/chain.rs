@@ -4,14 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
-use http::{request, response};
+use agentgateway_upstream::Body;
+use http::{Response, request, response};
 
 use crate::api_key::ApiKeyAuthentication;
 use crate::authorization::Authorization;
 use crate::backend_auth::BackendAuthentication;
 use crate::basic_auth::BasicAuthentication;
+use crate::buffer::RequestBuffer;
 use crate::concurrency::ConcurrencyLimit;
+use crate::context::Remembered;
 use crate::cors::Cors;
+use crate::csrf::Csrf;
 use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
 use crate::global_rate_limit::GlobalRateLimit;
@@ -24,6 +28,7 @@ use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
 use crate::session::SessionPersistence;
 use crate::settings::{Mirror, Settings};
+use crate::transformation::Transformation;
 use crate::{McpRules, PolicyError, Reach, Reply, RequestContext, State, deny};
 
 /// A policy, and where it comes from.
@@ -41,10 +46,24 @@ pub struct Attached<'a> {
 #[derive(Debug, Default)]
 pub struct Chain {
     steps: Box<[Step]>,
+    /// Whether a step asks about the request when the response is there.
+    looks_back: bool,
+    /// Whether a step reads bodies of responses.
+    reads_responses: bool,
     mcp: Box<[McpRules]>,
     backend_auth: Option<Arc<BackendAuthentication>>,
     settings: Option<Box<Settings>>,
+    in_force: Box<[InForce]>,
     errors: Box<[PolicyError]>,
+}
+
+/// A policy that counts, for dumps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// Its name as users write it; "deny" where it could not be applied.
+    pub policy: &'static str,
+    /// The user's object.
+    pub source: Arc<str>,
 }
 
 /// What is done, in the order in which it is done to a request; a response meets the same steps in the opposite order.
@@ -53,6 +72,7 @@ enum Step {
     Deny(Arc<str>),
     Cors(Cors),
     RequestLimits(RequestLimits),
+    Csrf(Box<Csrf>),
     Jwt(JwtAuthentication),
     BasicAuth(Box<BasicAuthentication>),
     ApiKey(ApiKeyAuthentication),
@@ -62,6 +82,8 @@ enum Step {
     RateLimit(Box<RateLimit>),
     GlobalRateLimit(Box<GlobalRateLimit>),
     ConcurrencyLimit(Box<ConcurrencyLimit>),
+    RequestBuffer(RequestBuffer),
+    Transformation(Box<Transformation>),
     RequestHeaders(HeaderModifier),
     ResponseHeaders(HeaderModifier),
     UrlRewrite(UrlRewrite),
@@ -72,23 +94,47 @@ enum Step {
 }
 
 impl Step {
+    /// As far as the response's body does not matter.
+    fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+        match self {
+            Step::Cors(cors) => cors.on_response(&mut head.headers, context),
+            Step::Transformation(made) => made.on_response(head, context),
+            Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
+            Step::ExternalAuthorization(other) => other.on_response(head, context),
+            Step::RateLimit(limit) => limit.on_response(head, context),
+            Step::GlobalRateLimit(limit) => limit.on_response(head, context),
+            _ => {}
+        }
+    }
+
     fn phase(&self) -> u8 {
         match self {
             Step::Deny(_) => 0,
             Step::Cors(_) => 1,
             // Before anything reads a body.
             Step::RequestLimits(_) => 2,
-            Step::Jwt(_) => 3,
-            Step::BasicAuth(_) => 4,
-            Step::ApiKey(_) => 5,
-            Step::ExternalAuthorization(_) => 6,
-            Step::Authorization(_) => 7,
+            Step::Csrf(_) => 3,
+            Step::Jwt(_) => 4,
+            Step::BasicAuth(_) => 5,
+            Step::ApiKey(_) => 6,
+            Step::ExternalAuthorization(_) => 7,
+            Step::Authorization(_) => 8,
             // Those that give back what they took when the request is over, then those that cost nothing to ask.
-            Step::ConcurrencyLimit(_) => 8,
-            Step::RateLimit(_) => 9,
-            Step::GlobalRateLimit(_) => 10,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 11,
-            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 12,
+            Step::ConcurrencyLimit(_) => 9,
+            Step::RateLimit(_) => 10,
+            Step::GlobalRateLimit(_) => 11,
+            Step::RequestBuffer(_) => 12,
+            Step::Transformation(_) => 13,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 14,
+            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 15,
+        }
+    }
+
+    /// Its place among others; `rank` is higher for more specific policies.
+    fn order(&self, rank: usize) -> (u8, usize) {
+        match self {
+            Step::Transformation(_) | Step::RequestHeaders(_) | Step::ResponseHeaders(_) => (self.phase(), rank),
+            _ => (self.phase(), 0),
         }
     }
 }
@@ -110,14 +156,24 @@ enum Setting {
 }
 
 impl Chain {
-    /// Compiles policies. Never fails: a policy that does not compile becomes a deny, and [`Chain::errors`] lists it. Of
-    /// policies that set one thing for the exchange with the backend the first counts, so the most specific come first.
+    /// Compiles policies, the most specific first. Never fails: a policy that does not compile becomes a deny, and
+    /// [`Chain::errors`] lists it.
+    ///
+    /// What protects counts always, beside others of its kind. Of CORS policies, of backend authentications, and of those that
+    /// set one thing for the exchange with the backend, the first counts. Transformations and header modifiers of
+    /// other sources come before those of more specific ones, which so have the last word.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
         let (mut steps, mut mcp, mut backend_auth, mut errors) = (Vec::new(), Vec::new(), None, Vec::new());
+        let mut others: Vec<InForce> = Vec::new();
         let mut settings: Option<Box<Settings>> = None;
         let mut limits: HashMap<&str, usize> = HashMap::new();
+        let (mut rank, mut before) = (usize::MAX, "");
         for policy in attached {
             let name = policy.spec.name();
+            if policy.source != before {
+                (rank, before) = (rank - 1, policy.source);
+            }
+            let in_force = |policy_name| InForce { policy: policy_name, source: policy.source.into() };
             let mut error = |reason: String| {
                 errors.push(PolicyError {
                     source_object: policy.source.to_owned(),
@@ -128,22 +184,52 @@ impl Chain {
                 });
             };
             match compile(policy, &mut limits, state) {
-                Ok(Compiled::Step(step)) => steps.push(step),
-                Ok(Compiled::BackendAuth(auth)) => drop(backend_auth.get_or_insert_with(|| Arc::new(auth))),
-                Ok(Compiled::Setting(setting)) => add(settings.get_or_insert_default(), setting),
+                Ok(Compiled::Step(Step::Cors(_))) if steps.iter().any(|(_, step, _)| matches!(step, Step::Cors(_))) => {
+                }
+                Ok(Compiled::Step(step)) => steps.push((step.order(rank), step, in_force(name))),
+                Ok(Compiled::BackendAuth(auth)) => {
+                    if backend_auth.is_none() {
+                        backend_auth = Some(Arc::new(auth));
+                        others.push(in_force(name));
+                    }
+                }
+                Ok(Compiled::Setting(setting)) => {
+                    if add(settings.get_or_insert_default(), setting) {
+                        others.push(in_force(name));
+                    }
+                }
                 Ok(Compiled::Mcp(rules, failed)) => {
                     mcp.push(rules);
+                    others.push(in_force(name));
                     failed.into_iter().for_each(error);
                 }
                 Err(reason) => {
-                    steps.push(Step::Deny(format!("{}: {name}: {reason}", policy.source).into()));
+                    let deny = Step::Deny(format!("{}: {name}: {reason}", policy.source).into());
+                    steps.push((deny.order(rank), deny, in_force("deny")));
                     error(reason);
                 }
             }
         }
         // Stable: policies of one kind keep their order.
-        steps.sort_by_key(Step::phase);
-        Chain { steps: steps.into(), mcp: mcp.into(), backend_auth, settings, errors: errors.into() }
+        steps.sort_by_key(|(order, ..)| *order);
+        let mut in_force = Vec::with_capacity(steps.len() + others.len());
+        let step = |(_, step, told)| {
+            in_force.push(told);
+            step
+        };
+        let steps: Box<[Step]> = steps.into_iter().map(step).collect();
+        in_force.extend(others);
+        let of = |step: &Step, holds: fn(&Transformation) -> bool| matches!(step, Step::Transformation(t) if holds(t));
+        Chain {
+            looks_back: steps.iter().any(|step| of(step, Transformation::looks_back)),
+            reads_responses: steps.iter().any(|step| of(step, Transformation::reads_response)),
+            steps,
+            mcp: mcp.into(),
+            backend_auth,
+            settings,
+            in_force: in_force.into(),
+            errors: errors.into(),
+        }
     }
 
     /// Whether it does nothing.
@@ -158,6 +244,11 @@ impl Chain {
 
     pub(crate) fn settings(&self) -> Option<&Settings> {
         self.settings.as_deref()
+    }
+
+    /// Policies that count: first those that do something to requests, in the order in which they do.
+    pub fn in_force(&self) -> &[InForce] {
+        &self.in_force
     }
 
     /// Policies that do not compile.
@@ -176,10 +267,14 @@ impl Chain {
         context: &mut RequestContext,
         reach: &mut Reach<'_>,
     ) -> Result<(), Reply> {
+        if self.looks_back && context.request.is_none() {
+            context.request = Some(Remembered::of(head));
+        }
         for step in &self.steps {
             match step {
                 Step::Deny(reason) => return Err(deny::reply(reason)),
                 Step::Cors(cors) => cors.on_request(head, context)?,
+                Step::Csrf(csrf) => csrf.on_request(head, context, reach.services)?,
                 Step::Jwt(jwt) if jwt.may_wait() => Box::pin(jwt.on_request_or_wait(head, context)).await?,
                 Step::Jwt(jwt) => jwt.on_request(head, context)?,
                 Step::BasicAuth(basic) => Box::pin(basic.on_request(head, context)).await?,
@@ -191,6 +286,11 @@ impl Chain {
                 Step::GlobalRateLimit(limit) => Box::pin(limit.on_request(head, context, reach.services)).await?,
                 Step::ConcurrencyLimit(limit) => limit.on_request(head, context)?,
                 Step::RequestLimits(limits) => limits.on_request(head, context, reach.body)?,
+                Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
+                Step::Transformation(made) if made.reads_request() => {
+                    Box::pin(made.on_request_with_body(head, context, reach)).await?;
+                }
+                Step::Transformation(made) => made.on_request(head, context)?,
                 Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
                 Step::ResponseHeaders(_) => {}
                 Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
@@ -202,18 +302,31 @@ impl Chain {
         Ok(())
     }
 
+    /// Whether responses must pass [`Chain::on_response_with_body`].
+    pub fn reads_responses(&self) -> bool {
+        self.reads_responses
+    }
+
     /// Applies the policies to a response, also to one that a policy gave.
     pub fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+        self.steps.iter().rev().for_each(|step| step.on_response(head, context));
+    }
+
+    /// As [`Chain::on_response`], for policies that read bodies.
+    pub async fn on_response_with_body(&self, response: Response<Body>, context: &RequestContext) -> Response<Body> {
+        let mut response = response;
         for step in self.steps.iter().rev() {
-            match step {
-                Step::Cors(cors) => cors.on_response(&mut head.headers, context),
-                Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
-                Step::ExternalAuthorization(other) => other.on_response(head, context),
-                Step::RateLimit(limit) => limit.on_response(head, context),
-                Step::GlobalRateLimit(limit) => limit.on_response(head, context),
-                _ => {}
+            if let Step::Transformation(made) = step
+                && made.reads_response()
+            {
+                response = made.on_response_with_body(response, context).await;
+                continue;
             }
+            let (mut head, body) = response.into_parts();
+            step.on_response(&mut head, context);
+            response = Response::from_parts(head, body);
         }
+        response
     }
 
     /// Rules on MCP items; each policy is evaluated by itself, and all must allow.
@@ -241,13 +354,17 @@ impl Chain {
     }
 }
 
-fn add(settings: &mut Settings, setting: Setting) {
+/// Says whether the setting counts.
+fn add(settings: &mut Settings, setting: Setting) -> bool {
     match setting {
-        Setting::Timeouts(spec) => settings.add_timeouts(&spec),
-        Setting::Retry(retry) => drop(settings.retry.get_or_insert_with(|| Arc::new(retry))),
-        Setting::Session(session) => drop(settings.session.get_or_insert_with(|| Arc::new(session))),
+        Setting::Timeouts(spec) => return settings.add_timeouts(&spec),
+        Setting::Retry(_) if settings.retry.is_some() => return false,
+        Setting::Retry(retry) => settings.retry = Some(Arc::new(retry)),
+        Setting::Session(_) if settings.session.is_some() => return false,
+        Setting::Session(session) => settings.session = Some(Arc::new(session)),
         Setting::Mirror(mirror) => settings.mirrors.extend(mirror),
     }
+    true
 }
 
 fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, state: &State) -> Result<Compiled, String> {
@@ -285,6 +402,11 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::BasicAuth(spec) => Step::BasicAuth(Box::new(BasicAuthentication::compile(spec, state)?)),
         Kind::DirectResponse(spec) => Step::DirectResponse(Box::new(DirectResponse::compile(spec)?)),
         Kind::AutoHostRewrite(_) => Step::AutoHost,
+        Kind::Csrf(spec) => Step::Csrf(Box::new(Csrf::compile(spec, policy.source)?)),
+        Kind::RequestBuffer(spec) => Step::RequestBuffer(RequestBuffer::compile(spec)?),
+        Kind::Transformation(spec) => {
+            Step::Transformation(Box::new(Transformation::compile(spec, policy.source, state)?))
+        }
         Kind::RequestHeaderModifier(spec) => Step::RequestHeaders(HeaderModifier::compile(spec)?),
         Kind::ResponseHeaderModifier(spec) => Step::ResponseHeaders(HeaderModifier::compile(spec)?),
         Kind::UrlRewrite(spec) => Step::UrlRewrite(UrlRewrite::compile(spec)?),

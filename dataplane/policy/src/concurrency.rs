@@ -17,6 +17,8 @@ use crate::limits::IN_FLIGHT_SHARDS;
 use crate::rate_limit::Keys;
 use crate::{LimitCounters, Reason, Reply, RequestContext, State};
 
+type Counts = HashMap<Box<[u8]>, u32>;
+
 /// What is being served: requests or connections, by key. A key without any takes no memory, so there are never more keys than
 /// of these.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct InFlight {
     /// Of limits without a key.
     all: AtomicU32,
     secret: RandomState,
-    shards: Box<[Mutex<HashMap<Box<[u8]>, u32>>]>,
+    shards: Box<[Mutex<Counts>]>,
 }
 
 impl Default for InFlight {
@@ -35,7 +37,7 @@ impl Default for InFlight {
 }
 
 impl InFlight {
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, u32>> {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Counts> {
         let index = usize::try_from(self.secret.hash_one(key) % self.shards.len() as u64).unwrap_or_default();
         self.shards.get(index).unwrap_or(&self.shards[0]).lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,9 +176,9 @@ mod tests {
         ConcurrencyLimit::compile(&spec, "k", "p", state).expect("compiles")
     }
 
-    fn enter(limit: &ConcurrencyLimit, user: &str) -> Result<RequestContext, Reply> {
+    fn enter(limit: &ConcurrencyLimit, user: &str) -> Result<RequestContext, Box<Reply>> {
         let mut context = context();
-        limit.on_request(&request("GET", "/", &[("x-user", user)]), &mut context).map(|()| context)
+        limit.on_request(&request("GET", "/", &[("x-user", user)]), &mut context).map(|()| context).map_err(Box::new)
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! What policies learn of a request and leave for those after them.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use agentgateway_expression::{ClientCertificate, HttpInput};
+use agentgateway_expression::{ClientCertificate, HttpInput, ResponseInput};
 use agentgateway_tls::Identity;
-use agentgateway_upstream::Body;
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header, response};
 use serde_json::Value;
 
 use crate::Reply;
@@ -16,7 +15,7 @@ use crate::concurrency::Permits;
 use crate::credentials::Credentials;
 use crate::ext_authz::ResponseChange;
 use crate::rate_limit::Quota;
-use crate::request_limits::Overflow;
+use crate::request_limits::body_too_large;
 
 /// State of one request, from the first policy to the last.
 #[derive(Clone, Debug)]
@@ -43,6 +42,8 @@ pub struct RequestContext {
     pub takes_host_of_backend: bool,
     /// Whether a rewrite named a host, which outranks that.
     pub has_own_host: bool,
+    /// The request as it came, where something asks about it when the response is there.
+    pub(crate) request: Option<Remembered>,
     /// The `Origin` of a cross-origin request, for the response.
     pub(crate) origin: Option<HeaderValue>,
     /// What external authorization wants in the response.
@@ -52,7 +53,7 @@ pub struct RequestContext {
     /// What it holds of concurrency limits.
     pub(crate) permits: Permits,
     /// Whether its body is larger than a policy allows; None where its length is known, or not limited.
-    pub(crate) overflow: Option<Rc<Overflow>>,
+    pub(crate) overflow: Option<Arc<AtomicBool>>,
     /// Whether a CORS policy answered a preflight request, which later ones then leave as it is.
     pub(crate) preflight: bool,
 }
@@ -72,6 +73,7 @@ impl RequestContext {
             matched_prefix: None,
             takes_host_of_backend: false,
             has_own_host: false,
+            request: None,
             origin: None,
             response_changes: Vec::new(),
             quota: None,
@@ -86,9 +88,9 @@ impl RequestContext {
         std::mem::take(&mut self.permits)
     }
 
-    /// The answer to a request whose body turned out too large while it was read, and the rest of that body.
-    pub fn refusal_of_body(&self) -> Option<(Reply, Option<Body>)> {
-        self.overflow.as_ref().and_then(|overflow| overflow.refusal())
+    /// The answer to a request whose body turned out too large while it was read.
+    pub fn refusal_of_body(&self) -> Option<Reply> {
+        self.overflow.as_ref()?.load(Ordering::Relaxed).then(body_too_large)
     }
 
     /// The request as rules see it.
@@ -108,7 +110,50 @@ impl RequestContext {
                 subject: &identity.subject,
                 names: &identity.names,
             }),
+            body: None,
+            response: None,
         }
+    }
+
+    /// A response, and the request as it came, as expressions see them.
+    pub(crate) fn response_input<'a>(&'a self, head: &'a response::Parts) -> HttpInput<'a> {
+        let response = Some(ResponseInput { status: head.status, headers: &head.headers });
+        HttpInput { response, ..self.input(self.remembered()) }
+    }
+
+    /// Of the request as it came.
+    pub(crate) fn method(&self) -> &Method {
+        &self.remembered().method
+    }
+
+    fn remembered(&self) -> &Parts {
+        // Whatever looks back has seen to it that there is one.
+        static NONE: LazyLock<Parts> = LazyLock::new(|| http::Request::new(()).into_parts().0);
+        self.request.as_ref().map_or_else(|| &*NONE, Remembered::head)
+    }
+}
+
+/// The head of a request, without what the connection has to do with it.
+#[derive(Clone)]
+pub(crate) struct Remembered(Arc<Parts>);
+
+impl Remembered {
+    pub(crate) fn of(head: &Parts) -> Remembered {
+        let mut copy = http::Request::new(()).into_parts().0;
+        (copy.method, copy.uri, copy.version) = (head.method.clone(), head.uri.clone(), head.version);
+        copy.headers = head.headers.clone();
+        Remembered(Arc::new(copy))
+    }
+
+    pub(crate) fn head(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Remembered {
+    /// Without values of headers, which may be credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.0.method, self.0.uri.path())
     }
 }
 

@@ -3,7 +3,6 @@
 //!
 //! A service that is not configured refuses; one that cannot be asked refuses too, unless the policy says otherwise.
 
-mod body;
 mod cache;
 mod changes;
 mod grpc;
@@ -19,10 +18,10 @@ use agentgateway_proto::v1::{self, external_authorization::Protocol};
 use agentgateway_upstream::Cluster;
 use prost::Message;
 
-use self::body::{Forward, Forwarded};
 use self::cache::Cache;
 use self::changes::Changes;
 pub(crate) use self::changes::ResponseChange;
+use crate::body::{Read, Reading};
 use crate::limits::{DEFAULT_EXT_AUTHZ_TIMEOUT, MAX_FORWARDED_BODY_BYTES};
 use crate::reach::{Reach, Services};
 use crate::{Reason, Reply, RequestContext};
@@ -34,7 +33,7 @@ pub(crate) struct ExternalAuthorization {
     /// Names the policy in the access log, and its changes among those of a request.
     origin: Arc<str>,
     protocol: Spoken,
-    forward: Option<Forward>,
+    forward: Option<Reading>,
     timeout: Duration,
     fail_open: bool,
     status_on_error: StatusCode,
@@ -54,7 +53,7 @@ struct Question<'a> {
     head: &'a Parts,
     context: &'a RequestContext,
     /// None: bodies are not sent.
-    body: Option<&'a Forwarded>,
+    body: Option<&'a Read>,
     limit: Duration,
 }
 
@@ -95,7 +94,7 @@ impl ExternalAuthorization {
             backend: spec.backend_key.as_str().into(),
             origin: origin.into(),
             protocol,
-            forward: (limit > 0).then_some(Forward { limit, partial: spec.allow_partial_body }),
+            forward: (limit > 0).then_some(Reading { limit, partial: spec.allow_partial_body }),
             timeout: spec.timeout_milliseconds.map_or(DEFAULT_EXT_AUTHZ_TIMEOUT, Duration::from_millis),
             fail_open: spec.fail_open,
             status_on_error,

@@ -43,8 +43,10 @@ pub(crate) struct JwtAuthentication {
 enum Failure {
     Absent,
     Invalid(&'static str),
-    /// The keys are not there, or not that of the token; they may be soon.
-    Keys(&'static str, Arc<RemoteKeys>),
+    /// That of the token is not among the keys; it may be soon.
+    NoKey(&'static str, Arc<RemoteKeys>),
+    /// There are no keys, so that nobody can tell whether the token is valid.
+    NoKeys(Arc<RemoteKeys>),
 }
 
 impl JwtAuthentication {
@@ -81,7 +83,7 @@ impl JwtAuthentication {
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
     pub(crate) async fn on_request_or_wait(&self, head: &mut Parts, context: &mut RequestContext) -> Result<(), Reply> {
         let mut verified = self.authenticate(head, context);
-        if let Err(Failure::Keys(_, keys)) = &verified {
+        if let Err(Failure::NoKey(_, keys) | Failure::NoKeys(keys)) = &verified {
             let keys = Arc::clone(keys);
             if keys.refetched(REFETCH_PATIENCE).await {
                 verified = self.authenticate(head, context);
@@ -142,27 +144,19 @@ impl JwtAuthentication {
             Failure::Absent => {
                 (StatusCode::UNAUTHORIZED, Some(HeaderValue::from_static("Bearer")), "there is no token")
             }
-            Failure::Invalid(reason) | Failure::Keys(reason, _) if !failure.is_ours() => {
+            Failure::Invalid(reason) | Failure::NoKey(reason, _) => {
                 let challenge =
                     HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{reason}\""));
                 let challenge = challenge.unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""));
                 (StatusCode::UNAUTHORIZED, Some(challenge), *reason)
             }
-            // Nobody can tell whether the token is valid.
-            Failure::Invalid(reason) | Failure::Keys(reason, _) => (StatusCode::SERVICE_UNAVAILABLE, None, *reason),
+            Failure::NoKeys(_) => (StatusCode::SERVICE_UNAVAILABLE, None, "the issuer's keys could not be fetched"),
         };
         let mut reply = Reply::new(status, "authentication required", Reason::Unauthenticated(Scheme::Jwt, reason));
         if let Some(challenge) = challenge {
             reply.response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         reply
-    }
-}
-
-impl Failure {
-    /// Whether it is the gateway that cannot verify the token.
-    fn is_ours(&self) -> bool {
-        matches!(self, Failure::Keys(_, keys) if keys.current().is_none())
     }
 }
 

@@ -47,11 +47,23 @@ pub(crate) const MAX_FORWARDED_BODY_BYTES: usize = 1024 * 1024;
 /// Longest name and password that are looked at, in bytes.
 pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
 
-/// Threads that hash passwords.
-pub(crate) const PASSWORD_THREADS: usize = 2;
+/// Threads that hash passwords, and as many that transform large bodies.
+pub(crate) const POOL_THREADS: usize = 2;
 
-/// Passwords that wait to be hashed; requests with more are answered with 503.
-pub(crate) const MAX_WAITING_PASSWORDS: usize = 64;
+/// Passwords, or bodies, that wait for these; requests with more are answered with 503.
+pub(crate) const MAX_WAITING_JOBS: usize = 64;
+
+/// Largest body that is transformed, in bytes.
+pub(crate) const MAX_TRANSFORMED_BYTES: usize = 1 << 20;
+
+/// Largest body that a worker transforms itself: parsing it and making another of it takes about 100 µs.
+pub(crate) const MAX_INLINE_TRANSFORMED_BYTES: usize = 8 * 1024;
+
+/// Longest value of a header that an expression makes, in bytes; a longer one is none.
+pub(crate) const MAX_COMPUTED_HEADER_BYTES: usize = 8 * 1024;
+
+/// Compiled size of a pattern for origins, in bytes.
+pub(crate) const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// Highest cost of bcrypt: 14 takes about a second.
 pub(crate) const MAX_BCRYPT_COST: u32 = 14;

@@ -11,6 +11,9 @@ pub trait Services {
 
     /// The backend of plain HTTP or gRPC with this key, as it is configured at this moment.
     fn cluster(&self, key: &str) -> Option<Arc<Cluster>>;
+
+    /// A number below `n`, which is not 0.
+    fn random_below(&self, n: u64) -> u64;
 }
 
 /// What a policy can reach while it looks at a request.

@@ -41,6 +41,12 @@ pub enum Reason {
     ExternallyDenied(Arc<str>),
     /// External authorization could not be asked; with the policy's source and what went wrong.
     AuthorizationUnavailable(Arc<str>),
+    /// A request from another site's page; with the policy's source.
+    CrossSite(Arc<str>),
+    /// The body cannot be read whole; with what is wrong with it.
+    BodyNotBuffered(&'static str),
+    /// The request cannot be transformed; with the policy's source and what went wrong.
+    NotTransformed(Arc<str>),
     /// The body cannot be sent to external authorization.
     BodyNotForwarded(&'static str),
     /// A redirect filter.
@@ -65,6 +71,9 @@ impl Reason {
             Reason::TooLarge(_) => "request_limits",
             Reason::ExternallyDenied(_) => "ext_authz_denied",
             Reason::AuthorizationUnavailable(_) => "ext_authz_error",
+            Reason::CrossSite(_) => "csrf",
+            Reason::BodyNotBuffered(_) => "buffer",
+            Reason::NotTransformed(_) => "transformation",
             Reason::BodyNotForwarded(_) => "ext_authz_body",
             Reason::Redirect => "redirect",
             Reason::DirectResponse => "direct_response",
@@ -80,10 +89,13 @@ impl Reason {
             | Reason::RateLimited(text)
             | Reason::RateLimitUnavailable(text)
             | Reason::ConcurrencyLimited(text)
+            | Reason::CrossSite(text)
+            | Reason::NotTransformed(text)
             | Reason::ExternallyDenied(text)
             | Reason::AuthorizationUnavailable(text) => text,
             Reason::Unauthenticated(_, text)
             | Reason::NotRewritten(text)
+            | Reason::BodyNotBuffered(text)
             | Reason::BodyNotForwarded(text)
             | Reason::TooLarge(text) => text,
             Reason::Preflight | Reason::Redirect | Reason::DirectResponse => "",

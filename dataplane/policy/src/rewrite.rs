@@ -13,7 +13,7 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// A compiled rewrite.
 #[derive(Debug)]
 pub(crate) struct UrlRewrite {
-    host: Option<(HeaderValue, Authority)>,
+    host: Option<Authority>,
     path: Option<PathModifier>,
 }
 
@@ -22,9 +22,7 @@ impl UrlRewrite {
         let host = if spec.hostname.is_empty() {
             None
         } else {
-            let not_a_host = || format!("{:?} is not a host name", spec.hostname);
-            let value = HeaderValue::from_str(&spec.hostname).map_err(|_| not_a_host())?;
-            Some((value, spec.hostname.parse().map_err(|_| not_a_host())?))
+            Some(spec.hostname.parse().map_err(|_| format!("{:?} is not a host name", spec.hostname))?)
         };
         Ok(UrlRewrite { host, path: spec.path.as_ref().map(PathModifier::compile).transpose()? })
     }
@@ -34,15 +32,9 @@ impl UrlRewrite {
         let fail = |why| {
             Reply::new(StatusCode::INTERNAL_SERVER_ERROR, "the request cannot be rewritten", Reason::NotRewritten(why))
         };
-        if let Some((value, _)) = &self.host {
-            // What the client asked for; it is lost otherwise.
-            if let Ok(asked) = HeaderValue::from_str(context::authority(head)) {
-                head.headers.insert(FORWARDED_HOST, asked);
-            }
-            head.headers.insert(header::HOST, value.clone());
-            context.has_own_host = true;
+        if let Some(authority) = &self.host {
+            set_host(head, context, authority).ok_or_else(|| fail("the new URL is not a URL"))?;
         }
-        let authority = self.host.as_ref().map(|(_, authority)| authority).filter(|_| head.uri.authority().is_some());
         let path = match &self.path {
             Some(modifier) => Some(
                 modifier
@@ -51,20 +43,30 @@ impl UrlRewrite {
             ),
             None => None,
         };
-        if authority.is_none() && path.is_none() {
-            return Ok(());
-        }
+        let Some(path) = path else { return Ok(()) };
         let mut parts = head.uri.clone().into_parts();
-        if let Some(authority) = authority {
-            parts.authority = Some(authority.clone());
-        }
-        if let Some(path) = path {
-            let new = with_query(path, head.uri.query());
-            parts.path_and_query = Some(PathAndQuery::try_from(new).map_err(|_| fail("the new path is not a path"))?);
-        }
+        let new = with_query(path, head.uri.query());
+        parts.path_and_query = Some(PathAndQuery::try_from(new).map_err(|_| fail("the new path is not a path"))?);
         head.uri = Uri::from_parts(parts).map_err(|_| fail("the new URL is not a URL"))?;
         Ok(())
     }
+}
+
+/// Makes the request one for another host; None where that cannot be written.
+pub(crate) fn set_host(head: &mut Parts, context: &mut RequestContext, authority: &Authority) -> Option<()> {
+    let host = HeaderValue::from_str(authority.as_str()).ok()?;
+    // What the client asked for; it is lost otherwise.
+    if let Ok(asked) = HeaderValue::from_str(context::authority(head)) {
+        head.headers.insert(FORWARDED_HOST, asked);
+    }
+    head.headers.insert(header::HOST, host);
+    context.has_own_host = true;
+    if head.uri.authority().is_some() {
+        let mut parts = head.uri.clone().into_parts();
+        parts.authority = Some(authority.clone());
+        head.uri = Uri::from_parts(parts).ok()?;
+    }
+    Some(())
 }
 
 #[cfg(test)]

@@ -21,13 +21,17 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Takes what is not set yet: of the policies of one chain the most specific come first.
-    pub(crate) fn add_timeouts(&mut self, spec: &v1::Timeouts) {
-        let take = |of: &mut Option<Duration>, milliseconds: Option<u64>| {
+    /// Takes what is not set yet, and says whether there was something: of the policies of one chain the most specific come
+    /// first.
+    pub(crate) fn add_timeouts(&mut self, spec: &v1::Timeouts) -> bool {
+        let mut takes = false;
+        let mut take = |of: &mut Option<Duration>, milliseconds: Option<u64>| {
+            takes |= of.is_none() && milliseconds.is_some();
             *of = of.or(milliseconds.map(Duration::from_millis));
         };
         take(&mut self.request_timeout, spec.request_milliseconds);
         take(&mut self.backend_request_timeout, spec.backend_request_milliseconds);
+        takes
     }
 }
 

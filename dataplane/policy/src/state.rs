@@ -9,10 +9,10 @@ use agentgateway_proto::v1;
 use prost::Message;
 use tokio::sync::Notify;
 
-use crate::basic_auth::Pool;
 use crate::concurrency::InFlight;
 use crate::jwt::RemoteKeys;
 use crate::limits::MAX_KEY_URLS;
+use crate::pool::Pool;
 use crate::rate_limit::{Bucket, Parameters, Table};
 
 /// State of the whole process. Written when a configuration is compiled, never by requests.
@@ -24,8 +24,9 @@ pub struct State {
     tables: Mutex<HashMap<String, Weak<Table>>>,
     in_flight: Mutex<HashMap<String, Weak<InFlight>>>,
     limit_counters: Arc<LimitCounters>,
-    /// Started by the first policy that needs it.
+    /// Started by the first policy that needs it, as the next one.
     passwords: Mutex<Weak<Pool>>,
+    bodies: Mutex<Weak<Pool>>,
     keys: Mutex<KeyUrls>,
     keys_added: Notify,
 }
@@ -90,12 +91,12 @@ impl State {
 
     /// The threads that hash passwords; they end with the last policy that uses them.
     pub(crate) fn password_pool(&self) -> Arc<Pool> {
-        let mut passwords = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
-        passwords.upgrade().unwrap_or_else(|| {
-            let pool = Arc::new(Pool::start());
-            *passwords = Arc::downgrade(&pool);
-            pool
-        })
+        shared(&self.passwords, "passwords")
+    }
+
+    /// The threads that transform large bodies; they end with the last policy that uses them.
+    pub(crate) fn body_pool(&self) -> Arc<Pool> {
+        shared(&self.bodies, "bodies")
     }
 
     /// The bucket of `key`, full if it is new. With other parameters than before it keeps its level as far as that fits.
@@ -146,4 +147,13 @@ fn remember<T>(all: &mut HashMap<String, Weak<T>>, key: &str, value: &Arc<T>) {
         all.retain(|_, value| value.strong_count() > 0);
     }
     all.insert(key.to_owned(), Arc::downgrade(value));
+}
+
+fn shared(pool: &Mutex<Weak<Pool>>, name: &str) -> Arc<Pool> {
+    let mut pool = pool.lock().unwrap_or_else(PoisonError::into_inner);
+    pool.upgrade().unwrap_or_else(|| {
+        let new = Arc::new(Pool::start(name));
+        *pool = Arc::downgrade(&new);
+        new
+    })
 }

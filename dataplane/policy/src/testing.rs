@@ -31,4 +31,8 @@ impl Services for Nothing {
     fn cluster(&self, _: &str) -> Option<Arc<Cluster>> {
         None
     }
+
+    fn random_below(&self, _: u64) -> u64 {
+        0
+    }
 }

@@ -27,3 +27,7 @@ pub const MAX_ADDRESSES_PER_NAME: usize = 64;
 pub const MAX_RESPONSE_HEADERS: usize = 200;
 /// Response head in bytes.
 pub const MAX_RESPONSE_HEAD: usize = 256 * 1024;
+/// Bytes that are read of a request's body when it was answered without it, and for how long.
+pub const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
+/// See [`MAX_DISCARDED_BYTES`].
+pub const MAX_DISCARD_TIME: Duration = Duration::from_secs(5);

@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 
 use agentgateway_controlplane_translate::Workload;
 use agentgateway_crds::parameters::{KubernetesParameters, MetadataParameters};
-use agentgateway_proto::v1::bind::Transport;
 use serde_json::{Value, json};
 
 /// Value of the label by which our objects are found.
@@ -205,14 +204,6 @@ fn metadata(workload: &Workload, extra: Option<&MetadataParameters>) -> Value {
         "annotations": annotations,
         "ownerReferences": owners,
     })
-}
-
-/// Name of a port of a Service or container: one may be open for both transports, and names must differ.
-fn port_name(port: u16, transport: Transport) -> String {
-    match transport {
-        Transport::Tcp => format!("port-{port}"),
-        Transport::Udp => format!("udp-{port}"),
-    }
 }
 
 /// Sets a field of an object.

@@ -5,6 +5,7 @@ mod backend_auth;
 mod ext_auth;
 mod limits;
 mod traffic;
+mod transformation;
 
 use agentgateway_convert::{Error, policy as convert};
 use agentgateway_crds::TrafficPolicy;
@@ -69,6 +70,9 @@ pub(crate) fn specs(policy: &TrafficPolicy, scope: Scope, view: &View<'_>) -> Ve
     if let Some(config) = &spec.cors {
         fields.unprotected("cors", convert::cors(config).map_err(|e| wrong("spec.cors", e)));
     }
+    if let Some(config) = &spec.csrf {
+        fields.protected("csrf", convert::csrf(config).map(Made::from).map_err(|e| wrong("spec.csrf", e)));
+    }
     if let Some(config) = &spec.jwt_auth {
         fields.protected("jwtAuth", authentication::jwt(config, &name, view));
     }
@@ -85,6 +89,12 @@ pub(crate) fn specs(policy: &TrafficPolicy, scope: Scope, view: &View<'_>) -> Ve
         fields.protected("rbac", rbac_spec(rbac, scope).map(Made::from));
     }
     limits::specs(spec, &name, view, &mut fields);
+    if let Some(config) = &spec.buffer {
+        fields.protected("buffer", convert::buffer(config).map(Made::from).map_err(|e| wrong("spec.buffer", e)));
+    }
+    if let Some(config) = &spec.transformation {
+        fields.protected("transformation", transformation::transformation(config).map(Made::from));
+    }
     if let Some(config) = &spec.backend_auth {
         fields.protected(BACKEND_AUTH, backend_auth::backend_auth(config, scope, &name, view).map(Made::from));
     }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::tls::BackendTls;
 use crate::policy::{
-    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BasicAuth, ConcurrencyLimit, Cors, DirectResponse, ExtAuthz,
-    GlobalRateLimit, HeaderModifier, JwtAuth, KeySet, RateLimit, RequestLimits, RequestMirror, RequestRedirect, Retry,
-    SessionPersistence, TextSource, Timeout, TokenBucket, UrlRewrite,
+    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BasicAuth, Buffer, ConcurrencyLimit, Cors, Csrf, DirectResponse,
+    ExtAuthz, GlobalRateLimit, HeaderModifier, JwtAuth, KeySet, RateLimit, RequestLimits, RequestMirror,
+    RequestRedirect, Retry, SessionPersistence, TextSource, Timeout, TokenBucket, Transformation, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -17,6 +17,10 @@ pub struct ListenerPolicies {
     /// Answers browsers' cross-origin checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+
+    /// Refuses requests that other sites' pages made browsers send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<Csrf>,
 
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +66,14 @@ pub struct ListenerPolicies {
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
+
+    /// Reads bodies of requests whole, and refuses larger ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Buffer>,
+
+    /// Changes requests and responses by CEL expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
 
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +100,10 @@ pub struct RoutePolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 
+    /// Refuses requests that other sites' pages made browsers send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<Csrf>,
+
     /// Validates the caller's JSON Web Token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt_auth: Option<JwtAuth<KeySet>>,
@@ -132,6 +148,14 @@ pub struct RoutePolicies {
     /// How the gateway authenticates to backends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
+
+    /// Reads bodies of requests whole, and refuses larger ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Buffer>,
+
+    /// Changes requests and responses by CEL expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
 
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -199,6 +223,10 @@ pub struct BackendPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<TextSource, AwsAuth>>,
 
+    /// Changes requests and responses by CEL expressions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformation: Option<Transformation>,
+
     /// Changes the headers of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HeaderModifier>,
@@ -234,6 +262,9 @@ impl From<ListenerPolicies> for RoutePolicies {
     fn from(policies: ListenerPolicies) -> RoutePolicies {
         RoutePolicies {
             cors: policies.cors,
+            csrf: policies.csrf,
+            buffer: policies.buffer,
+            transformation: policies.transformation,
             jwt_auth: policies.jwt_auth,
             basic_auth: policies.basic_auth,
             api_key: policies.api_key,
@@ -260,6 +291,7 @@ impl From<BackendPolicies> for RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
             concurrency_limit: policies.concurrency_limit,
             backend_auth: policies.backend_auth,
+            transformation: policies.transformation,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
             url_rewrite: policies.url_rewrite,

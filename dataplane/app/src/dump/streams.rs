@@ -12,7 +12,7 @@ pub(super) fn tcp_route(route: &v1::TcpRoute, listener: &str) -> (String, Value)
     let mut out = json!({
         "key": name,
         "routeName": key::print_object(route.source.as_ref()),
-        "backends": route.backends.iter().map(route_backend).collect::<Vec<_>>(),
+        "backends": route.backends.iter().map(|b| route_backend(b, None)).collect::<Vec<_>>(),
     });
     if !route.hostnames.is_empty() {
         out["hostnames"] = json!(route.hostnames);
@@ -26,7 +26,7 @@ pub(super) fn udp_route(route: &v1::UdpRoute, listener: &str) -> (String, Value)
     let out = json!({
         "key": name,
         "routeName": key::print_object(route.source.as_ref()),
-        "backends": route.backends.iter().map(route_backend).collect::<Vec<_>>(),
+        "backends": route.backends.iter().map(|b| route_backend(b, None)).collect::<Vec<_>>(),
     });
     (name, out)
 }

@@ -3,6 +3,8 @@
 /// Variables whose fields a caller's credential decides.
 pub(crate) const OF_CREDENTIALS: [&str; 3] = ["jwt", "apiKey", "basicAuth"];
 pub(crate) const HEADERS: &str = "@request.headers";
+pub(crate) const REQUEST_BODY: &str = "@request.body";
+pub(crate) const RESPONSE_BODY: &str = "@response.body";
 
 /// A variable, or a field, that is a group of fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,7 @@ pub(crate) enum Parent {
     Tool,
     Prompt,
     Resource,
+    Response,
 }
 
 /// What a field of a [`Parent`] is.
@@ -29,6 +32,7 @@ impl Parent {
             "request" => Some(Parent::Request),
             "source" => Some(Parent::Source),
             "mcp" => Some(Parent::Mcp),
+            "response" => Some(Parent::Response),
             _ => None,
         }
     }
@@ -42,6 +46,7 @@ impl Parent {
             Parent::Tool => "mcp.tool",
             Parent::Prompt => "mcp.prompt",
             Parent::Resource => "mcp.resource",
+            Parent::Response => "response",
         }
     }
 
@@ -52,6 +57,7 @@ impl Parent {
             Parent::Mcp => &["method", "tool", "prompt", "resource"],
             Parent::Tool | Parent::Prompt => &["name", "target", "arguments"],
             Parent::Resource => &["uri", "name", "target"],
+            Parent::Response => &["code", "headers", "body"],
         }
     }
 
@@ -62,7 +68,7 @@ impl Parent {
 
     /// Whether it belongs to `mcp`.
     pub(crate) fn is_mcp(self) -> bool {
-        !matches!(self, Parent::Request | Parent::Source)
+        !matches!(self, Parent::Request | Parent::Source | Parent::Response)
     }
 
     /// The field of this name.
@@ -78,6 +84,10 @@ impl Parent {
             (Parent::Request, "scheme") => "@request.scheme",
             (Parent::Request, "headers") => HEADERS,
             (Parent::Request, "query") => "@request.query",
+            (Parent::Request, "body") => REQUEST_BODY,
+            (Parent::Response, "code") => "@response.code",
+            (Parent::Response, "headers") => "@response.headers",
+            (Parent::Response, "body") => RESPONSE_BODY,
             (Parent::Source, "address") => "@source.address",
             (Parent::Source, "port") => "@source.port",
             (Parent::Source, "identity") => "@source.identity",
@@ -104,7 +114,7 @@ impl Parent {
             Parent::Tool => "@is.tool",
             Parent::Prompt => "@is.prompt",
             Parent::Resource => "@is.resource",
-            Parent::Request | Parent::Source | Parent::Mcp => "@is.request",
+            Parent::Request | Parent::Source | Parent::Mcp | Parent::Response => "@is.request",
         }
     }
 
@@ -117,7 +127,7 @@ impl Parent {
             (Parent::Resource, _) => Some("@resource.present"),
             (Parent::Source, "@source.identity") => Some("@source.has.identity"),
             (Parent::Source, "@source.subject" | "@source.subjectAltNames") => Some("@source.has.certificate"),
-            (Parent::Request | Parent::Source | Parent::Mcp, _) => None,
+            (Parent::Request | Parent::Source | Parent::Mcp | Parent::Response, _) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use cel::common::value::{CowVal, Val};
 use serde_json::{Map, Value};
 
 use super::key;
+use crate::EvalError;
 
 /// The object of a request without claims, or of a listed item without arguments.
 pub(crate) static EMPTY: Value = Value::Null;
@@ -41,7 +42,7 @@ impl<'a> JsonMap<'a> {
 }
 
 /// A JSON value in the language's own form. Whole numbers are `int`, or `uint` where they do not fit.
-fn convert<'v>(value: &'v Value) -> Box<dyn Val + 'v> {
+pub(crate) fn from_json<'v>(value: &'v Value) -> Box<dyn Val + 'v> {
     match value {
         Value::Null => Box::new(CelNull),
         Value::Bool(b) => Box::new(CelBool::from(*b)),
@@ -51,8 +52,39 @@ fn convert<'v>(value: &'v Value) -> Box<dyn Val + 'v> {
             (None, None) => Box::new(CelDouble::from(n.as_f64().unwrap_or(f64::NAN))),
         },
         Value::String(s) => Box::new(CelString::from(s.as_str())),
-        Value::Array(items) => Box::new(CelList::from(items.iter().map(convert).collect::<Vec<_>>())),
+        Value::Array(items) => Box::new(CelList::from(items.iter().map(from_json).collect::<Vec<_>>())),
         Value::Object(_) => Box::new(JsonMap::new(value)),
+    }
+}
+
+/// A value of the language as JSON.
+pub(crate) fn to_json(value: &dyn Val) -> Result<Value, EvalError> {
+    let refused = || EvalError::NoJson(value.get_type().name().to_owned());
+    if let Some(text) = value.downcast_ref::<CelString<'_>>() {
+        Ok(text.inner().into())
+    } else if let Some(number) = value.downcast_ref::<CelInt>() {
+        Ok((*number.inner()).into())
+    } else if let Some(number) = value.downcast_ref::<CelUInt>() {
+        Ok((*number.inner()).into())
+    } else if let Some(number) = value.downcast_ref::<CelDouble>() {
+        serde_json::Number::from_f64(*number.inner()).map(Value::Number).ok_or_else(refused)
+    } else if let Some(boolean) = value.downcast_ref::<CelBool>() {
+        Ok((*boolean.inner()).into())
+    } else if value.downcast_ref::<CelNull>().is_some() {
+        Ok(Value::Null)
+    } else if let Some(list) = value.downcast_ref::<CelList<'_>>() {
+        list.inner().iter().map(|item| to_json(item.as_ref())).collect()
+    } else if let (Some(keys), Some(values)) = (value.as_iterable(), value.as_indexer()) {
+        let mut object = Map::new();
+        let mut keys = keys.iter();
+        while let Some(key) = keys.next() {
+            let failed = |error: ExecutionError| EvalError::Failed(error.to_string());
+            let found = values.get(key).map_err(failed)?;
+            object.insert(super::key("a JSON object", key).map_err(failed)?.to_owned(), to_json(found.as_ref())?);
+        }
+        Ok(object.into())
+    } else {
+        Err(refused())
     }
 }
 
@@ -63,7 +95,7 @@ impl Indexer for JsonMap<'_> {
     {
         let name = key("a JSON object", index)?;
         self.find(name)
-            .map(|value| CowVal::Owned(convert(value)))
+            .map(|value| CowVal::Owned(from_json(value)))
             .ok_or_else(|| ExecutionError::NoSuchKey(Arc::new(name.to_owned())))
     }
 

@@ -141,23 +141,18 @@ impl Store {
             hostnames: if route.hostnames.is_empty() { vec![String::new()] } else { route.hostnames.clone() },
             path: matched.path.clone(),
             precedence: precedence(route),
+            route: compiled,
         };
         self.unplace(key);
-        self.place(key, placed, &matched, &compiled)
+        self.place(key, placed, &matched)
     }
 
-    fn place(
-        &mut self,
-        key: &Arc<str>,
-        placed: Placed,
-        matched: &Arc<RouteMatch>,
-        route: &Arc<Route>,
-    ) -> Result<(), String> {
+    fn place(&mut self, key: &Arc<str>, placed: Placed, matched: &Arc<RouteMatch>) -> Result<(), String> {
         let Some(Compiled::Http(listener)) = self.listeners.get_mut(&placed.listener) else {
             return Err("the route's listener does not speak HTTP".to_owned());
         };
         let result = placed.hostnames.iter().try_for_each(|hostname| {
-            listener.router.insert(hostname, Arc::clone(matched), placed.precedence.clone(), Arc::clone(route))
+            listener.router.insert(hostname, Arc::clone(matched), placed.precedence.clone(), Arc::clone(&placed.route))
         });
         self.placed.insert(Arc::clone(key), placed);
         result.map_err(|e| e.to_string())

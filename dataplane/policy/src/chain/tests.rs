@@ -163,3 +163,32 @@ async fn responses_get_headers_of_cors_and_modifiers() {
     assert_eq!(response.headers["x-a"], "b");
     assert_eq!(response.headers["access-control-allow-origin"], "https://a.example");
 }
+
+#[tokio::test]
+async fn of_policies_that_do_not_protect_the_most_specific_has_the_last_word() {
+    let origins = |origin: &str| Kind::Cors(v1::Cors { allow_origins: vec![origin.into()], ..Default::default() });
+    let specs = [
+        (spec(Kind::RequestHeaderModifier(set("x-a", "route"))), "route"),
+        (spec(origins("https://a.example")), "route"),
+        (spec(Kind::Authorization(rules("true"))), "route"),
+        (spec(Kind::RequestHeaderModifier(set("x-a", "gateway"))), "gateway"),
+        (spec(origins("https://b.example")), "gateway"),
+        (spec(Kind::Authorization(rules("false"))), "gateway"),
+    ];
+    let attached: Vec<_> = specs.iter().map(|(spec, source)| Attached { spec, source, key: source }).collect();
+    let all = Chain::compile(&attached, &State::new());
+    assert!(matches!(reason(&all).await, Reason::Unauthorized(from) if &*from == "gateway"), "what protects adds up");
+    let told: Vec<_> = all.in_force().iter().map(|p| format!("{} of {}", p.policy, p.source)).collect();
+    let expected = [
+        "cors of route",
+        "authorization of route",
+        "authorization of gateway",
+        "requestHeaderModifier of gateway",
+        "requestHeaderModifier of route",
+    ];
+    assert_eq!(told, expected);
+    let chain = Chain::compile(&attached[..5], &State::new());
+    let mut head = request("GET", "/", &[]);
+    answer(&chain, &mut head).await.expect("passes");
+    assert_eq!(head.headers["x-a"], "route");
+}

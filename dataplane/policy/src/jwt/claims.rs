@@ -30,7 +30,8 @@ enum KeySource {
 
 #[derive(Debug)]
 struct Required {
-    path: Box<[Box<str>]>,
+    /// A claim of this name, dots and all, comes before the path that it may be.
+    name: Box<str>,
     /// Empty: any.
     values: Box<[Box<str>]>,
 }
@@ -53,7 +54,7 @@ impl Provider {
             Some(remote) => state.remote_keys(remote).map(KeySource::Remote),
         };
         let required = |claim: &v1::RequiredClaim| Required {
-            path: claim.name.split('.').map(Into::into).collect(),
+            name: claim.name.as_str().into(),
             values: claim.values.iter().map(|value| value.as_str().into()).collect(),
         };
         Ok(Provider {
@@ -125,21 +126,21 @@ impl Provider {
 }
 
 fn verify_with(remote: &Arc<RemoteKeys>, token: &Token<'_>, now: f64) -> Result<u64, Failure> {
-    let later = |reason| Failure::Keys(reason, Arc::clone(remote));
     let current = remote.current();
     let Some(Fetched { keys, version, .. }) = current.as_deref().filter(|keys| keys.is_fresh(now)) else {
-        return Err(later("the issuer's keys could not be fetched"));
+        return Err(Failure::NoKeys(Arc::clone(remote)));
     };
     match keys.verify(token) {
         Ok(()) => Ok(*version),
-        Err(Mismatch::NoKey) => Err(later(Mismatch::NoKey.reason())),
+        Err(Mismatch::NoKey) => Err(Failure::NoKey(Mismatch::NoKey.reason(), Arc::clone(remote))),
         Err(Mismatch::Signature) => Err(Failure::Invalid(Mismatch::Signature.reason())),
     }
 }
 
 impl Required {
     fn holds(&self, claims: &Value) -> bool {
-        let found = self.path.iter().try_fold(claims, |at, name| at.get(&**name));
+        let by_path = || self.name.split('.').try_fold(claims, |at, name| at.get(name));
+        let found = claims.get(&*self.name).or_else(by_path);
         let wanted = |text: &str| self.values.iter().any(|value| **value == *text);
         match found {
             None | Some(Value::Null) => false,
@@ -162,12 +163,14 @@ mod tests {
 
     #[test]
     fn required_claims_are_found_by_path_and_in_lists_and_words() {
-        let claims =
-            json!({"a": {"b": ["x", "y"]}, "scope": "read write", "email_verified": true, "level": 3, "nil": null});
-        let holds = |path: &str, values: &[&str]| {
-            let path = path.split('.').map(Into::into).collect();
-            Required { path, values: values.iter().map(|v| (*v).into()).collect() }.holds(&claims)
+        let claims = json!({
+            "a": {"b": ["x", "y"]}, "scope": "read write", "email_verified": true, "level": 3, "nil": null,
+            "https://example.com/roles": ["admin"],
+        });
+        let holds = |name: &str, values: &[&str]| {
+            Required { name: name.into(), values: values.iter().map(|v| (*v).into()).collect() }.holds(&claims)
         };
+        assert!(holds("https://example.com/roles", &["admin"]), "names with dots");
         assert!(holds("a.b", &["z", "y"]) && !holds("a.b", &["z"]));
         assert!(holds("scope", &["write"]) && holds("scope", &["read write"]) && !holds("scope", &["writ"]));
         assert!(holds("email_verified", &["true"]) && holds("level", &["3"]));

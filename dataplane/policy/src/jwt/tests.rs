@@ -105,7 +105,8 @@ fn make(spec: &v1::JwtAuthentication) -> Result<JwtAuthentication, String> {
 
 fn verify(policy: &JwtAuthentication, token: &str) -> Result<(), &'static str> {
     policy.verify(token, NOW as f64).map(|_| ()).map_err(|failure| match failure {
-        Failure::Invalid(reason) | Failure::Keys(reason, _) => reason,
+        Failure::Invalid(reason) | Failure::NoKey(reason, _) => reason,
+        Failure::NoKeys(_) => "no keys",
         Failure::Absent => "absent",
     })
 }

@@ -13,8 +13,8 @@ fn compile(spec: &v1::LocalRateLimit) -> RateLimit {
     RateLimit::compile(spec, "k", "p", &State::new()).expect("compiles")
 }
 
-fn ask(limit: &RateLimit, headers: &[(&str, &str)]) -> Result<(), Reply> {
-    limit.on_request(&request("GET", "/", headers), &mut context())
+fn ask(limit: &RateLimit, headers: &[(&str, &str)]) -> Result<(), Box<Reply>> {
+    limit.on_request(&request("GET", "/", headers), &mut context()).map_err(Box::new)
 }
 
 fn allowed(limit: &RateLimit, tries: usize) -> usize {

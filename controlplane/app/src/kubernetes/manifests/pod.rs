@@ -5,7 +5,7 @@ use agentgateway_controlplane_translate::Workload;
 use agentgateway_crds::parameters::{ContainerParameters, KubernetesParameters, PodParameters};
 use serde_json::{Value, json};
 
-use super::{CA_CONFIG_MAP, ProxySettings, image, labels, port_name, set};
+use super::{CA_CONFIG_MAP, ProxySettings, image, labels, set};
 use crate::kubernetes::tokens::AUDIENCE;
 
 const USER: u32 = 10_101;
@@ -91,16 +91,11 @@ fn container(
             "limits": { "cpu": "2", "memory": "512Mi" },
         })
     };
-    let mut ports: Vec<_> = workload
-        .ports
-        .iter()
-        .map(|(port, transport)| {
-            let protocol = transport.as_str_name();
-            json!({ "name": port_name(*port, *transport), "containerPort": port, "protocol": protocol })
-        })
-        .collect();
-    ports.push(json!({ "name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP" }));
-    ports.push(json!({ "name": "readiness", "containerPort": READINESS_PORT, "protocol": "TCP" }));
+    // Not those of listeners, which need no mention here: a listener that comes must not replace the pods.
+    let ports = json!([
+        { "name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP" },
+        { "name": "readiness", "containerPort": READINESS_PORT, "protocol": "TCP" },
+    ]);
     let ready = json!({ "path": "/healthz/ready", "port": READINESS_PORT });
     json!({
         "name": "agent-gateway",

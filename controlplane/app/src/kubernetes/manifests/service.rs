@@ -2,9 +2,10 @@
 
 use agentgateway_controlplane_translate::Workload;
 use agentgateway_crds::parameters::{MetadataParameters, ServiceParameters, ServiceType};
+use agentgateway_proto::v1::bind::Transport;
 use serde_json::{Value, json};
 
-use super::{metadata, port_name, selector, set};
+use super::{metadata, selector, set};
 
 /// The Service.
 pub(super) fn service(workload: &Workload, parameters: &ServiceParameters) -> Value {
@@ -39,4 +40,12 @@ pub(super) fn service(workload: &Workload, parameters: &ServiceParameters) -> Va
         extra_annotations: parameters.extra_annotations.clone(),
     };
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata(workload, Some(&extra)), "spec": spec })
+}
+
+/// One port may be open for both transports, and names must differ.
+fn port_name(port: u16, transport: Transport) -> String {
+    match transport {
+        Transport::Tcp => format!("port-{port}"),
+        Transport::Udp => format!("udp-{port}"),
+    }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use agentgateway_controlplane_translate::Name;
 use agentgateway_crds::GatewayParametersSpec;
+use agentgateway_proto::v1::bind::Transport;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
@@ -110,4 +111,12 @@ fn an_address_is_asked_for_where_there_is_a_load_balancer() {
 fn without_listeners_there_is_no_service() {
     let empty = Workload { ports: Vec::new(), ..workload() };
     assert!(of_workload(&empty, &settings()).iter().all(|m| m.kind() != "Service"));
+}
+
+#[test]
+fn a_listener_that_comes_replaces_no_pod() {
+    let more = Workload { ports: vec![(80, Transport::Tcp), (443, Transport::Tcp)], ..workload() };
+    let pods = |workload: &Workload| of_workload(workload, &settings())[1].object.clone();
+    assert_eq!(pods(&more)["kind"], "Deployment");
+    assert_eq!(pods(&more), pods(&workload()));
 }

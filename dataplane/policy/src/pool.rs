@@ -1,11 +1,11 @@
-//! Threads that hash passwords: few, and with a bounded queue.
+//! Threads for what takes longer than a worker may spend: few, and with a bounded queue.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::limits::{MAX_WAITING_PASSWORDS, PASSWORD_THREADS};
+use crate::limits::{MAX_WAITING_JOBS, POOL_THREADS};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -16,14 +16,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn start() -> Pool {
-        let (jobs, waiting) = sync_channel(MAX_WAITING_PASSWORDS);
+    /// `name` is that of its threads.
+    pub(crate) fn start(name: &str) -> Pool {
+        let (jobs, waiting) = sync_channel(MAX_WAITING_JOBS);
         let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..PASSWORD_THREADS {
+        for _ in 0..POOL_THREADS {
             let waiting = Arc::clone(&waiting);
-            let started = std::thread::Builder::new().name("passwords".into()).spawn(move || work(&waiting));
+            let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&waiting));
             if let Err(error) = started {
-                tracing::error!(%error, "a thread that checks passwords cannot be started");
+                tracing::error!(%error, name, "a thread cannot be started");
             }
         }
         Pool { jobs }
@@ -64,29 +65,30 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_beyond_the_queue_are_refused_and_the_others_done() {
-        let pool = Pool::start();
+        let pool = Pool::start("test");
         assert_eq!(pool.run(|| 7).await, Some(7));
-        let (open, gate) = (Arc::new(Mutex::new(())), Arc::new(()));
-        let held = open.lock().expect("free");
-        let mut waiting: Vec<_> = (0..MAX_WAITING_PASSWORDS + PASSWORD_THREADS)
+        let (open, gate) = sync_channel::<()>(0);
+        let gate = Arc::new(Mutex::new(gate));
+        let mut waiting: Vec<_> = (0..MAX_WAITING_JOBS + POOL_THREADS)
             .map(|_| {
-                let (open, gate) = (Arc::clone(&open), Arc::clone(&gate));
-                Box::pin(pool.run(move || drop((open.lock(), gate))))
+                let gate = Arc::clone(&gate);
+                // Ends when the gate is opened for all, by closing the channel.
+                Box::pin(pool.run(move || drop(gate.lock().map(|gate| gate.recv()))))
             })
             .collect();
         for job in &mut waiting {
-            let _ = futures_poll(job.as_mut()).await;
+            let _ = poll_once(job.as_mut()).await;
             // The threads take theirs out of the queue.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(pool.run(|| 0).await, None);
-        drop(held);
+        drop(open);
         for job in waiting {
             assert_eq!(job.await, Some(()));
         }
     }
 
-    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
         std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_ready())).await
     }
 }

@@ -1,4 +1,4 @@
-//! The beginning of a request's body, read for the service and put back for the backend.
+//! Bodies, or their beginnings, that are read for a policy and put back.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,30 +8,31 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
-/// How much of a body is sent to the service.
+/// How much of a body is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Forward {
-    pub(super) limit: usize,
-    /// The beginning of larger bodies is sent.
-    pub(super) partial: bool,
+pub(crate) struct Reading {
+    pub(crate) limit: usize,
+    /// Of larger bodies the beginning is read.
+    pub(crate) partial: bool,
 }
 
-/// What is sent of a body.
-pub(super) struct Forwarded {
-    pub(super) bytes: Bytes,
-    pub(super) is_partial: bool,
+/// What was read of a body.
+pub(crate) struct Read {
+    pub(crate) bytes: Bytes,
+    pub(crate) is_partial: bool,
 }
 
-/// Why a request is refused for its body.
+/// Why a body cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     TooLarge,
     BrokeOff,
     Gone,
 }
 
 impl Refused {
-    pub(super) fn status(self) -> StatusCode {
+    /// The answer to a request with such a body.
+    pub(crate) fn status(self) -> StatusCode {
         match self {
             Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refused::BrokeOff => StatusCode::BAD_REQUEST,
@@ -39,19 +40,19 @@ impl Refused {
         }
     }
 
-    pub(super) fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
-            Refused::TooLarge => "the body is too large to be authorized",
+            Refused::TooLarge => "the body is too large",
             Refused::BrokeOff => "the body broke off",
             Refused::Gone => "the body is gone",
         }
     }
 }
 
-impl Forward {
-    /// Reads as much as is sent, and leaves a body that begins with it. Dropped before it is done, it takes the body along:
+impl Reading {
+    /// Reads as much as is asked for, and leaves a body that begins with it. Dropped before it is done, it takes the body along:
     /// the request is refused then.
-    pub(super) async fn read(self, body: &mut Option<Body>) -> Result<Forwarded, Refused> {
+    pub(crate) async fn read(self, body: &mut Option<Body>) -> Result<Read, Refused> {
         let mut source = body.take().ok_or(Refused::Gone)?;
         let hint = source.size_hint();
         let (mut read, mut trailers, mut ended) = (BytesMut::new(), None, source.is_end_stream());
@@ -72,15 +73,15 @@ impl Forward {
         let (read, is_partial) = (read.freeze(), !ended);
         let is_larger = is_partial || read.len() > self.limit;
         let sent = read.slice(..read.len().min(self.limit));
-        *body = Some(if ended && trailers.is_none() && read.is_empty() {
-            Body::Empty
+        *body = Some(if ended && trailers.is_none() {
+            Body::from(read)
         } else {
             Body::stream(Restored { read: Some(read).filter(|r| !r.is_empty()), trailers, rest: source, hint, ended })
         });
         if is_larger && !self.partial {
             return Err(Refused::TooLarge);
         }
-        Ok(Forwarded { bytes: sent, is_partial: is_larger })
+        Ok(Read { bytes: sent, is_partial: is_larger })
     }
 }
 
@@ -170,7 +171,7 @@ mod tests {
             (vec![], 5, false, Ok("")),
         ] {
             let mut body = pieces(&data, true);
-            let read = Forward { limit, partial }.read(&mut body).await;
+            let read = Reading { limit, partial }.read(&mut body).await;
             let read = read.map(|f| String::from_utf8(f.bytes.to_vec()).expect("text"));
             assert_eq!(read, sent.map(str::to_owned), "{data:?} {limit}");
             assert_eq!(rest(body).await, (data.concat(), 1), "{data:?} {limit}");
@@ -180,16 +181,16 @@ mod tests {
     #[tokio::test]
     async fn a_size_that_is_told_is_believed() {
         let mut body = Some(Body::from(Bytes::from_static(b"too long")));
-        assert_eq!(Forward { limit: 3, partial: false }.read(&mut body).await.err(), Some(Refused::TooLarge));
+        assert_eq!(Reading { limit: 3, partial: false }.read(&mut body).await.err(), Some(Refused::TooLarge));
         assert_eq!(rest(body).await.0, "too long");
-        assert_eq!(Forward { limit: 3, partial: false }.read(&mut None).await.err(), Some(Refused::Gone));
+        assert_eq!(Reading { limit: 3, partial: false }.read(&mut None).await.err(), Some(Refused::Gone));
     }
 
     #[tokio::test]
     async fn a_part_is_known_as_such() {
-        let read = Forward { limit: 2, partial: true }.read(&mut pieces(&["abc"], false)).await.expect("reads");
+        let read = Reading { limit: 2, partial: true }.read(&mut pieces(&["abc"], false)).await.expect("reads");
         assert!(read.is_partial);
-        let read = Forward { limit: 3, partial: true }.read(&mut pieces(&["abc"], true)).await.expect("reads");
+        let read = Reading { limit: 3, partial: true }.read(&mut pieces(&["abc"], true)).await.expect("reads");
         assert!(!read.is_partial, "{:?}", read.bytes);
     }
 }
