@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-const SECRET: [&str; 4] = ["Certificate", "BasicUser", "BackendAuthentication.Key", "BackendAuthentication.Aws"];
+const SECRET: [&str; 5] =
+    ["Certificate", "BasicUser", "BackendAuthentication.Key", "BackendAuthentication.Aws", "GlobalRateLimit.Redis"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

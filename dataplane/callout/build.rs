@@ -5,7 +5,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
     config.btree_map(["."]);
     config.bytes(["."]);
-    config.compile_protos(&["proto/external_auth.proto"], &["proto"])?;
+    config.compile_protos(&["proto/external_auth.proto", "proto/rate_limit.proto"], &["proto"])?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())
 }

@@ -36,6 +36,9 @@ impl PolicySpec {
             Some(Kind::HealthCheck(_)) => "healthCheck",
             Some(Kind::BackendConnection(_)) => "connection",
             Some(Kind::FaultInjection(_)) => "faultInjection",
+            Some(Kind::GlobalRateLimit(_)) => "rateLimit.global",
+            Some(Kind::ConcurrencyLimit(_)) => "concurrencyLimit",
+            Some(Kind::RequestLimits(_)) => "requestLimits",
             Some(Kind::Csrf(_)) => "csrf",
             Some(Kind::RequestBuffer(_)) => "buffer",
             Some(Kind::Transformation(_)) => "transformation",
@@ -92,6 +95,9 @@ impl PolicySpec {
                 | Kind::ExternalAuthorization(_)
                 | Kind::ApiKey(_)
                 | Kind::BasicAuth(_)
+                | Kind::GlobalRateLimit(_)
+                | Kind::ConcurrencyLimit(_)
+                | Kind::RequestLimits(_)
                 | Kind::Csrf(_)
                 | Kind::RequestBuffer(_)
                 // It may be what takes a secret out of a message.

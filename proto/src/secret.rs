@@ -28,6 +28,14 @@ impl Debug for v1::backend_authentication::Aws {
     }
 }
 
+impl Debug for v1::global_rate_limit::Redis {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let mut printed = f.debug_struct("Redis");
+        printed.field("buckets", &self.buckets).field("prefix", &self.prefix).field("username", &self.username);
+        printed.finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +52,8 @@ mod tests {
         };
         let user = v1::BasicUser { name: "ada".into(), hash: secret() };
         let certificate = v1::Certificate { chain: "chain".into(), private_key: secret().into() };
-        let printed = format!("{key:?} {aws:?} {user:?} {certificate:?}");
+        let redis = v1::global_rate_limit::Redis { password: secret(), ..Default::default() };
+        let printed = format!("{key:?} {aws:?} {user:?} {certificate:?} {redis:?}");
         assert!(!printed.contains("s3cret") && !printed.contains("AKID"), "{printed}");
     }
 }

@@ -118,7 +118,7 @@ def test_external_authorization_by_an_extension(world, proxies, ports):
         # The extension is no more what it was: nobody passes.
         world.apply("extension", obj(OWN, "GatewayExtension", "asks", {"type": "RateLimit"}))
         becomes(world, 403, headers={"x-token": "good"})
-        world.wait_printed("RateLimit is not supported")
+        world.wait_printed("RateLimit, and ExtAuth is needed")
     finally:
         authz.close()
 
@@ -271,7 +271,8 @@ def test_the_examples_of_the_guide_are_accepted(plane, page):
     web = route("web", rule("provider", name="pages"), rule("provider", name="models"), gateway="edge")
     web["metadata"]["labels"] = {"team": "web"}
     around = [gateway(80, "edge", listeners), web, static("provider", "provider.example:443")]
-    around += [obj("v1", "Service", "opa", {"ports": [{"port": 9191}]})]
+    services = {"opa": 9191, "redis": 6379, "ratelimit": 8081}
+    around += [obj("v1", "Service", name, {"ports": [{"port": port}]}) for name, port in services.items()]
     example = [each for block in re.findall("```yaml kubernetes\n(.*?)```", page.read_text(), re.DOTALL) for each in yaml.safe_load_all(block)]
     plane.apply("all", *around, *example)
     told = [each for each in example if each["kind"] in ("TrafficPolicy", "GatewayExtension")]

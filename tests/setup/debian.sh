@@ -26,6 +26,8 @@ for part in "$@"; do
       toolchain npm "Debian: npm"
       toolchain python3 "Python 3.11 or newer (Debian: python3)"
       need curl curl
+      # Tests of global limits run the server out of these tools; the server's own package would start a service.
+      need redis-check-rdb redis-tools
       command -v python3 >/dev/null && { python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv); }
       ;;
     cluster)

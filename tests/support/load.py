@@ -4,6 +4,7 @@ import collections
 import http.client
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from .http1 import Client, request
 
@@ -72,3 +73,16 @@ class Load:
                 client.close()
                 client = Client(self.port)
         client.close()
+
+
+def crowd(port, each, connections=64, headers=()):
+    """So many connections, all at once, send so many requests each; gives the statuses."""
+    start = threading.Barrier(connections)
+
+    def run(_):
+        with Client(port) as client:
+            start.wait(20)
+            return [client.request(headers=headers).status for _ in range(each)]
+
+    with ThreadPoolExecutor(connections) as pool:
+        return collections.Counter(status for found in pool.map(run, range(connections)) for status in found)

@@ -15,6 +15,7 @@ mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agentgateway_convert::bind_limits;
 use agentgateway_crds::GatewayParametersSpec;
 use agentgateway_crds::parameters::ProxyProtocol;
 use agentgateway_proto::resource::Resource;
@@ -109,6 +110,12 @@ fn proxy_protocol(parameters: &GatewayParametersSpec, transport: Transport) -> v
     }
 }
 
+/// Of ports for connections. Parameters with limits that cannot be meant are none.
+fn limits(parameters: &GatewayParametersSpec, transport: Transport) -> Option<v1::BindLimits> {
+    let limits = parameters.limits.as_ref().filter(|_| transport == Transport::Tcp)?;
+    bind_limits(limits).ok()
+}
+
 /// Binds and listeners.
 fn resources(
     made: Vec<Made>,
@@ -130,6 +137,7 @@ fn resources(
             port,
             transport: transport.into(),
             proxy_protocol: proxy_protocol(parameters, transport).into(),
+            limits: limits(parameters, transport),
         });
         resources.push(Resource::Listener(v1::Listener {
             key: listener.key,

@@ -1,5 +1,6 @@
 //! The parameters of a Gateway (GatewayParameters): what its own say, over what its class's say.
 
+use agentgateway_convert::bind_limits;
 use agentgateway_crds::{GROUP, GatewayParameters, GatewayParametersSpec};
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
@@ -63,7 +64,11 @@ fn resolve<'a>(
         ));
     }
     let absent = || format!("{field}: there is no GatewayParameters {name} that this release can read");
-    find(name).map(|found| found.spec.clone()).ok_or_else(absent)
+    let found = find(name).ok_or_else(absent)?;
+    if let Some(Err(error)) = found.spec.limits.as_ref().map(bind_limits) {
+        return Err(format!("{field}: GatewayParameters {name}: spec.limits.{error}"));
+    }
+    Ok(found.spec.clone())
 }
 
 /// `over` laid over `base`: member by member, lists and what is in [`WHOLE`] as they are. Of members that exclude each other

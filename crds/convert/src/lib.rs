@@ -8,9 +8,11 @@ mod error;
 mod jwks;
 
 pub mod backend;
+mod bind_limits;
 pub mod matches;
 pub mod policy;
 pub mod reserved;
 pub mod tls;
 
+pub use bind_limits::bind_limits;
 pub use error::Error;

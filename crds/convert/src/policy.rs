@@ -8,16 +8,20 @@ mod csrf;
 mod direct_response;
 mod ext_authz;
 mod fault_injection;
+mod global_rate_limit;
 mod jwt;
+mod rate_limit;
+mod request_limits;
 mod resilience;
 mod traffic;
 mod transformation;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
 use agentgateway_types::Path;
-use agentgateway_types::file::RoutePolicies;
+use agentgateway_types::file::{BackendTls, RoutePolicies};
 use agentgateway_types::policy::{
-    Authorization, Cors, HeaderModifier, PathModifier, Rbac, RbacAction, RequestRedirect, Rule, TokenBucket, UrlRewrite,
+    Authorization, Cors, HeaderModifier, PathModifier, RateLimitHeaders, Rbac, RbacAction, RequestRedirect, Rule,
+    UrlRewrite,
 };
 
 use crate::check;
@@ -30,7 +34,10 @@ pub use csrf::csrf;
 pub use direct_response::{auto_host_rewrite, direct_response};
 pub use ext_authz::{cache as decision_cache, ext_authz};
 pub use fault_injection::fault_injection;
+pub use global_rate_limit::{Asking, envoy, global_rate_limit, made as rate_limit_service, redis};
 pub use jwt::{Keys, jwt, key_set, remote_keys};
+pub use rate_limit::{local_rate_limit, token_buckets};
+pub use request_limits::{concurrency_limit, request_limits};
 pub use resilience::{
     backend_policies, circuit_breakers, connection, health_check, load_balancer, outlier_detection, retry_constraint,
 };
@@ -54,11 +61,11 @@ pub trait Lookup {
     /// Which one is not set, or not written as one.
     fn expand(&self, text: &str) -> Result<String, String>;
 
-    /// The key of a backend for this host.
+    /// The key of a backend for this host, reached with TLS where that is told.
     ///
     /// # Errors
     /// Why there may be none.
-    fn backend(&mut self, host: v1::HostBackend) -> Result<String, Error>;
+    fn backend(&mut self, host: v1::HostBackend, tls: Option<&BackendTls>) -> Result<String, Error>;
 }
 
 /// Where rules apply.
@@ -82,10 +89,12 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("jwtAuth", policies.jwt_auth.as_ref().map(|p| jwt(p, &mut |set| key_set(set, lookup))))?;
     push("basicAuth", policies.basic_auth.as_ref().map(|p| basic_auth::from_file(p, lookup)))?;
     push("apiKey", policies.api_key.as_ref().map(|p| api_key(p, lookup)))?;
-    push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host))))?;
+    push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host, None))))?;
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
     push("faultInjection", policies.fault_injection.as_ref().map(fault_injection))?;
+    push("requestLimits", policies.request_limits.as_ref().map(request_limits))?;
+    push("concurrencyLimit", policies.concurrency_limit.as_ref().map(concurrency_limit))?;
     push("buffer", policies.buffer.as_ref().map(buffer))?;
     push("transformation", policies.transformation.as_ref().map(transformation))?;
     push("requestHeaderModifier", policies.request_header_modifier.as_ref().map(request_headers))?;
@@ -98,17 +107,26 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("timeout", policies.timeout.as_ref().map(timeout))?;
     push("retry", policies.retry.as_ref().map(retry))?;
     push("sessionPersistence", policies.session_persistence.as_ref().map(session_persistence))?;
-    let mut mirror = |p| request_mirror(p, &mut |host| lookup.backend(host));
+    let mut mirror = |p| request_mirror(p, &mut |host| lookup.backend(host, None));
     push("requestMirror", policies.request_mirror.as_ref().map(&mut mirror))?;
     for (i, policy) in policies.request_mirrors.iter().enumerate() {
         specs.push(mirror(policy).within(|| Path::of("requestMirrors").index(i))?);
     }
-    for (i, bucket) in policies.local_rate_limit.iter().enumerate() {
-        specs.push(local_rate_limit(bucket).within(|| Path::of("localRateLimit").index(i))?);
+    if !policies.local_rate_limit.is_empty() {
+        let buckets = token_buckets(&policies.local_rate_limit, RateLimitHeaders::Off);
+        specs.push(buckets.within(|| Path::of("localRateLimit"))?);
     }
     if let Some(limit) = &policies.rate_limit {
-        let local = limit.local.as_ref().ok_or(Error::Missing { path: Path::of("rateLimit.local") })?;
-        specs.push(local_rate_limit(&local.token_bucket).within(|| Path::of("rateLimit.local.tokenBucket"))?);
+        let (local, global) = (&limit.local, &limit.global);
+        if local.is_none() && global.is_none() {
+            return Err(Error::NotOne { path: Path::of("rateLimit"), members: "local and global" });
+        }
+        if let Some(local) = local {
+            specs.push(local_rate_limit(local).within(|| Path::of("rateLimit.local"))?);
+        }
+        if let Some(global) = global {
+            specs.push(global_rate_limit(global, lookup).within(|| Path::of("rateLimit.global"))?);
+        }
     }
     if policies.url_rewrite.is_some() && policies.request_redirect.is_some() {
         return Err(Error::invalid(Path::of("urlRewrite"), "must not be set together with requestRedirect"));
@@ -190,24 +208,6 @@ pub fn rbac(policy: &Rbac, scope: Scope) -> Result<v1::PolicySpec, Error> {
         RbacAction::Deny => v1::Authorization { deny: expressions, ..v1::Authorization::default() },
     };
     Ok(scoped(rules, scope))
-}
-
-/// A limit that each proxy counts by itself.
-pub fn local_rate_limit(bucket: &TokenBucket) -> Result<v1::PolicySpec, Error> {
-    for (field, value) in [
-        ("maxTokens", u64::from(bucket.max_tokens)),
-        ("tokensPerFill", u64::from(bucket.tokens_per_fill)),
-        ("fillInterval", bucket.fill_interval.milliseconds()),
-    ] {
-        if value == 0 {
-            return Err(Error::invalid(Path::of(field), "must be more than 0"));
-        }
-    }
-    Ok(spec(Kind::LocalRateLimit(v1::LocalRateLimit {
-        max_tokens: bucket.max_tokens.into(),
-        tokens_per_fill: bucket.tokens_per_fill.into(),
-        fill_interval_milliseconds: bucket.fill_interval.milliseconds(),
-    })))
 }
 
 /// Changes to the headers of requests.

@@ -1,13 +1,14 @@
 //! `GatewayExtension`: a service that policies ask about requests.
 
 use agentgateway_types::Duration;
-use agentgateway_types::policy::DecisionCache;
+use agentgateway_types::policy::{DecisionCache, RateLimitHeaders, SecretSource};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A service that policies ask about requests. TrafficPolicies name it in extAuth.extensionRef.
+/// A service that policies ask about requests. TrafficPolicies name it in extAuth.extensionRef and
+/// rateLimit.global.extensionRef.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gateway.kgateway.dev",
@@ -25,16 +26,21 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "self.type == 'ExtAuth' ? has(self.extAuth) : !has(self.extAuth)", "message": "extAuth must be set when type is ExtAuth, and only then" }
+    { "rule": "self.type == 'ExtAuth' ? has(self.extAuth) : !has(self.extAuth)", "message": "extAuth must be set when type is ExtAuth, and only then" },
+    { "rule": "self.type == 'RateLimit' ? has(self.rateLimit) : !has(self.rateLimit)", "message": "rateLimit must be set when type is RateLimit, and only then" }
 ]))]
 pub struct GatewayExtensionSpec {
-    /// What the service does. Only ExtAuth is supported: policies that use another one refuse all requests.
+    /// What the service does. ExtProc is not supported: policies that use it refuse all requests.
     #[serde(rename = "type")]
     pub extension_type: ExtensionType,
 
     /// External authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ext_auth: Option<ExtAuthProvider>,
+
+    /// Limits that all proxies share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimitProvider>,
 }
 
 /// What the service does.
@@ -74,6 +80,65 @@ pub struct ExtAuthProvider {
     pub cache: Option<DecisionCache>,
 }
 
+/// A service that counts for all proxies: Envoy's protocol `envoy.service.ratelimit.v3.RateLimitService`, or Redis.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    { "rule": "has(self.grpcService) != has(self.redis)", "message": "exactly one of grpcService and redis must be set" },
+    { "rule": "has(self.grpcService) == has(self.domain)", "message": "domain must be set with grpcService, and only then" }
+]))]
+pub struct RateLimitProvider {
+    /// Where Envoy's service is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_service: Option<GrpcService>,
+
+    /// Where Redis is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisService>,
+
+    /// Which part of the configuration of Envoy's service holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub domain: Option<String>,
+
+    /// Lets requests pass when the service cannot be asked. Off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_open: Option<bool>,
+
+    /// How long an answer may take. That of grpcService.requestTimeout by default, else `100ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+
+    /// Whether every response says how much is left. `Off` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_rate_limit_headers: Option<RateLimitHeaders>,
+}
+
+/// A Redis server, 6.2 or newer. A BackendTLSPolicy of its Service says how connections are encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    { "rule": "!has(self.username) || has(self.password)", "message": "username needs a password" }
+]))]
+pub struct RedisService {
+    /// The Service or Backend.
+    pub backend_ref: ServiceReference,
+
+    /// Name of the user; `default` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub username: Option<String>,
+
+    /// Password, in a Secret of this object's namespace; its key is `password` by default. None by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretSource>,
+
+    /// Number of the database. 0 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 65535))]
+    pub database: Option<u16>,
+}
+
 /// A gRPC service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -86,7 +151,7 @@ pub struct GrpcService {
     #[schemars(length(min = 1, max = 253))]
     pub authority: Option<String>,
 
-    /// How long an answer may take. `10s` by default.
+    /// How long an answer may take. `10s` by default, of rate limits `100ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Duration>,
 }

@@ -10,6 +10,7 @@ mod service;
 
 use std::collections::BTreeMap;
 
+use agentgateway_types::policy::BindLimits;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,10 @@ pub struct GatewayParametersSpec {
     /// it. Off when it is not set. With Optional, whoever can reach the ports can claim any address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
+
+    /// What each proxy takes on each of its ports before it refuses connections and requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BindLimits>,
 }
 
 /// Whether connections begin with a PROXY protocol header.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use agentgateway_types::Duration;
 use agentgateway_types::policy::{
-    BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, Cors, Csrf, FaultInjection, HeaderModifier,
-    HealthCheck, JwtAuth, LoadBalancer, OutlierDetection, RateLimit, Rbac, ReferencedKeySet, RetryConstraint,
-    SecretApiKeyAuth, SecretAwsAuth, SecretSource, Transformation,
+    BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, ConcurrencyLimit, Cors, Csrf, FaultInjection,
+    HeaderModifier, HealthCheck, JwtAuth, LoadBalancer, OutlierDetection, RateLimit, RateLimitDescriptor, Rbac,
+    ReferencedKeySet, RequestLimits, RetryConstraint, SecretApiKeyAuth, SecretAwsAuth, SecretSource, TokenBucket,
+    Transformation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -38,7 +39,7 @@ use crate::extension::RequestBody;
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth) || has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection) || has(self.faultInjection)", "message": "at least one policy must be set" },
+    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.concurrencyLimit) || has(self.requestLimits) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth) || has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection) || has(self.faultInjection)", "message": "at least one policy must be set" },
     { "rule": "!has(self.autoHostRewrite) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind == 'HTTPRoute')) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind == 'HTTPRoute')))", "message": "autoHostRewrite is for HTTPRoutes" },
     { "rule": "!(has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection)) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind in ['Service', 'Backend'])) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind in ['Service', 'Backend'])))", "message": "outlierDetection, circuitBreakers, retryConstraint, loadBalancer, healthCheck and connection are for Services and Backends" },
     { "rule": "!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) <= duration(self.timeouts.request)", "message": "retry.perTryTimeout must not be more than timeouts.request" }
@@ -76,9 +77,17 @@ pub struct TrafficPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rbac: Option<Rbac>,
 
-    /// Limits the rate of requests. Each proxy counts by itself.
+    /// Limits the rate of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<RateLimit<SharedRateLimit>>,
+
+    /// Bounds how many requests are served at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+
+    /// Limits of requests themselves: the sizes of body and headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limits: Option<RequestLimits>,
 
     /// Delays or answers a share of the requests, to see how clients bear it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,6 +172,28 @@ pub struct ExtAuth {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), inner(length(max = 4096)))]
     pub context_extensions: BTreeMap<String, String>,
+}
+
+/// A limit that all proxies share: descriptors where the extension is Envoy's service, buckets where it is Redis.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.descriptors) != has(self.buckets)",
+    "message": "exactly one of descriptors and buckets must be set"
+}]))]
+pub struct SharedRateLimit {
+    /// The GatewayExtension of type RateLimit.
+    pub extension_ref: ExtensionReference,
+
+    /// What Envoy's service is asked about, all with one question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub descriptors: Option<Vec<RateLimitDescriptor>>,
+
+    /// Buckets in Redis; a request takes what it costs from all of them, or is refused and takes nothing. Each policy has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub buckets: Option<Vec<TokenBucket>>,
 }
 
 /// A GatewayExtension.

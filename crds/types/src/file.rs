@@ -9,6 +9,7 @@ mod tls;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::BindLimits;
 pub use policies::{BackendPolicies, ListenerPolicies, RoutePolicies};
 pub use process::{Drain, LogFormat, Logging, ProcessConfig};
 pub use route::{KeyedMatch, PathMatch, Route, RouteBackend, RouteMatch};
@@ -62,6 +63,10 @@ pub struct Bind {
     /// Whether connections begin with the PROXY protocol, by which a balancer says who the client is; `off` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
+
+    /// What is taken on the port before connections and requests are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BindLimits>,
 
     /// What is served on the port, by host name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

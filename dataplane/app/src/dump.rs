@@ -1,6 +1,7 @@
 //! The configuration in force as JSON, in the form that users know. No secret is in it: private keys, values of headers, the
 //! environment and arguments of commands are left out, since credentials are passed in them.
 
+mod limits;
 mod resilience;
 mod streams;
 
@@ -120,6 +121,14 @@ fn bind(
     }
     if bind.proxy_protocol() != v1::bind::ProxyProtocol::Off {
         out["proxyProtocol"] = bind.proxy_protocol().as_str_name().to_ascii_lowercase().into();
+    }
+    if let Some(limits) = &bind.limits {
+        out["limits"] = json!({
+            "maxConnections": limits.max_connections,
+            "maxConnectionsPerClient": limits.max_connections_per_client,
+            "maxRequests": limits.max_requests,
+            "maxLagMilliseconds": limits.max_lag_milliseconds,
+        });
     }
     out
 }
@@ -347,11 +356,9 @@ fn spec(spec: &v1::PolicySpec) -> Value {
         Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),
-        Some(Kind::LocalRateLimit(limit)) => json!({ "localRateLimit": {
-            "maxTokens": limit.max_tokens,
-            "tokensPerFill": limit.tokens_per_fill,
-            "fillIntervalMilliseconds": limit.fill_interval_milliseconds,
-        } }),
+        Some(
+            Kind::LocalRateLimit(_) | Kind::GlobalRateLimit(_) | Kind::ConcurrencyLimit(_) | Kind::RequestLimits(_),
+        ) => limits::print(spec),
         Some(Kind::BackendAuth(auth)) => match &auth.kind {
             Some(v1::backend_authentication::Kind::Passthrough(_)) => json!({ "backendAuth": { "passthrough": {} } }),
             Some(v1::backend_authentication::Kind::Key(key)) => {

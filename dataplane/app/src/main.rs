@@ -5,6 +5,7 @@ mod cli;
 mod discovery_metrics;
 mod dump;
 mod file;
+mod limit_metrics;
 mod process;
 mod protocols;
 mod proxy;

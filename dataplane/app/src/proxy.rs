@@ -98,6 +98,7 @@ impl Proxy {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
         }
         let policy_state = Arc::new(State::new());
+        crate::limit_metrics::register(&mut registry, policy_state.limit_counters());
         let store = Arc::new(Mutex::new(Store::new(Environment {
             endpoints: Arc::clone(&endpoints),
             balancers: Arc::clone(&balancers),

@@ -1,10 +1,11 @@
-//! Calls of services that the gateway asks about a request (authorization; later limits and processors), over the worker's
+//! Calls of services that the gateway asks about a request (authorization, limits; later processors), over the worker's
 //! own connections: a channel of a gRPC library would hop between threads.
 
 mod error;
 mod exchange;
 mod frame;
 pub mod limits;
+pub mod redis;
 mod unary;
 
 pub use error::Error;
@@ -18,6 +19,15 @@ pub mod auth {
 
     /// Path of the method that decides.
     pub const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+}
+
+/// Envoy's rate limit service (`proto/rate_limit.proto`).
+pub mod rate_limit {
+    #![allow(missing_docs, clippy::all, unreachable_pub)]
+    include!(concat!(env!("OUT_DIR"), "/envoy.service.ratelimit.v3.rs"));
+
+    /// Path of the method that decides.
+    pub const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 }
 
 #[cfg(test)]

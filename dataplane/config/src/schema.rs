@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(at(Path::of("binds").index(0).key("prot")), "unknown field; did you mean \"port\"?");
         assert_eq!(
             at(Path::of("binds").index(0).key("nonsense")),
-            "unknown field; known are address, listeners, port, proxyProtocol"
+            "unknown field; known are address, limits, listeners, port, proxyProtocol"
         );
         assert_eq!(at(Path::of("bindz")), "unknown field; did you mean \"binds\"?");
         let policies = Path::of("binds").index(0).key("listeners").index(0).key("routes").index(0).key("policies");

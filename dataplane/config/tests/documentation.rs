@@ -95,7 +95,13 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("authorization", "authorization.md", "Authorization"),
         ("mcpAuthorization", "mcp-authorization.md", "Authorization"),
         ("localRateLimit", "rate-limit.md", "TokenBucket"),
-        ("rateLimit", "rate-limit.md", "RateLimit"),
+        ("rateLimit", "rate-limit.md", "LocalRateLimit"),
+        ("rateLimit", "rate-limit.md", "GlobalRateLimit"),
+        ("rateLimit", "rate-limit.md", "EnvoyRateLimit"),
+        ("rateLimit", "rate-limit.md", "RateLimitDescriptor"),
+        ("rateLimit", "rate-limit.md", "RedisRateLimit"),
+        ("concurrencyLimit", "concurrency-limit.md", "ConcurrencyLimit"),
+        ("requestLimits", "request-limits.md", "RequestLimits"),
         ("requestHeaderModifier", "header-modifiers.md", "HeaderModifier"),
         ("responseHeaderModifier", "header-modifiers.md", "HeaderModifier"),
         ("urlRewrite", "url-rewrite.md", "UrlRewrite"),
@@ -136,7 +142,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         }
     }
     assert!(overview.contains("`autoHostRewrite`"));
-    let documented = 25;
+    let documented = 27;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 
@@ -168,7 +174,9 @@ fn the_page_of_the_file_names_every_field() {
 fn the_page_of_listeners_names_every_field() {
     let schema = schema();
     let text = fs::read_to_string(docs().join("listeners.md")).expect("the page");
-    for definition in ["ListenerTls", "CertificateFiles", "TcpRoute", "TcpBackend", "UdpRoute", "UdpBackend"] {
+    for definition in
+        ["ListenerTls", "CertificateFiles", "TcpRoute", "TcpBackend", "UdpRoute", "UdpBackend", "BindLimits"]
+    {
         for name in properties(&schema, definition) {
             assert!(text.contains(&format!("`{name}`")), "{definition}.{name}");
         }

@@ -145,6 +145,12 @@ pub enum EvalError {
     /// It has a value, which is not a boolean.
     #[error("the result is of type {0}, not bool")]
     NotBool(String),
+    /// It has a value that is no text.
+    #[error("a value of type {0} is neither a text, a number nor a boolean")]
+    NotText(String),
+    /// It has a value that is no amount.
+    #[error("a value of type {0} is no whole number from 0 on")]
+    NotAmount(String),
     /// It has a value that JSON does not have.
     #[error("a value of type {0} cannot be written as JSON")]
     NoJson(String),

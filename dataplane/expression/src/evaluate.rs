@@ -46,6 +46,32 @@ pub(crate) fn evaluate(
     }
 }
 
+/// Evaluates `tree` to a whole number that is not negative.
+pub(crate) fn number(tree: &IdedExpr, constants: &[Constant], request: &HttpInput<'_>) -> Result<u64, EvalError> {
+    with_value(tree, constants, request, |value| {
+        let signed = value.downcast_ref::<CelInt>().and_then(|n| u64::try_from(*n.inner()).ok());
+        let amount = signed.or_else(|| value.downcast_ref::<CelUInt>().map(|n| *n.inner()));
+        amount.ok_or_else(|| EvalError::NotAmount(value.get_type().name().to_owned()))
+    })
+}
+
+/// Evaluates `tree` to a text.
+pub(crate) fn text_of(tree: &IdedExpr, constants: &[Constant], request: &HttpInput<'_>) -> Result<String, EvalError> {
+    with_value(tree, constants, request, |value| {
+        if let Some(text) = value.downcast_ref::<CelString<'_>>() {
+            Ok(text.inner().to_string())
+        } else if let Some(number) = value.downcast_ref::<CelInt>() {
+            Ok(number.inner().to_string())
+        } else if let Some(number) = value.downcast_ref::<CelUInt>() {
+            Ok(number.inner().to_string())
+        } else if let Some(boolean) = value.downcast_ref::<CelBool>() {
+            Ok(boolean.inner().to_string())
+        } else {
+            Err(EvalError::NotText(value.get_type().name().to_owned()))
+        }
+    })
+}
+
 /// Adds the value of `tree` to a key: a letter for its type, and what tells it from others of the type.
 pub(crate) fn key(
     tree: &IdedExpr,
@@ -53,11 +79,20 @@ pub(crate) fn key(
     request: &HttpInput<'_>,
     key: &mut Vec<u8>,
 ) -> Result<(), EvalError> {
+    with_value(tree, constants, request, |value| add(key, value))
+}
+
+fn with_value<T>(
+    tree: &IdedExpr,
+    constants: &[Constant],
+    request: &HttpInput<'_>,
+    read: impl FnOnce(&dyn Val) -> Result<T, EvalError>,
+) -> Result<T, EvalError> {
     let inputs = Inputs { constants, request, item: None, other_kind: AtomicBool::new(false) };
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&inputs);
     match Value::resolve_val(tree, &context) {
-        Ok(value) => add(key, value.as_ref()),
+        Ok(value) => read(value.as_ref()),
         Err(ExecutionError::UndeclaredReference(name)) => Err(inputs.absent(&name)),
         Err(error) => Err(EvalError::Failed(error.to_string())),
     }

@@ -145,6 +145,22 @@ impl Expression {
         evaluate::key(&self.tree, &self.constants, request, key)
     }
 
+    /// Evaluates to a text: a text as it is, a number or a boolean as it is written.
+    ///
+    /// # Errors
+    /// What the expression reads is absent or of another type, or its value is none of these.
+    pub fn evaluate_text(&self, request: &HttpInput<'_>) -> Result<String, EvalError> {
+        evaluate::text_of(&self.tree, &self.constants, request)
+    }
+
+    /// Evaluates to an amount: a whole number that is not negative.
+    ///
+    /// # Errors
+    /// What the expression reads is absent or of another type, or its value is no such number.
+    pub fn evaluate_number(&self, request: &HttpInput<'_>) -> Result<u64, EvalError> {
+        evaluate::number(&self.tree, &self.constants, request)
+    }
+
     /// Evaluates on an item that an MCP server offers, and on the request that asks for it.
     pub fn evaluate_mcp(&self, item: &McpItem<'_>, request: &HttpInput<'_>) -> Outcome {
         evaluate::evaluate(&self.tree, &self.constants, request, Some(item))

@@ -448,6 +448,18 @@ proptest! {
 }
 
 #[test]
+fn amounts_are_whole_numbers_from_zero_on() {
+    let request = Request::new();
+    let amount = |source: &str| Expression::compile(source).expect(source).evaluate_number(&request.input());
+    for (source, expected) in [("3", 3), ("0u", 0), ("size(request.path)", 4), ("request.path == '/x' ? 5 : 1", 1)] {
+        assert_eq!(amount(source), Ok(expected), "{source}");
+    }
+    for source in ["-1", "1.5", "'3'", "true", "int(request.headers['x-absent'])"] {
+        assert!(amount(source).is_err(), "{source}");
+    }
+}
+
+#[test]
 fn values_are_written_as_json() {
     let request = Request::new();
     let value = |source: &str| {
@@ -470,6 +482,20 @@ fn values_are_written_as_json() {
     }
     for wrong in ["jwt.none", "b'bytes'", "0.0 / 0.0", "{1: 'a'}", "request.body"] {
         assert!(value(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn texts_are_taken_as_they_are_and_numbers_as_they_are_written() {
+    let request = Request::new();
+    let text = |source: &str| Expression::compile(source).expect(source).evaluate_text(&request.input());
+    for (source, expected) in
+        [("request.headers['x-llm']", "gemini"), ("jwt.sub", "alice"), ("jwt.n", "3"), ("request.path == '/'", "false")]
+    {
+        assert_eq!(text(source).as_deref(), Ok(expected), "{source}");
+    }
+    for source in ["request.headers['x-absent']", "jwt.groups", "jwt.deep"] {
+        assert!(text(source).is_err(), "{source}");
     }
 }
 

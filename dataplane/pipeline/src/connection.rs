@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use agentgateway_policy::Permits;
 use tokio::net::TcpStream;
 
 use crate::forwarded::Address;
@@ -86,10 +87,21 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         // Its socket is just being closed, and this client came before: an answer is better than a reset.
         return http::serve_plain(client.origin(None), stream).await;
     };
+    let limits = bind.limits.clone();
+    // Before a header of the PROXY protocol, which may take its time, and by client after it.
+    let Some(_counted) = limits.as_ref().map_or(Some(Permits::default()), |limits| limits.connection()) else {
+        client.worker.metrics.refused.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
     // Boxed, as is all that not every connection needs: a task's size is that of its largest part.
     if proxy_protocol::is_expected(&bind) && !Box::pin(proxy_protocol::receive(&bind, &mut client, &stream)).await {
         return;
     }
+    let of_client = limits.map_or(Some(Permits::default()), |limits| limits.connection_of(client.source.ip()));
+    let Some(_of_client) = of_client else {
+        client.worker.metrics.refused.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
     match &bind.listeners {
         Listeners::Http(_) => {
             // A connection may live for days; it keeps nothing of the configuration.

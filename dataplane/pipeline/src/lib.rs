@@ -6,6 +6,7 @@
 
 mod attempts;
 mod authentication;
+mod bind_limits;
 mod connection;
 mod deadline;
 pub mod discard;

@@ -28,10 +28,6 @@ pub const MAX_COMMANDS: usize = 1024;
 pub const ACCEPT_QUEUE: i32 = 4096;
 /// Pause after an accept that failed for want of resources.
 pub const ACCEPT_ERROR_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes that are read of a request's body when it was answered without it, and for how long.
-pub const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
-/// See [`MAX_DISCARDED_BYTES`].
-pub const MAX_DISCARD_TIME: Duration = Duration::from_secs(5);
 /// Endpoints that are tried for one request when connections are refused.
 pub const MAX_CONNECT_TRIES: usize = 3;
 /// How often a worker looks whether it gets to its tasks in time, and what it calls late.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agentgateway_policy::{Chain, Reach, Reply, RequestContext};
+use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Endpoint, Picked};
 use http::request::Parts;
@@ -21,11 +21,11 @@ use crate::forward::{Outgoing, forward, once};
 use crate::protocol::BackendRequest;
 use crate::select::choose;
 use crate::services::RequestServices;
-use crate::snapshot::{Backend, BackendKind, Listener, Listeners, Route, Snapshot, TlsListener};
+use crate::snapshot::{Backend, BackendKind, Bind, Listener, Listeners, Route, Snapshot, TlsListener};
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
-use crate::{Error, attempts, forwarded, grpc, reply, target};
+use crate::{Error, attempts, bind_limits, forwarded, grpc, reply, target};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -64,6 +64,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         route: None,
         status: 0,
         bytes: 0,
+        permits: Permits::default(),
         endpoint: None,
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         tunnel: None,
@@ -112,12 +113,22 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         return refuse(record, StatusCode::BAD_REQUEST, reason);
     }
     let snapshot = origin.worker.snapshot();
+    let bind = snapshot.binds.get(&*origin.bind_key);
+    if let Some(limits) = bind.and_then(|bind| bind.limits.as_deref()) {
+        match limits.request(origin.worker.lag()) {
+            Ok(permits) => record.permits = permits,
+            Err(reason) => {
+                record.because(reason);
+                return bind_limits::overloaded();
+            }
+        }
+    }
     let (listener, early_route) = {
         let host = match request_host(&head) {
             Ok(host) => host,
             Err(reason) => return refuse(record, StatusCode::BAD_REQUEST, reason),
         };
-        let listener = match find_listener(&snapshot, origin, &host) {
+        let listener = match find_listener(bind, origin, &host) {
             Ok(listener) => listener,
             Err((status, reason)) => return refuse(record, status, reason),
         };
@@ -166,7 +177,8 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     if let Err(answer) = allowed {
         return answered(answer, record, &passed, &context).await;
     }
-    let response = match choose(&snapshot, &route, &origin.worker) {
+    record.permits.append(context.take_permits());
+    let mut response = match choose(&snapshot, &route, &origin.worker) {
         Ok(choice) => {
             if let Some(exchange) = attempts::settings(&listener, &route, choice) {
                 let routed = Routed { origin, snapshot: &snapshot, listener: &listener, route: &route, head, record };
@@ -193,6 +205,11 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         }
         Err(reason) => refuse(record, StatusCode::INTERNAL_SERVER_ERROR, reason),
     };
+    record.permits.append(context.take_permits());
+    if let Some(refusal) = context.refusal_of_body() {
+        // Whatever the backend made of a body that broke off.
+        response = replied(refusal, record);
+    }
     back(response, &passed, &context).await
 }
 
@@ -217,14 +234,14 @@ pub(crate) fn refuse(record: &mut Record, status: StatusCode, reason: &str) -> R
 /// Over TLS it must be the one that the handshake was for: another may ask for other certificates of clients, and clients use
 /// a connection for every host that its certificate names (RFC 9113 §9.1.1).
 fn find_listener<'a>(
-    snapshot: &'a Snapshot,
+    bind: Option<&'a Arc<Bind>>,
     origin: &Origin,
     host: &str,
 ) -> Result<&'a Arc<Listener>, (StatusCode, &'static str)> {
     const NONE: (StatusCode, &str) = (StatusCode::NOT_FOUND, "no listener matches the host");
     const OTHER: (StatusCode, &str) = (StatusCode::MISDIRECTED_REQUEST, "the host is that of another listener");
     const CHANGED: (StatusCode, &str) = (StatusCode::MISDIRECTED_REQUEST, "the connection was made under other terms");
-    match (snapshot.binds.get(&*origin.bind_key).map(|b| &b.listeners), &origin.secure) {
+    match (bind.map(|bind| &bind.listeners), &origin.secure) {
         (Some(Listeners::Http(all)), None) => all.matching(host).next().ok_or(NONE),
         (Some(Listeners::Tls(all)), Some(secure)) => match all.matching(host).next() {
             None => Err(NONE),
@@ -273,7 +290,7 @@ pub(crate) fn replied(answer: Reply, record: &mut Record) -> Response<Body> {
 
 /// A policy's answer, on its way back through the policies before it.
 async fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &RequestContext) -> Response<Body> {
-    back(replied(answer, record), passed, context).await
+    back(replied(context.refusal_of_body().unwrap_or(answer), record), passed, context).await
 }
 
 /// A response's way back through the policies that its request has passed.

@@ -11,6 +11,7 @@ use agentgateway_tls::Server;
 use agentgateway_upstream::Cluster;
 use imbl::shared_ptr::DefaultSharedPtr;
 
+use crate::bind_limits::BindLimits;
 use crate::protocol::ProtocolBackend;
 
 /// A persistent map by key.
@@ -36,6 +37,8 @@ pub struct Bind {
     pub transport: Transport,
     /// Whether connections begin with the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// None: none but the proxy's own.
+    pub limits: Option<Arc<BindLimits>>,
     /// What is spoken.
     pub listeners: Listeners,
 }

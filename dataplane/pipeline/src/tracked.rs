@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use agentgateway_policy::Permits;
 use agentgateway_telemetry::access_log::Entry;
 use agentgateway_upstream::{Body, BoxError};
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
+    /// What the request holds of concurrency limits.
+    pub(crate) permits: Permits,
     /// The one that answered, or was asked last.
     pub(crate) endpoint: Option<std::net::SocketAddr>,
     /// Only when the access log is on.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agentgateway_telemetry::access_log::{self, AccessLog, WorkerLog};
 use agentgateway_telemetry::metrics::HttpMetrics;
@@ -63,6 +63,8 @@ pub struct Worker {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) registry: Registry,
     drain: Cell<Drain>,
+    /// By how much it came late to its tasks when that was looked at last.
+    lag: Cell<Duration>,
     pub(crate) peers: Arc<[Peer]>,
     random: Cell<u64>,
 }
@@ -80,6 +82,11 @@ impl Worker {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.drain.get() != Drain::Serving
+    }
+
+    /// By how much it came late to its tasks when that was looked at last.
+    pub(crate) fn lag(&self) -> Duration {
+        self.lag.get()
     }
 
     /// Any number; good enough to spread load, and no secret.
@@ -206,6 +213,7 @@ async fn run(
         snapshot: shared.snapshot,
         registry: Registry::default(),
         drain: Cell::new(*drain.borrow()),
+        lag: Cell::new(Duration::ZERO),
         peers,
         random: Cell::new(ahash::RandomState::new().hash_one(id)),
     });
@@ -262,7 +270,9 @@ async fn watch_stalls(worker: Rc<Worker>) {
     loop {
         let due = Instant::now() + interval;
         tokio::time::sleep(interval).await;
-        if due.elapsed() > late {
+        let lag = due.elapsed();
+        worker.lag.set(lag);
+        if lag > late {
             worker.metrics.worker_stalls.fetch_add(1, Ordering::Relaxed);
         }
     }

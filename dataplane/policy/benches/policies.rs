@@ -41,6 +41,7 @@ fn main() {
         |_| head(),
     );
     measure("rate limit", 2_000_000, &chain(vec![limit()]), |_| head());
+    limits();
     measure("header modifier, two headers", 1_000_000, &chain(vec![modifier()]), |_| head());
     for (name, sign, key) in [rsa(), ecdsa()] {
         let chain = chain(vec![jwt(&key)]);
@@ -50,6 +51,33 @@ fn main() {
         measure(&format!("{name}, remembered"), 500_000, &chain, |_| request(last.as_deref()));
     }
     items();
+}
+
+/// Limits that look at a request, or at more than one thing.
+fn limits() {
+    let (head, by_team) = (|| request(None), || vec!["request.headers['x-team']".to_owned()]);
+    let Kind::LocalRateLimit(plain) = limit() else { unreachable!("it is one") };
+    let keyed = Kind::LocalRateLimit(v1::LocalRateLimit { key: by_team(), ..plain.clone() });
+    measure("rate limit by a header", 500_000, &chain(vec![keyed]), |_| head());
+    let many = v1::LocalRateLimit { key: vec!["request.query['n']".into()], max_keys: 100_000, ..plain.clone() };
+    measure("rate limit by 50000 keys", 500_000, &chain(vec![Kind::LocalRateLimit(many)]), |i| {
+        let uri = format!("/v1/things?n={}", i % 50_000);
+        http::Request::builder().uri(uri).body(()).map_or_else(|_| head(), |r| r.into_parts().0)
+    });
+    let costly = v1::LocalRateLimit { cost: "size(request.path)".into(), ..plain.clone() };
+    measure("rate limit by cost", 500_000, &chain(vec![Kind::LocalRateLimit(costly)]), |_| head());
+    let two = v1::LocalRateLimit { also: vec![plain.clone()], headers: true, ..plain };
+    measure("two rate limits with headers", 1_000_000, &chain(vec![Kind::LocalRateLimit(two)]), |_| head());
+    let concurrency = |key| v1::ConcurrencyLimit { max_requests: 1000, key, ..Default::default() };
+    measure("concurrency limit", 1_000_000, &chain(vec![Kind::ConcurrencyLimit(concurrency(vec![]))]), |_| head());
+    measure(
+        "concurrency limit by a header",
+        500_000,
+        &chain(vec![Kind::ConcurrencyLimit(concurrency(by_team()))]),
+        |_| head(),
+    );
+    let sizes = v1::RequestLimits { max_body_bytes: 1 << 20, max_header_bytes: 8192, max_headers: 64 };
+    measure("request limits", 1_000_000, &chain(vec![Kind::RequestLimits(sizes)]), |_| head());
 }
 
 /// No policy here asks another service.
@@ -137,7 +165,12 @@ fn rules(allow: &[&str]) -> Kind {
 }
 
 fn limit() -> Kind {
-    let limit = v1::LocalRateLimit { max_tokens: u64::MAX / 2, tokens_per_fill: 1, fill_interval_milliseconds: 1000 };
+    let limit = v1::LocalRateLimit {
+        max_tokens: u64::MAX / 2,
+        tokens_per_fill: 1,
+        fill_interval_milliseconds: 1000,
+        ..Default::default()
+    };
     Kind::LocalRateLimit(limit)
 }
 

@@ -12,16 +12,19 @@ use crate::authorization::Authorization;
 use crate::backend_auth::BackendAuthentication;
 use crate::basic_auth::BasicAuthentication;
 use crate::buffer::RequestBuffer;
+use crate::concurrency::ConcurrencyLimit;
 use crate::context::Remembered;
 use crate::cors::Cors;
 use crate::csrf::Csrf;
 use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
 use crate::fault::FaultInjection;
+use crate::global_rate_limit::GlobalRateLimit;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
 use crate::rate_limit::RateLimit;
 use crate::redirect::RequestRedirect;
+use crate::request_limits::RequestLimits;
 use crate::retry::Retry;
 use crate::rewrite::UrlRewrite;
 use crate::session::SessionPersistence;
@@ -69,13 +72,17 @@ pub struct InForce {
 enum Step {
     Deny(Arc<str>),
     Cors(Cors),
+    RequestLimits(RequestLimits),
     Csrf(Box<Csrf>),
     Jwt(JwtAuthentication),
     BasicAuth(Box<BasicAuthentication>),
     ApiKey(ApiKeyAuthentication),
     ExternalAuthorization(Box<ExternalAuthorization>),
     Authorization(Authorization),
-    RateLimit(RateLimit),
+    /// Boxed, as the other large ones: a step is as large as the largest.
+    RateLimit(Box<RateLimit>),
+    GlobalRateLimit(Box<GlobalRateLimit>),
+    ConcurrencyLimit(Box<ConcurrencyLimit>),
     Fault(Box<FaultInjection>),
     RequestBuffer(RequestBuffer),
     Transformation(Box<Transformation>),
@@ -96,6 +103,8 @@ impl Step {
             Step::Transformation(made) => made.on_response(head, context),
             Step::ResponseHeaders(modifier) => modifier.apply(&mut head.headers),
             Step::ExternalAuthorization(other) => other.on_response(head, context),
+            Step::RateLimit(limit) => limit.on_response(head, context),
+            Step::GlobalRateLimit(limit) => limit.on_response(head, context),
             _ => {}
         }
     }
@@ -104,17 +113,23 @@ impl Step {
         match self {
             Step::Deny(_) => 0,
             Step::Cors(_) => 1,
-            Step::Csrf(_) => 2,
-            Step::Jwt(_) => 3,
-            Step::BasicAuth(_) => 4,
-            Step::ApiKey(_) => 5,
-            Step::ExternalAuthorization(_) => 6,
-            Step::Authorization(_) => 7,
-            Step::RateLimit(_) | Step::Fault(_) => 8,
-            Step::RequestBuffer(_) => 9,
-            Step::Transformation(_) => 10,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 11,
-            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 12,
+            // Before anything reads a body.
+            Step::RequestLimits(_) => 2,
+            Step::Csrf(_) => 3,
+            Step::Jwt(_) => 4,
+            Step::BasicAuth(_) => 5,
+            Step::ApiKey(_) => 6,
+            Step::ExternalAuthorization(_) => 7,
+            Step::Authorization(_) => 8,
+            // Those that give back what they took when the request is over, then those that cost nothing to ask.
+            Step::ConcurrencyLimit(_) => 9,
+            Step::RateLimit(_) => 10,
+            Step::GlobalRateLimit(_) => 11,
+            Step::Fault(_) => 12,
+            Step::RequestBuffer(_) => 13,
+            Step::Transformation(_) => 14,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 15,
+            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 16,
         }
     }
 
@@ -270,9 +285,12 @@ impl Chain {
                 // Boxed: other policies do not pay for its size.
                 Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
-                Step::RateLimit(limit) => limit.on_request()?,
                 // Boxed: other policies do not pay for its timer.
                 Step::Fault(fault) => Box::pin(fault.on_request()).await?,
+                Step::RateLimit(limit) => limit.on_request(head, context)?,
+                Step::GlobalRateLimit(limit) => Box::pin(limit.on_request(head, context, reach.services)).await?,
+                Step::ConcurrencyLimit(limit) => limit.on_request(head, context)?,
+                Step::RequestLimits(limits) => limits.on_request(head, context, reach.body)?,
                 Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
                 Step::Transformation(made) if made.reads_request() => {
                     Box::pin(made.on_request_with_body(head, context, reach)).await?;
@@ -321,6 +339,20 @@ impl Chain {
         &self.mcp
     }
 
+    pub(crate) fn rate_limits(&self) -> impl Iterator<Item = &RateLimit> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::RateLimit(limit) => Some(&**limit),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn global_rate_limits(&self) -> impl Iterator<Item = &GlobalRateLimit> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::GlobalRateLimit(limit) => Some(&**limit),
+            _ => None,
+        })
+    }
+
     /// How the gateway authenticates to backends.
     pub fn backend_auth(&self) -> Option<&Arc<BackendAuthentication>> {
         self.backend_auth.as_ref()
@@ -357,9 +389,20 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
             let nth = limits.entry(policy.key).or_insert(0);
             let key = format!("{}#{nth}", policy.key);
             *nth += 1;
-            Step::RateLimit(RateLimit::compile(spec, &key, policy.source, state)?)
+            Step::RateLimit(Box::new(RateLimit::compile(spec, &key, policy.source, state)?))
         }
         Kind::FaultInjection(spec) => Step::Fault(Box::new(FaultInjection::compile(spec)?)),
+        Kind::ConcurrencyLimit(spec) => {
+            let nth = limits.entry(policy.key).or_insert(0);
+            let key = format!("{}#{nth}", policy.key);
+            *nth += 1;
+            Step::ConcurrencyLimit(Box::new(ConcurrencyLimit::compile(spec, &key, policy.source, state)?))
+        }
+        Kind::GlobalRateLimit(spec) => {
+            let counters = state.limit_counters();
+            Step::GlobalRateLimit(Box::new(GlobalRateLimit::compile(spec, policy.source, counters)?))
+        }
+        Kind::RequestLimits(spec) => Step::RequestLimits(RequestLimits::compile(spec)?),
         Kind::BackendAuth(spec) => return Ok(Compiled::BackendAuth(BackendAuthentication::compile(spec)?)),
         Kind::ApiKey(spec) => Step::ApiKey(ApiKeyAuthentication::compile(spec)?),
         Kind::BasicAuth(spec) => Step::BasicAuth(Box::new(BasicAuthentication::compile(spec, state)?)),

@@ -1,6 +1,7 @@
 //! What policies learn of a request and leave for those after them.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use agentgateway_expression::{ClientCertificate, HttpInput, ResponseInput};
@@ -9,8 +10,12 @@ use http::request::Parts;
 use http::{HeaderValue, Method, header, response};
 use serde_json::Value;
 
+use crate::Reply;
+use crate::concurrency::Permits;
 use crate::credentials::Credentials;
 use crate::ext_authz::ResponseChange;
+use crate::rate_limit::Quota;
+use crate::request_limits::body_too_large;
 
 /// State of one request, from the first policy to the last.
 #[derive(Clone, Debug)]
@@ -43,6 +48,12 @@ pub struct RequestContext {
     pub(crate) origin: Option<HeaderValue>,
     /// What external authorization wants in the response.
     pub(crate) response_changes: Vec<ResponseChange>,
+    /// What is left of the rate limit that has the least left, where responses say so.
+    pub(crate) quota: Option<Quota>,
+    /// What it holds of concurrency limits.
+    pub(crate) permits: Permits,
+    /// Whether its body is larger than a policy allows; None where its length is known, or not limited.
+    pub(crate) overflow: Option<Arc<AtomicBool>>,
     /// Whether a CORS policy answered a preflight request, which later ones then leave as it is.
     pub(crate) preflight: bool,
 }
@@ -65,8 +76,21 @@ impl RequestContext {
             request: None,
             origin: None,
             response_changes: Vec::new(),
+            quota: None,
+            permits: Permits::default(),
+            overflow: None,
             preflight: false,
         }
+    }
+
+    /// What the request holds of concurrency limits, to be kept until its response has been sent.
+    pub fn take_permits(&mut self) -> Permits {
+        std::mem::take(&mut self.permits)
+    }
+
+    /// The answer to a request whose body turned out too large while it was read.
+    pub fn refusal_of_body(&self) -> Option<Reply> {
+        self.overflow.as_ref()?.load(Ordering::Relaxed).then(body_too_large)
     }
 
     /// The request as rules see it.

@@ -160,8 +160,7 @@ impl ExternalAuthorization {
 
     /// What the service wants in the response to a request that it let pass.
     pub(crate) fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
-        let own = context.response_changes.iter().filter(|change| Arc::ptr_eq(&change.origin, &self.origin));
-        own.for_each(|change| change.change.apply(&mut head.headers));
+        ResponseChange::apply_all(&self.origin, &context.response_changes, &mut head.headers);
     }
 
     fn failed(&self, why: &str) -> Reply {
@@ -175,7 +174,7 @@ fn refuse(status: StatusCode, text: &'static str) -> Reply {
 }
 
 /// Headers that are the message's or the connection's own: an answer may not change them on another message.
-fn is_framing(name: &HeaderName) -> bool {
+pub(crate) fn is_framing(name: &HeaderName) -> bool {
     const FRAMING: [HeaderName; 9] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,

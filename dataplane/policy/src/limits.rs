@@ -35,6 +35,12 @@ pub(crate) const MAX_RETRY_BACKOFF_DOUBLINGS: u32 = 4;
 /// How long external authorization may take where the policy does not say.
 pub(crate) const DEFAULT_EXT_AUTHZ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a global rate limit may take where the policy does not say.
+pub(crate) const DEFAULT_RATE_LIMIT_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Locks of one keyed concurrency limit: many times as many as workers.
+pub(crate) const IN_FLIGHT_SHARDS: usize = 32;
+
 /// Bytes of a request's body that external authorization may be sent.
 pub(crate) const MAX_FORWARDED_BODY_BYTES: usize = 1024 * 1024;
 
@@ -94,6 +100,21 @@ pub(crate) const DEFAULT_MAX_DECISIONS: usize = 10_000;
 
 /// Largest decision that is remembered, in bytes of its headers and body.
 pub(crate) const MAX_DECISION_BYTES: usize = 4096;
+
+/// Keys of one keyed rate limit where the policy does not say.
+pub(crate) const DEFAULT_MAX_KEYS: usize = 10_000;
+
+/// Keys that a rate limit may ask for; each takes about 100 bytes.
+pub(crate) const MAX_MAX_KEYS: usize = 1_000_000;
+
+/// Keys of a rate limit that share a lock at least: the more, the better a shard's own bound fits the policy's.
+pub(crate) const KEYS_PER_SHARD: usize = 128;
+
+/// Locks of one keyed rate limit at most: many times as many as workers.
+pub(crate) const MAX_KEY_SHARDS: usize = 64;
+
+/// Buckets that are looked at to make place for a new key.
+pub(crate) const MAX_LOOKED_AT: usize = 16;
 
 /// Policies whose decisions one worker remembers.
 pub(crate) const MAX_CACHED_POLICIES: usize = 64;

@@ -1,222 +1,132 @@
-//! Local rate limit: a token bucket of the whole process, in one atomic.
-//!
-//! A bucket holds at most `max_tokens` and gets `tokens_per_fill` at every fill. Instead of its level it keeps how many
-//! tokens were ever taken, counted so that a full bucket has taken as many as were ever filled in: then filling costs
-//! nothing, and taking is one compare-and-swap.
+//! Local rate limit: token buckets that this proxy fills by itself, all its workers together.
+
+mod bucket;
+mod keyed;
+mod limit;
+mod quota;
+mod tokens;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agentgateway_proto::v1;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::request::Parts;
+use http::{StatusCode, response};
 use tokio::time::Instant;
 
-use crate::{Reason, Reply, State};
+pub(crate) use self::bucket::{Bucket, Parameters, Taken};
+pub(crate) use self::keyed::Table;
+use self::limit::Limit;
+pub(crate) use self::limit::{Keys, cost, expression, parameters};
+pub(crate) use self::quota::Quota;
+pub use self::tokens::{TokenCharge, admit_tokens};
+use crate::{HttpInput, LimitCounters, Reason, Reply, RequestContext, State};
 
-const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-
-/// A bucket's size and how it fills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parameters {
-    max_tokens: u64,
-    tokens_per_fill: u64,
-    fill_interval: Duration,
-}
-
-/// The level of a bucket, shared by all workers and by successive configurations.
-#[derive(Debug)]
-pub(crate) struct Bucket {
-    parameters: Parameters,
-    start: Instant,
-    taken: AtomicU64,
-}
-
-impl Bucket {
-    pub(crate) fn full(parameters: Parameters) -> Bucket {
-        Bucket { parameters, start: Instant::now(), taken: AtomicU64::new(0) }
-    }
-
-    /// A bucket of other parameters with the level of this one, as far as it fits.
-    pub(crate) fn with_parameters(&self, parameters: Parameters) -> Bucket {
-        let level = self.level(Instant::now()).min(parameters.max_tokens);
-        let bucket = Bucket::full(parameters);
-        bucket.taken.store(parameters.max_tokens - level, Ordering::Relaxed);
-        bucket
-    }
-
-    pub(crate) fn parameters(&self) -> Parameters {
-        self.parameters
-    }
-
-    /// Tokens that were ever filled in.
-    fn filled(&self, now: Instant) -> u64 {
-        let interval = self.parameters.fill_interval.as_nanos().max(1);
-        let fills = now.saturating_duration_since(self.start).as_nanos() / interval;
-        u64::try_from(fills).unwrap_or(u64::MAX).saturating_mul(self.parameters.tokens_per_fill)
-    }
-
-    /// Tokens in the bucket.
-    fn level(&self, now: Instant) -> u64 {
-        let filled = self.filled(now);
-        let taken = self.taken.load(Ordering::Relaxed).max(filled);
-        filled.saturating_add(self.parameters.max_tokens).saturating_sub(taken)
-    }
-
-    /// Takes one token, if there is one.
-    fn take(&self, now: Instant) -> bool {
-        let filled = self.filled(now);
-        let most = filled.saturating_add(self.parameters.max_tokens);
-        let take = |taken: u64| {
-            let taken = taken.max(filled);
-            (taken < most).then(|| taken.saturating_add(1))
-        };
-        // Relaxed: the counter guards no other memory.
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-    }
-
-    /// Time until the next fill.
-    fn next_fill(&self, now: Instant) -> Duration {
-        let interval = self.parameters.fill_interval.as_nanos().max(1);
-        let left = interval - now.saturating_duration_since(self.start).as_nanos() % interval;
-        Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
-    }
-}
-
-/// A compiled limit.
+/// A compiled policy: buckets of which a request takes what it costs from all, or from none.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
-    bucket: Arc<Bucket>,
+    limits: Box<[Limit]>,
+    /// Whether one of them looks at requests; the others pay nothing for it.
+    reads_requests: bool,
+    headers: bool,
     origin: Arc<str>,
+    counters: Arc<LimitCounters>,
 }
 
 impl RateLimit {
-    /// The bucket is the one that `state` keeps under `key`.
+    /// Levels are those that `state` keeps under `key`.
     pub(crate) fn compile(
         spec: &v1::LocalRateLimit,
         key: &str,
         origin: &str,
         state: &State,
     ) -> Result<RateLimit, String> {
-        if spec.max_tokens == 0 || spec.tokens_per_fill == 0 || spec.fill_interval_milliseconds == 0 {
-            return Err("maxTokens, tokensPerFill and fillInterval must be more than 0".into());
-        }
-        let parameters = Parameters {
-            max_tokens: spec.max_tokens,
-            tokens_per_fill: spec.tokens_per_fill,
-            fill_interval: Duration::from_millis(spec.fill_interval_milliseconds),
-        };
-        Ok(RateLimit { bucket: state.bucket(key, parameters), origin: origin.into() })
+        let buckets = std::iter::once(spec).chain(&spec.also).enumerate();
+        let compile = |(i, spec): (usize, &v1::LocalRateLimit)| Limit::compile(spec, &format!("{key}.{i}"), state);
+        let limits: Box<[Limit]> = buckets.map(compile).collect::<Result<_, String>>()?;
+        Ok(RateLimit {
+            reads_requests: limits.iter().any(Limit::reads_requests),
+            limits,
+            headers: spec.headers,
+            origin: origin.into(),
+            counters: state.limit_counters(),
+        })
     }
 
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
-    pub(crate) fn on_request(&self) -> Result<(), Reply> {
+    pub(crate) fn on_request(&self, head: &Parts, context: &mut RequestContext) -> Result<(), Reply> {
         let now = Instant::now();
-        if self.bucket.take(now) {
-            return Ok(());
+        let input = self.reads_requests.then(|| context.input(head));
+        let mut least = None;
+        for (i, limit) in self.requests() {
+            let cost = match limit.cost(input.as_ref()) {
+                Ok(cost) => cost,
+                Err(error) => {
+                    self.give_back(i, input.as_ref(), now);
+                    return Err(self.refuse(limit, 0, Duration::ZERO, &error));
+                }
+            };
+            match limit.take(input.as_ref(), now, cost) {
+                Taken::Yes { left, next } if self.headers => limit.quota(left, next).keep_least(&mut least),
+                Taken::Yes { .. } => {}
+                Taken::No { left, wait } => {
+                    self.give_back(i, input.as_ref(), now);
+                    return Err(self.refuse(limit, left, wait, ""));
+                }
+            }
         }
-        let mut reply = Reply::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate limit exceeded",
-            Reason::RateLimited(Arc::clone(&self.origin)),
-        );
-        let headers = reply.response.headers_mut();
-        // Rounded up: whoever comes back after that many seconds finds the bucket filled.
-        let seconds = HeaderValue::from(self.bucket.next_fill(now).as_millis().div_ceil(1000).max(1) as u64);
-        headers.insert(header::RETRY_AFTER, seconds.clone());
-        headers.insert(LIMIT, HeaderValue::from(self.bucket.parameters.max_tokens));
-        headers.insert(REMAINING, HeaderValue::from(0));
-        headers.insert(RESET, seconds);
-        Err(reply)
+        if let Some(least) = least {
+            least.keep_least(&mut context.quota);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+        if self.headers
+            && let Some(quota) = &context.quota
+        {
+            quota.write(&mut head.headers);
+        }
+    }
+
+    /// Limits of requests, with their places among all.
+    fn requests(&self) -> impl Iterator<Item = (usize, &Limit)> {
+        self.limits.iter().enumerate().filter(|(_, limit)| !limit.of_tokens)
+    }
+
+    /// What was taken from the limits before the one that refuses.
+    fn give_back(&self, before: usize, input: Option<&HttpInput<'_>>, now: Instant) {
+        for (_, limit) in self.requests().take_while(|(i, _)| *i < before) {
+            if let Ok(cost) = limit.cost(input) {
+                limit.give_back(input, now, cost);
+            }
+        }
+    }
+
+    /// Takes the tokens of language models.
+    #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
+    fn admit_tokens(&self, head: &Parts, context: &RequestContext, charge: &mut TokenCharge) -> Result<(), Reply> {
+        let now = Instant::now();
+        let input = self.reads_requests.then(|| context.input(head));
+        for limit in self.limits.iter().filter(|limit| limit.of_tokens) {
+            match charge.take(limit.place(input.as_ref()), now) {
+                Taken::Yes { left, next } if self.headers => charge.note(limit.quota(left, next)),
+                Taken::Yes { .. } => {}
+                Taken::No { left, wait } => return Err(self.refuse(limit, left, wait, "tokens")),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, limit: &Limit, left: u64, wait: Duration, why: &str) -> Reply {
+        self.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
+        let detail = if why.is_empty() { Arc::clone(&self.origin) } else { format!("{}: {why}", self.origin).into() };
+        let mut reply = Reply::new(StatusCode::TOO_MANY_REQUESTS, "rate limit exceeded", Reason::RateLimited(detail));
+        limit.quota(left, wait).write_refusal(reply.response.headers_mut());
+        reply
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    fn spec(max_tokens: u64, tokens_per_fill: u64, fill_interval_milliseconds: u64) -> v1::LocalRateLimit {
-        v1::LocalRateLimit { max_tokens, tokens_per_fill, fill_interval_milliseconds }
-    }
-
-    fn allowed(limit: &RateLimit, tries: usize) -> usize {
-        (0..tries).filter(|_| limit.on_request().is_ok()).count()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_then_as_much_as_is_filled_and_never_more_than_fits() {
-        let state = State::new();
-        let limit = RateLimit::compile(&spec(5, 2, 1000), "k", "p", &state).expect("compiles");
-        assert_eq!(allowed(&limit, 10), 5);
-        advance(Duration::from_millis(999)).await;
-        assert_eq!(allowed(&limit, 10), 0);
-        advance(Duration::from_millis(1)).await;
-        assert_eq!(allowed(&limit, 10), 2);
-        advance(Duration::from_secs(3600)).await;
-        assert_eq!(allowed(&limit, 10), 5);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_says_when_to_come_back() {
-        let state = State::new();
-        let limit = RateLimit::compile(&spec(1, 1, 60_000), "k", "p", &state).expect("compiles");
-        assert_eq!(allowed(&limit, 1), 1);
-        advance(Duration::from_millis(18_500)).await;
-        let reply = limit.on_request().expect_err("is refused");
-        assert_eq!(reply.response.status(), 429);
-        let header = |name: &str| reply.response.headers()[name].to_str().expect("text").to_owned();
-        assert_eq!(
-            ["retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(header),
-            ["42", "1", "0", "42"]
-        );
-        advance(Duration::from_secs(42)).await;
-        assert_eq!(allowed(&limit, 2), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reload_fills_nothing() {
-        let state = State::new();
-        let compile = |max| RateLimit::compile(&spec(max, 1, 1000), "k", "p", &state).expect("compiles");
-        let first = compile(4);
-        assert_eq!(allowed(&first, 3), 3);
-        let same = compile(4);
-        assert_eq!(allowed(&same, 10), 1);
-        drop(first);
-        let larger = compile(10);
-        assert_eq!(allowed(&larger, 20), 0, "a level is kept when the size changes");
-        drop((same, larger));
-        assert_eq!(allowed(&compile(4), 10), 4, "a limit that was gone starts full");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_shrunk_bucket_holds_no_more_than_fits() {
-        let state = State::new();
-        let large = RateLimit::compile(&spec(100, 1, 1000), "k", "p", &state).expect("compiles");
-        let small = RateLimit::compile(&spec(3, 1, 1000), "k", "p", &state).expect("compiles");
-        assert_eq!(allowed(&small, 10), 3);
-        drop(large);
-    }
-
-    #[test]
-    fn threads_share_one_bucket() {
-        let state = State::new();
-        let limit = RateLimit::compile(&spec(1000, 1, 3_600_000), "k", "p", &state).expect("compiles");
-        let sum: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| allowed(&limit, 500))).collect();
-            threads.into_iter().map(|t| t.join().expect("ends")).sum()
-        });
-        assert_eq!(sum, 1000);
-    }
-
-    #[test]
-    fn refuses_a_bucket_that_never_fills() {
-        let state = State::new();
-        for bad in [spec(0, 1, 1), spec(1, 0, 1), spec(1, 1, 0)] {
-            assert!(RateLimit::compile(&bad, "k", "p", &state).is_err());
-        }
-    }
-}
+mod tests;

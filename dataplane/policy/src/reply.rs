@@ -31,6 +31,12 @@ pub enum Reason {
     Unauthorized(Arc<str>),
     /// A local rate limit is used up; with the policy's source.
     RateLimited(Arc<str>),
+    /// A global rate limit could not be asked for; with the policy's source and what went wrong.
+    RateLimitUnavailable(Arc<str>),
+    /// Too many requests are being served; with the policy's source.
+    ConcurrencyLimited(Arc<str>),
+    /// The request is larger than a policy allows.
+    TooLarge(&'static str),
     /// External authorization refused; with the policy's source.
     ExternallyDenied(Arc<str>),
     /// External authorization could not be asked; with the policy's source and what went wrong.
@@ -62,6 +68,9 @@ impl Reason {
             Reason::Unauthenticated(scheme, _) => scheme.code(),
             Reason::Unauthorized(_) => "authorization",
             Reason::RateLimited(_) => "rate_limit",
+            Reason::RateLimitUnavailable(_) => "rate_limit_error",
+            Reason::ConcurrencyLimited(_) => "concurrency_limit",
+            Reason::TooLarge(_) => "request_limits",
             Reason::ExternallyDenied(_) => "ext_authz_denied",
             Reason::AuthorizationUnavailable(_) => "ext_authz_error",
             Reason::CrossSite(_) => "csrf",
@@ -81,6 +90,8 @@ impl Reason {
             Reason::Denied(text)
             | Reason::Unauthorized(text)
             | Reason::RateLimited(text)
+            | Reason::RateLimitUnavailable(text)
+            | Reason::ConcurrencyLimited(text)
             | Reason::CrossSite(text)
             | Reason::NotTransformed(text)
             | Reason::ExternallyDenied(text)
@@ -88,7 +99,8 @@ impl Reason {
             Reason::Unauthenticated(_, text)
             | Reason::NotRewritten(text)
             | Reason::BodyNotBuffered(text)
-            | Reason::BodyNotForwarded(text) => text,
+            | Reason::BodyNotForwarded(text)
+            | Reason::TooLarge(text) => text,
             Reason::Preflight | Reason::Redirect | Reason::DirectResponse | Reason::FaultInjected => "",
         }
     }

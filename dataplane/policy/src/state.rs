@@ -2,27 +2,50 @@
 //! fetched; and threads.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use agentgateway_proto::v1;
 use prost::Message;
 use tokio::sync::Notify;
 
+use crate::concurrency::InFlight;
 use crate::jwt::RemoteKeys;
 use crate::limits::MAX_KEY_URLS;
 use crate::pool::Pool;
-use crate::rate_limit::{Bucket, Parameters};
+use crate::rate_limit::{Bucket, Parameters, Table};
 
 /// State of the whole process. Written when a configuration is compiled, never by requests.
 #[derive(Debug, Default)]
 pub struct State {
     /// Weak: a bucket lives as long as a configuration that uses it.
     buckets: Mutex<HashMap<String, Weak<Bucket>>>,
+    /// The same, by key of requests.
+    tables: Mutex<HashMap<String, Weak<Table>>>,
+    in_flight: Mutex<HashMap<String, Weak<InFlight>>>,
+    limit_counters: Arc<LimitCounters>,
     /// Started by the first policy that needs it, as the next one.
     passwords: Mutex<Weak<Pool>>,
     bodies: Mutex<Weak<Pool>>,
     keys: Mutex<KeyUrls>,
     keys_added: Notify,
+}
+
+/// What limits did, of the whole process.
+#[derive(Debug, Default)]
+pub struct LimitCounters {
+    /// Requests beyond a rate limit that this proxy counts itself.
+    pub rate_limited: AtomicU64,
+    /// Requests beyond a rate limit that all proxies share.
+    pub globally_limited: AtomicU64,
+    /// Times that such a limit could not be asked for.
+    pub unavailable: AtomicU64,
+    /// Requests beyond a concurrency limit.
+    pub concurrency_limited: AtomicU64,
+    /// Requests that were shed because the proxy had too much to do.
+    pub shed: AtomicU64,
+    /// Buckets that were not full when they had to make place for other keys.
+    pub forgotten_keys: Arc<AtomicU64>,
 }
 
 /// Keys of issuers' URLs.
@@ -84,13 +107,46 @@ impl State {
             Some(bucket) => Arc::new(bucket.with_parameters(parameters)),
             None => Arc::new(Bucket::full(parameters)),
         };
-        // As many dead entries as live ones at most, for a constant price per insertion.
-        if buckets.len() == buckets.capacity() {
-            buckets.retain(|_, bucket| bucket.strong_count() > 0);
-        }
-        buckets.insert(key.to_owned(), Arc::downgrade(&bucket));
+        remember(&mut buckets, key, &bucket);
         bucket
     }
+
+    /// The buckets by key of requests, as [`State::bucket`].
+    pub(crate) fn table(&self, key: &str, parameters: Parameters, max_keys: usize) -> Arc<Table> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = match tables.get(key).and_then(Weak::upgrade) {
+            Some(table) if table.is(parameters, max_keys) => return table,
+            Some(table) => Arc::new(table.with_parameters(parameters, max_keys)),
+            None => Arc::new(Table::new(parameters, max_keys, Arc::clone(&self.limit_counters.forgotten_keys))),
+        };
+        remember(&mut tables, key, &table);
+        table
+    }
+
+    /// What is being served under `key`.
+    pub fn in_flight(&self, key: &str) -> Arc<InFlight> {
+        let mut all = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(key).and_then(Weak::upgrade) {
+            return known;
+        }
+        let new = Arc::default();
+        remember(&mut all, key, &new);
+        new
+    }
+
+    /// What limits did.
+    pub fn limit_counters(&self) -> Arc<LimitCounters> {
+        Arc::clone(&self.limit_counters)
+    }
+}
+
+/// Keeps `value` for as long as somebody uses it.
+fn remember<T>(all: &mut HashMap<String, Weak<T>>, key: &str, value: &Arc<T>) {
+    // As many dead entries as live ones at most, for a constant price per insertion.
+    if all.len() == all.capacity() {
+        all.retain(|_, value| value.strong_count() > 0);
+    }
+    all.insert(key.to_owned(), Arc::downgrade(value));
 }
 
 fn shared(pool: &Mutex<Weak<Pool>>, name: &str) -> Arc<Pool> {

@@ -45,3 +45,7 @@ pub const MAX_CHECK_BODY: usize = 64 * 1024;
 pub const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A name whose lookup failed is looked up again after this long.
 pub const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
+/// Bytes that are read of a request's body when it was answered without it, and for how long.
+pub const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
+/// See [`MAX_DISCARDED_BYTES`].
+pub const MAX_DISCARD_TIME: Duration = Duration::from_secs(5);

@@ -90,7 +90,8 @@ impl From<Error> for SendError {
     }
 }
 
-/// The connections of one worker thread.
+/// The connections of one worker thread. A clone shares them.
+#[derive(Clone)]
 pub struct Upstream {
     pool: Rc<Pool>,
     resolver: Resolver,

@@ -3,6 +3,7 @@
 mod authentication;
 mod backend_auth;
 mod ext_auth;
+mod limits;
 mod traffic;
 mod transformation;
 
@@ -108,15 +109,7 @@ pub(crate) fn specs(policy: &TrafficPolicy, scope: Scope, view: &View<'_>) -> Ve
     if let Some(rbac) = &spec.rbac {
         fields.protected("rbac", rbac_spec(rbac, scope).map(Made::from));
     }
-    if let Some(limit) = &spec.rate_limit {
-        let made = match &limit.local {
-            Some(local) => {
-                convert::local_rate_limit(&local.token_bucket).map_err(|e| wrong("spec.rateLimit.local.tokenBucket", e))
-            }
-            None => Err("spec.rateLimit.local: must be set".to_owned()),
-        };
-        fields.protected("rateLimit", made.map(Made::from));
-    }
+    limits::specs(spec, &name, view, &mut fields);
     if let Some(config) = &spec.buffer {
         fields.protected("buffer", convert::buffer(config).map(Made::from).map_err(|e| wrong("spec.buffer", e)));
     }

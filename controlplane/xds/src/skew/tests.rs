@@ -19,6 +19,7 @@ fn limit() -> v1::PolicySpec {
         max_tokens: 1,
         tokens_per_fill: 1,
         fill_interval_milliseconds: 1_000,
+        ..Default::default()
     }))
 }
 

@@ -1,5 +1,4 @@
 use super::*;
-use agentgateway_types::Duration;
 use agentgateway_types::policy::{Header, JwtAuth, JwtProvider, KeySet, RbacPolicy};
 
 struct Nothing;
@@ -17,7 +16,7 @@ impl Lookup for Nothing {
         Ok(text.to_owned())
     }
 
-    fn backend(&mut self, _: v1::HostBackend) -> Result<String, Error> {
+    fn backend(&mut self, _: v1::HostBackend, _: Option<&BackendTls>) -> Result<String, Error> {
         Err(Error::Missing { path: Path::root() })
     }
 }
@@ -85,12 +84,6 @@ fn headers_are_checked() {
     let bad = Header { name: "a b".into(), value: "v".into() };
     let error = request_headers(&HeaderModifier { set: vec![bad], ..HeaderModifier::default() }).expect_err("a space");
     assert_eq!(error.path().to_string(), "set[0].name");
-}
-
-#[test]
-fn a_bucket_must_fill() {
-    let bucket = TokenBucket { max_tokens: 1, tokens_per_fill: 1, fill_interval: Duration::default() };
-    assert_eq!(local_rate_limit(&bucket).expect_err("never fills").path().to_string(), "fillInterval");
 }
 
 #[test]

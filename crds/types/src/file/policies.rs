@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::tls::BackendTls;
 use crate::policy::{
-    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, Cors, Csrf,
-    DirectResponse, ExtAuthz, FaultInjection, HeaderModifier, HealthCheck, JwtAuth, KeySet, LoadBalancer,
-    OutlierDetection, RateLimit, RequestMirror, RequestRedirect, Retry, RetryConstraint, SessionPersistence,
-    TextSource, Timeout, TokenBucket, Transformation, UrlRewrite,
+    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers,
+    ConcurrencyLimit, Cors, Csrf, DirectResponse, ExtAuthz, FaultInjection, GlobalRateLimit, HeaderModifier,
+    HealthCheck, JwtAuth, KeySet, LoadBalancer, OutlierDetection, RateLimit, RequestLimits, RequestMirror,
+    RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket, Transformation,
+    UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -47,14 +48,22 @@ pub struct ListenerPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
 
-    /// Limits of the rate of requests; a request needs a token of each.
+    /// Limits of the rate of requests; a request takes what it costs from all buckets, or from none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub local_rate_limit: Vec<TokenBucket>,
 
-    /// Limit of the rate of requests, as TrafficPolicy spells it.
+    /// Limits of the rate of requests: as TrafficPolicy spells them, and those that all proxies share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<RateLimit<GlobalRateLimit>>,
+
+    /// Bounds how many requests are served at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+
+    /// Limits of requests themselves: the sizes of body and headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limits: Option<RequestLimits>,
 
     /// Delays or answers a share of the requests, to see how clients bear it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,14 +134,22 @@ pub struct RoutePolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
 
-    /// Limits of the rate of requests; a request needs a token of each.
+    /// Limits of the rate of requests; a request takes what it costs from all buckets, or from none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub local_rate_limit: Vec<TokenBucket>,
 
-    /// Limit of the rate of requests, as TrafficPolicy spells it.
+    /// Limits of the rate of requests: as TrafficPolicy spells them, and those that all proxies share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<RateLimit<GlobalRateLimit>>,
+
+    /// Bounds how many requests are served at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+
+    /// Limits of requests themselves: the sizes of body and headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limits: Option<RequestLimits>,
 
     /// Delays or answers a share of the requests, to see how clients bear it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,6 +224,10 @@ pub struct BackendPolicies {
     /// Rules that decide which tools, prompts and resources of an MCP backend are seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
+
+    /// Bounds how many requests are served at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<ConcurrencyLimit>,
 
     /// How the gateway authenticates to the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -286,6 +307,8 @@ impl From<ListenerPolicies> for RoutePolicies {
             local_rate_limit: policies.local_rate_limit,
             rate_limit: policies.rate_limit,
             fault_injection: policies.fault_injection,
+            concurrency_limit: policies.concurrency_limit,
+            request_limits: policies.request_limits,
             backend_auth: policies.backend_auth,
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
@@ -301,6 +324,7 @@ impl From<BackendPolicies> for RoutePolicies {
     fn from(policies: BackendPolicies) -> RoutePolicies {
         RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
+            concurrency_limit: policies.concurrency_limit,
             backend_auth: policies.backend_auth,
             transformation: policies.transformation,
             request_header_modifier: policies.request_header_modifier,

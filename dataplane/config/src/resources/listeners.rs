@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use agentgateway_convert::bind_limits;
 use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
@@ -67,6 +68,15 @@ impl Maker<'_, '_> {
         if transport == Transport::Udp && proxy_protocol != v1::bind::ProxyProtocol::Off {
             self.report.error(&at.clone().key("proxyProtocol"), "the PROXY protocol is for TCP connections");
         }
+        let limits = match bind.limits.as_ref().map(bind_limits) {
+            None => None,
+            Some(_) if transport == Transport::Udp => {
+                self.report.error(&at.clone().key("limits"), "are for ports of connections; UDP has none");
+                None
+            }
+            Some(Ok(limits)) => Some(limits),
+            Some(Err(error)) => self.convert_error(&at.clone().key("limits"), &error),
+        };
         let key = key::bind(&self.gateway, transport, &address, bind.port.into());
         self.resources.push(Resource::Bind(v1::Bind {
             key: key.clone(),
@@ -75,6 +85,7 @@ impl Maker<'_, '_> {
             port: bind.port.into(),
             transport: transport.into(),
             proxy_protocol: proxy_protocol.into(),
+            limits,
         }));
         if bind.listeners.is_empty() {
             self.report.warning(at, "a bind without listeners: requests get 404");

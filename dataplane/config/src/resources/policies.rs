@@ -1,18 +1,23 @@
 //! Policies of listeners, routes and backends: converted, and compiled once to find what only the proxy's own code can.
 
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::PathBuf;
 
 use agentgateway_convert::backend;
 use agentgateway_convert::policy::{self, Lookup};
+use agentgateway_convert::tls as convert_tls;
 use agentgateway_expression::Expression;
 use agentgateway_policy::{Attached, Chain, HashPolicies, State};
 use agentgateway_proto::key;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
+use agentgateway_tls::Client;
 use agentgateway_types::Path;
-use agentgateway_types::file::{ListenerPolicies, RouteBackend, RoutePolicies};
+use agentgateway_types::file::{BackendTls, ListenerPolicies, RouteBackend, RoutePolicies};
 use agentgateway_types::policy::Authorization;
 use agentgateway_upstream::balancer::Settings;
+use prost::Message as _;
 
 use super::{Maker, object};
 use crate::environment::Environment;
@@ -41,6 +46,9 @@ impl Maker<'_, '_> {
         self.files.extend(files);
         for backend in backends {
             let backend = self.reachable(backend, |_| at.clone());
+            if let Some(Err(error)) = backend.tls.as_ref().map(|tls| Client::compile(tls, None)) {
+                self.report.error(at, error.to_string());
+            }
             if self.policy_backends.insert(backend.key.clone()) {
                 self.resources.push(Resource::Backend(backend));
             }
@@ -142,13 +150,28 @@ impl Lookup for InFile<'_> {
         self.environment.expand(text)
     }
 
-    /// Policies that name one host share its backend.
-    fn backend(&mut self, host: v1::HostBackend) -> Result<String, agentgateway_convert::Error> {
+    /// Policies that name one host, and reach it alike, share its backend.
+    fn backend(
+        &mut self,
+        host: v1::HostBackend,
+        tls: Option<&BackendTls>,
+    ) -> Result<String, agentgateway_convert::Error> {
+        let first = host.hosts.first().map(|host| host.host.clone()).unwrap_or_default();
+        let read = &mut |path: &str| self.environment.read(path, &mut self.files);
+        let tls = tls.map(|tls| convert_tls::backend(tls, &first, read)).transpose();
+        let tls = tls.map_err(|error| error.within(Path::of("tls")))?;
         let version = if host.version() == v1::HttpVersion::H2c { "h2c" } else { "http" };
         let hosts: Vec<String> = host.hosts.iter().map(|h| format!("{}:{}", h.host, h.port)).collect();
-        let source = object("Backend", &format!("{version}://{}", hosts.join(",")));
+        let mut name = format!("{version}://{}", hosts.join(","));
+        if let Some(tls) = &tls {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&tls.encode_to_vec());
+            // Writing to a String does not fail.
+            let _written = write!(name, "#{:x}", hasher.finish());
+        }
+        let source = object("Backend", &name);
         let key = key::backend(&source);
-        self.backends.push(backend::host(host, &source, key.clone()));
+        self.backends.push(v1::Backend { tls, ..backend::host(host, &source, key.clone()) });
         Ok(key)
     }
 }

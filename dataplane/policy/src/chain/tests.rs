@@ -30,6 +30,7 @@ fn limit(max_tokens: u64) -> v1::PolicySpec {
         max_tokens,
         tokens_per_fill: 1,
         fill_interval_milliseconds: 3_600_000,
+        ..Default::default()
     }))
 }
 

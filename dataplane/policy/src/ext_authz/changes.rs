@@ -27,6 +27,19 @@ pub(crate) struct ResponseChange {
     pub(crate) change: Change,
 }
 
+impl ResponseChange {
+    /// Adds a header.
+    pub(crate) fn add(origin: &Arc<str>, (name, value): (HeaderName, HeaderValue)) -> ResponseChange {
+        ResponseChange { origin: Arc::clone(origin), change: Change::Add(name, value) }
+    }
+
+    /// Applies those of one policy.
+    pub(crate) fn apply_all(origin: &Arc<str>, all: &[ResponseChange], headers: &mut HeaderMap) {
+        let own = all.iter().filter(|change| Arc::ptr_eq(&change.origin, origin));
+        own.for_each(|change| change.change.apply(headers));
+    }
+}
+
 impl Change {
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         match self {

@@ -196,7 +196,12 @@ pub fn endpoint(key: &str) -> Resource {
 }
 
 pub fn limit(key: &str) -> Resource {
-    let limit = v1::LocalRateLimit { max_tokens: 1, tokens_per_fill: 1, fill_interval_milliseconds: 1_000 };
+    let limit = v1::LocalRateLimit {
+        max_tokens: 1,
+        tokens_per_fill: 1,
+        fill_interval_milliseconds: 1_000,
+        ..Default::default()
+    };
     Resource::Policy(v1::Policy {
         key: key.into(),
         target: Some(v1::policy::Target::ListenerKey("l".into())),

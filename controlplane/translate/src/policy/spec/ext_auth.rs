@@ -1,7 +1,7 @@
 //! extAuth: a GatewayExtension says which service is asked.
 
 use agentgateway_convert::policy::decision_cache;
-use agentgateway_crds::{BackendReference, ExtAuth, GROUP};
+use agentgateway_crds::ExtAuth;
 use agentgateway_proto::v1::{self, external_authorization::Protocol, policy_spec::Kind};
 use agentgateway_types::Duration;
 
@@ -9,40 +9,17 @@ use super::{Made, wrong};
 use crate::Name;
 use crate::extension;
 use crate::object::ObjectKind;
-use crate::route::Referrer;
 use crate::service::Asked;
 use crate::view::View;
 
 pub(super) fn ext_auth(config: &ExtAuth, policy: &Name, view: &View<'_>) -> Result<Made, String> {
-    let reference = &config.extension_ref;
-    let namespace = reference.namespace.as_deref().unwrap_or(&policy.namespace);
-    let name = Name::new(namespace, reference.name.clone());
-    let at = "spec.extAuth.extensionRef";
-    let kind = ObjectKind::GatewayExtension.kind();
-    if !view.granted((ObjectKind::TrafficPolicy, &policy.namespace), GROUP, kind, &name) {
-        let (to, from) = (&name.namespace, &policy.namespace);
-        return Err(format!(
-            "{at}: no ReferenceGrant in namespace {to} allows TrafficPolicies of namespace {from} to use {kind} {}",
-            name.name
-        ));
-    }
-    let found = view.extension(&name).ok_or_else(|| format!("{at}: {kind} {name} does not exist"))?;
-    let provider = extension::provider(found).map_err(|reason| format!("{at}: {kind} {name}: {reason}"))?;
+    let (at, kind) = ("spec.extAuth.extensionRef", ObjectKind::GatewayExtension.kind());
+    let (name, found) = extension::referenced(&config.extension_ref, at, policy, view)?;
     let of_extension = |reason: String| format!("{at}: {kind} {name}: {reason}");
-
+    let provider = extension::ext_auth(found).map_err(of_extension)?;
     let service = &provider.grpc_service;
-    let backend = &service.backend_ref;
-    let backend = BackendReference {
-        group: backend.group.clone(),
-        kind: backend.kind.clone(),
-        name: backend.name.clone(),
-        namespace: backend.namespace.clone(),
-        port: backend.port,
-        weight: None,
-    };
-    let referrer = Referrer { kind: ObjectKind::GatewayExtension, name: &name, view };
-    let unit = referrer.resolve(&backend, Asked::Grpc);
-    let unit = unit.map_err(|(_, why)| of_extension(format!("spec.extAuth.grpcService.backendRef: {why}")))?;
+    let unit = extension::service(&service.backend_ref, &name, Asked::Grpc, view)
+        .map_err(|why| of_extension(format!("spec.extAuth.grpcService.backendRef: {why}")))?;
 
     let body = config.with_request_body.or(provider.with_request_body);
     let cache = provider.cache.as_ref().map(|cache| decision_cache(cache, body.is_some())).transpose();
@@ -72,7 +49,8 @@ pub(super) fn ext_auth(config: &ExtAuth, policy: &Name, view: &View<'_>) -> Resu
     Ok(Made { uses: Some(unit), ..Made::from(spec) })
 }
 
-fn unusable(key: &str) -> Option<String> {
+/// Why an expression over requests cannot be used.
+pub(super) fn unusable(key: &str) -> Option<String> {
     match agentgateway_expression::Expression::compile(key) {
         Ok(expression) if expression.uses_mcp() => Some(format!("{key:?}: mcp is not known here")),
         Ok(_) => None,

@@ -11,6 +11,7 @@ use agentgateway_router::HostMap;
 use agentgateway_tls::{HTTP_ALPN, Server};
 
 use super::{Compiled, Store, port};
+use crate::bind_limits::BindLimits;
 use crate::snapshot::{Bind, Listener, Listeners, Tls, TlsListener};
 
 impl Store {
@@ -91,7 +92,9 @@ impl Store {
                 problem = Some(reason);
             }
         }
-        let compiled = Bind { address, transport: bind.transport(), proxy_protocol, listeners };
+        let limits = bind.limits.as_ref().map(|l| BindLimits::compile(l, key, &self.environment.policy_state));
+        let limits = limits.map(Arc::new);
+        let compiled = Bind { address, transport: bind.transport(), proxy_protocol, limits, listeners };
         self.snapshot.binds.insert(Arc::clone(key), Arc::new(compiled));
         problem.map_or(Ok(()), Err)
     }
