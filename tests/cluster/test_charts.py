@@ -49,6 +49,9 @@ def test_a_backend_has_its_short_name_and_columns(installed):
         (BACKEND + "{type: Carrier}", "Unsupported value"),
         (POLICY + f"{{{TARGET}}}", "at least one policy must be set"),
         (POLICY + f"{{{TARGET}, autoHostRewrite: true}}", "autoHostRewrite is for HTTPRoutes"),
+        (POLICY + f"{{{TARGET}, csrf: {{additionalOrigins: [{{}}]}}}}", "exactly one of exact, prefix, suffix, contains and safeRegex must be set"),
+        (POLICY + f"{{{TARGET}, buffer: {{maxRequestSize: 1Ti}}}}", "spec.buffer.maxRequestSize in body should match"),
+        (POLICY + f"{{{TARGET}, transformation: {{}}}}", "at least one of request and response must be set"),
         (POLICY + f"{{{TARGET}, jwtAuth: {{issuer: a}}}}", "either issuer and jwks must be set, or providers alone"),
         (POLICY + f"{{targetRefs: [{{group: '', kind: Secret, name: s}}], {RBAC}}}", "must be a Gateway"),
         (
@@ -69,6 +72,8 @@ def test_the_crds_refuse_what_cannot_work(installed, manifest, message):
         BACKEND + "{type: MCP, mcp: {targets: [{name: t, static: {host: h, port: 1}}]}}",
         BACKEND + "{type: Static, static: {hosts: [{host: h, port: 1}]}}",
         POLICY + f"{{{TARGET}, {RBAC}}}",
+        POLICY + f"{{{TARGET}, buffer: {{maxRequestSize: 65536}}}}",
+        POLICY + f"{{{TARGET}, buffer: {{maxRequestSize: 64Ki}}}}",
         # Without targets it is for filters that name it.
         POLICY + f"{{{RBAC}}}",
     ],

@@ -104,7 +104,8 @@ def test_bodies_of_responses(gateway, host):
     proxy.wait_for("a response cannot be transformed")
     # There is no body.
     assert proxy.get("/?status=204", headers={"x-asked": "this"}).status == 204
-    assert proxy.get("/", method="HEAD", headers={"x-asked": "this"}).status == 200
+    response = proxy.get("/", method="HEAD", headers={"x-asked": "this"})
+    assert (response.status, response.header("content-length")) == (200, None), "nobody knows how long it would be"
     with Client(proxy.port) as client:
         for _ in range(2):
             assert client.request("/", headers={"x-asked": "this"}).json()["path"] == "/"

@@ -71,30 +71,29 @@ impl RequestContext {
 
     /// The request as rules see it.
     pub fn input<'a>(&'a self, head: &'a Parts) -> HttpInput<'a> {
-        HttpInput {
-            method: &head.method,
-            uri: &head.uri,
-            scheme: self.scheme,
-            host: host(head),
-            headers: &head.headers,
-            claims: self.claims.as_deref(),
-            api_key: self.api_key.as_deref(),
-            basic_auth: self.basic_auth.as_deref(),
+        let verified = [&self.claims, &self.api_key, &self.basic_auth].map(Option::as_deref);
+        input(head, self.source, self.scheme, self.identity.as_deref(), verified)
+    }
+
+    /// What expressions see of the request, for another thread.
+    pub(crate) fn seen(&self, head: &Parts) -> Seen {
+        Seen {
+            head: Remembered::of(head),
             source: self.source,
-            certificate: self.identity.as_deref().map(|identity| ClientCertificate {
-                spiffe: identity.spiffe.as_deref(),
-                subject: &identity.subject,
-                names: &identity.names,
-            }),
-            body: None,
-            response: None,
+            scheme: self.scheme,
+            identity: self.identity.clone(),
+            verified: [self.claims.clone(), self.api_key.clone(), self.basic_auth.clone()],
         }
+    }
+
+    /// The same of the request as it came, for its response.
+    pub(crate) fn seen_before(&self) -> Seen {
+        self.seen(self.remembered())
     }
 
     /// A response, and the request as it came, as expressions see them.
     pub(crate) fn response_input<'a>(&'a self, head: &'a response::Parts) -> HttpInput<'a> {
-        let response = Some(ResponseInput { status: head.status, headers: &head.headers });
-        HttpInput { response, ..self.input(self.remembered()) }
+        with_response(self.input(self.remembered()), head)
     }
 
     /// Of the request as it came.
@@ -131,6 +130,60 @@ impl std::fmt::Debug for Remembered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.0.method, self.0.uri.path())
     }
+}
+
+/// A request as expressions see it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    head: Remembered,
+    source: SocketAddr,
+    scheme: &'static str,
+    identity: Option<Arc<Identity>>,
+    /// Token, API key and password.
+    verified: [Option<Arc<Value>>; 3],
+}
+
+impl Seen {
+    pub(crate) fn input(&self) -> HttpInput<'_> {
+        let verified = self.verified.each_ref().map(Option::as_deref);
+        input(self.head.head(), self.source, self.scheme, self.identity.as_deref(), verified)
+    }
+
+    pub(crate) fn response_input<'a>(&'a self, head: &'a response::Parts) -> HttpInput<'a> {
+        with_response(self.input(), head)
+    }
+}
+
+fn input<'a>(
+    head: &'a Parts,
+    source: SocketAddr,
+    scheme: &'a str,
+    identity: Option<&'a Identity>,
+    [claims, api_key, basic_auth]: [Option<&'a Value>; 3],
+) -> HttpInput<'a> {
+    HttpInput {
+        method: &head.method,
+        uri: &head.uri,
+        scheme,
+        host: host(head),
+        headers: &head.headers,
+        claims,
+        api_key,
+        basic_auth,
+        source,
+        certificate: identity.map(|identity| ClientCertificate {
+            spiffe: identity.spiffe.as_deref(),
+            subject: &identity.subject,
+            names: &identity.names,
+        }),
+        body: None,
+        response: None,
+    }
+}
+
+fn with_response<'a>(request: HttpInput<'a>, head: &'a response::Parts) -> HttpInput<'a> {
+    let response = Some(ResponseInput { status: head.status, headers: &head.headers });
+    HttpInput { response, ..request }
 }
 
 /// Host and port that the request names: of its URI (HTTP/2, or the absolute form), else of `Host`.

@@ -19,7 +19,6 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, respons
 use self::message::{Content, Message};
 use self::values::Failure;
 use crate::body::Reading;
-use crate::context::Remembered;
 use crate::limits::{MAX_INLINE_TRANSFORMED_BYTES, MAX_TRANSFORMED_BYTES};
 use crate::pool::Pool;
 use crate::{Reach, Reason, Reply, RequestContext, State};
@@ -95,9 +94,8 @@ impl Transformation {
         let mut values = match self.pool.as_ref().filter(|_| read.bytes.len() > MAX_INLINE_TRANSFORMED_BYTES) {
             None => message.values(&context.input(head), Content::Read(&read.bytes)),
             Some(pool) => {
-                let (message, bytes) = (Arc::clone(message), read.bytes.clone());
-                let (remembered, context) = (Remembered::of(head), context.clone());
-                let job = move || message.values(&context.input(remembered.head()), Content::Read(&bytes));
+                let (message, bytes, seen) = (Arc::clone(message), read.bytes.clone(), context.seen(head));
+                let job = move || message.values(&seen.input(), Content::Read(&bytes));
                 pool.run(job).await.unwrap_or(Err(Failure::Busy))
             }
         }
@@ -140,7 +138,13 @@ impl Transformation {
         let (mut head, body) = response.into_parts();
         let Some(message) = &self.response else { return Ok(Response::from_parts(head, body)) };
         if head.status == StatusCode::SWITCHING_PROTOCOLS || has_no_body(&head, context) {
-            message.values(&context.response_input(&head), Content::Absent)?.into_response(&mut head);
+            let values = message.values(&context.response_input(&head), Content::Absent)?;
+            if message.replaces_body() {
+                // Of the body that there would be without this policy.
+                head.headers.remove(header::CONTENT_LENGTH);
+                head.headers.remove(header::ETAG);
+            }
+            values.into_response(&mut head);
             return Ok(Response::from_parts(head, body));
         }
         if is_encoded(&head.headers) {
@@ -151,10 +155,10 @@ impl Transformation {
         let mut values = match self.pool.as_ref().filter(|_| read.bytes.len() > MAX_INLINE_TRANSFORMED_BYTES) {
             None => message.values(&context.response_input(&head), Content::Read(&read.bytes))?,
             Some(pool) => {
-                let (message, bytes, context) = (Arc::clone(message), read.bytes.clone(), context.clone());
+                let (message, bytes, seen) = (Arc::clone(message), read.bytes.clone(), context.seen_before());
                 let (mut copy, ()) = Response::new(()).into_parts();
                 (copy.status, copy.headers) = (head.status, head.headers.clone());
-                let job = move || message.values(&context.response_input(&copy), Content::Read(&bytes));
+                let job = move || message.values(&seen.response_input(&copy), Content::Read(&bytes));
                 pool.run(job).await.unwrap_or(Err(Failure::Busy))?
             }
         };

@@ -74,6 +74,11 @@ impl Message {
         self.reads_body
     }
 
+    /// Whether the message gets another body.
+    pub(super) fn replaces_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// All values, from the message as it came.
     pub(super) fn values(&self, input: &HttpInput<'_>, content: Content<'_>) -> Result<Values, Failure> {
         let parsed;

@@ -4,6 +4,7 @@ use http_body::Body as _;
 use serde_json::json;
 
 use super::*;
+use crate::context::Remembered;
 use crate::testing::{Nothing, context, request};
 
 fn header(name: &str, value: &str) -> v1::Header {
@@ -163,6 +164,7 @@ async fn responses_see_the_request_and_their_body() {
     context.request = Some(Remembered::of(&request("HEAD", "/", &[])));
     let response = made.on_response_with_body(answer(""), &context).await;
     assert_eq!(response.status(), 201, "there is no body to be read");
+    assert!(!response.headers().contains_key("etag"));
 }
 
 #[test]
