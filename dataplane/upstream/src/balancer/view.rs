@@ -106,8 +106,7 @@ impl View {
 
     /// An endpoint of any level that did not refuse just now.
     fn pick_usable(&self, hash: Option<u64>) -> Option<&Arc<Member>> {
-        let mut looks = self.levels.iter().flat_map(|level| (0..LOOKS).filter_map(move |nth| level.draw(hash, nth)));
-        looks.find(|member| !member.endpoint.is_avoided())
+        self.levels.iter().find_map(|level| level.usable(hash))
     }
 
     fn pick_other(&self, tried: &[Arc<Endpoint>]) -> Option<&Arc<Member>> {
@@ -148,6 +147,14 @@ impl Level {
             Algorithm::LeastRequest(_) | Algorithm::RoundRobin => None,
         };
         Level { share, until, members, algorithm, table, turn: AtomicUsize::new(0) }
+    }
+
+    /// Looks at all: draws may give the same ones again and again.
+    fn usable(&self, hash: Option<u64>) -> Option<&Arc<Member>> {
+        let n = self.members.len();
+        let first = hash.and_then(|hash| usize::try_from(hash).ok()?.checked_rem(n)).unwrap_or_else(|| random_below(n));
+        let (before, after) = self.members.split_at_checked(first)?;
+        after.iter().chain(before).find(|member| !member.endpoint.is_avoided())
     }
 
     fn draw(&self, hash: Option<u64>, nth: usize) -> Option<&Arc<Member>> {

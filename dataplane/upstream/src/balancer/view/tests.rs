@@ -141,3 +141,17 @@ fn an_endpoint_that_comes_gets_less_at_first() {
     all[3].0.has_started();
     assert!(spread(&View::new(&all, &settings), |_| None)[&4] > 2000);
 }
+
+#[test]
+fn no_key_stays_with_endpoints_that_refused() {
+    use load_balancer::{Algorithm, Maglev, RingHash};
+    for algorithm in [Algorithm::Maglev(Maglev {}), Algorithm::RingHash(RingHash::default())] {
+        let all = members(&[9]);
+        let view = View::new(&all, &settings(LoadBalancer { algorithm: Some(algorithm), ..LoadBalancer::default() }));
+        for (member, _) in &all[..8] {
+            member.endpoint.avoid_for(std::time::Duration::from_secs(60));
+        }
+        let counts = spread(&view, |n| Some(super::super::table::hash(&n.to_le_bytes())));
+        assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [9]);
+    }
+}
