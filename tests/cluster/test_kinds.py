@@ -139,7 +139,9 @@ def test_named_namespaces_are_looked_at_alone(bare):
         gateway = bare.get("gateway", "web", "-n", namespace)
         reasons = {condition["reason"] for condition in gateway["status"]["conditions"]}
         assert reasons == {"Pending"}, gateway["status"]
-        assert not bare.get("deployment", "-n", namespace, "-l", "app.kubernetes.io/managed-by=agentgateway")["items"]
+        # Kubernetes takes its time to remove what the Gateway of before had.
+        deployed = ("deployment", "-n", namespace, "-l", "app.kubernetes.io/managed-by=agentgateway")
+        wait_for("nothing deployed there", lambda deployed=deployed: not bare.get(*deployed)["items"], seconds=60)
 
 
 @pytest.mark.parametrize("words", [("get", "secrets"), ("list", "gateways"), ("patch", "deployments.apps")])

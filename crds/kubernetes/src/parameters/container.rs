@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Quantity {
 }
 
 /// Names that the proxy takes its own settings from; [`EnvVar`]'s rule lists the same.
-pub const RESERVED_ENVIRONMENT: [&str; 22] = [
+pub const RESERVED_ENVIRONMENT: [&str; 24] = [
     "ACCESS_LOG",
     "ADMIN_ADDR",
     "AGENTGATEWAY_SUPERVISED",
@@ -155,18 +155,20 @@ pub const RESERVED_ENVIRONMENT: [&str; 22] = [
     "POD_NAME",
     "POD_NAMESPACE",
     "READINESS_ADDR",
+    "REGION",
     "SNAPSHOT_FILE",
     "WORKERS",
     "XDS_ADDRESS",
     "XDS_ROOT_CA",
     "XDS_TOKEN",
+    "ZONE",
 ];
 
 /// An environment variable with a value of its own: it can name no Secret, and no field of the pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!(self.name in ['ACCESS_LOG', 'ADMIN_ADDR', 'AGENTGATEWAY_SUPERVISED', 'ALLOW_LINK_LOCAL_BACKENDS', 'ALLOW_LOOPBACK_BACKENDS', 'CLUSTER_DOMAIN', 'DRAIN_TIMEOUT', 'GATEWAY', 'LOG_FORMAT', 'LOG_LEVEL', 'METRICS_ADDR', 'NAMESPACE', 'NODE_NAME', 'POD_IP', 'POD_NAME', 'POD_NAMESPACE', 'READINESS_ADDR', 'SNAPSHOT_FILE', 'WORKERS', 'XDS_ADDRESS', 'XDS_ROOT_CA', 'XDS_TOKEN'])",
+    "rule": "!(self.name in ['ACCESS_LOG', 'ADMIN_ADDR', 'AGENTGATEWAY_SUPERVISED', 'ALLOW_LINK_LOCAL_BACKENDS', 'ALLOW_LOOPBACK_BACKENDS', 'CLUSTER_DOMAIN', 'DRAIN_TIMEOUT', 'GATEWAY', 'LOG_FORMAT', 'LOG_LEVEL', 'METRICS_ADDR', 'NAMESPACE', 'NODE_NAME', 'POD_IP', 'POD_NAME', 'POD_NAMESPACE', 'READINESS_ADDR', 'REGION', 'SNAPSHOT_FILE', 'WORKERS', 'XDS_ADDRESS', 'XDS_ROOT_CA', 'XDS_TOKEN', 'ZONE'])",
     "message": "is a setting of the proxy itself, which parameters may not change"
 }]))]
 pub struct EnvVar {
