@@ -141,7 +141,7 @@ def test_named_namespaces_are_looked_at_alone(bare):
         assert reasons == {"Pending"}, gateway["status"]
         # Kubernetes takes its time to remove what the Gateway of before had.
         deployed = ("deployment", "-n", namespace, "-l", "app.kubernetes.io/managed-by=agentgateway")
-        wait_for("nothing deployed there", lambda deployed=deployed: not bare.get(*deployed)["items"], seconds=60)
+        wait_for("nothing deployed there", lambda deployed=deployed: not bare.get(*deployed)["items"], seconds=120)
 
 
 @pytest.mark.parametrize("words", [("get", "secrets"), ("list", "gateways"), ("patch", "deployments.apps")])
