@@ -21,7 +21,9 @@ use crate::histogram::DurationHistogram;
 /// What one route counts. Kept for as long as a configuration holds the route.
 #[derive(Debug)]
 pub struct RouteMetrics {
-    labels: Vec<(&'static str, String)>,
+    gateway: Arc<str>,
+    listener: Arc<str>,
+    route: Arc<str>,
     /// Responses by status.
     pub responses: StatusCounters,
 }
@@ -29,17 +31,24 @@ pub struct RouteMetrics {
 /// What one listener counts.
 #[derive(Debug)]
 pub struct ListenerMetrics {
-    labels: Vec<(&'static str, String)>,
+    gateway: Arc<str>,
+    listener: Arc<str>,
     /// Requests that no route matched.
     pub unmatched: StatusCounters,
     /// From the head of the request to the end of the response.
     pub duration: DurationHistogram,
 }
 
+impl ListenerMetrics {
+    fn labels(&self) -> [(&'static str, String); 2] {
+        [("gateway", self.gateway.to_string()), ("listener", self.listener.to_string())]
+    }
+}
+
 /// All counters.
 #[derive(Debug, Default)]
 pub struct HttpMetrics {
-    routes: DashMap<String, Weak<RouteMetrics>>,
+    routes: DashMap<Arc<str>, Weak<RouteMetrics>>,
     listeners: DashMap<String, Weak<ListenerMetrics>>,
     streams: DashMap<String, Weak<StreamMetrics>>,
     /// TLS with clients.
@@ -69,13 +78,17 @@ pub struct HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// The counters of a route; the same as before when the route was known.
-    pub fn route(&self, key: &str, gateway: &str, listener: &str, route: &str) -> Arc<RouteMetrics> {
-        let mut slot = self.routes.entry(key.to_owned()).or_default();
+    /// The counters of a route; the same as before when the route was known. There may be many routes: what they are called is
+    /// shared with whoever knows them.
+    pub fn route(&self, key: &Arc<str>, listener: &ListenerMetrics, route: &Arc<str>) -> Arc<RouteMetrics> {
+        let mut slot = self.routes.entry(Arc::clone(key)).or_default();
         slot.upgrade().unwrap_or_else(|| {
-            let labels =
-                vec![("gateway", gateway.to_owned()), ("listener", listener.to_owned()), ("route", route.to_owned())];
-            let fresh = Arc::new(RouteMetrics { labels, responses: StatusCounters::default() });
+            let fresh = Arc::new(RouteMetrics {
+                gateway: Arc::clone(&listener.gateway),
+                listener: Arc::clone(&listener.listener),
+                route: Arc::clone(route),
+                responses: StatusCounters::default(),
+            });
             *slot = Arc::downgrade(&fresh);
             fresh
         })
@@ -85,9 +98,9 @@ impl HttpMetrics {
     pub fn listener(&self, key: &str, gateway: &str, listener: &str) -> Arc<ListenerMetrics> {
         let mut slot = self.listeners.entry(key.to_owned()).or_default();
         slot.upgrade().unwrap_or_else(|| {
-            let labels = vec![("gateway", gateway.to_owned()), ("listener", listener.to_owned())];
             let fresh = Arc::new(ListenerMetrics {
-                labels,
+                gateway: gateway.into(),
+                listener: listener.into(),
                 unmatched: StatusCounters::default(),
                 duration: DurationHistogram::default(),
             });
@@ -137,12 +150,12 @@ impl Collector for HttpCollector {
             Ok::<(), std::fmt::Error>(())
         };
         for route in m.routes.iter().filter_map(|r| r.upgrade()) {
-            responses(&route.labels, &route.responses)?;
+            let labels = [("gateway", &route.gateway), ("listener", &route.listener), ("route", &route.route)];
+            responses(&labels.map(|(name, value)| (name, value.to_string())), &route.responses)?;
         }
         for listener in m.listeners.iter().filter_map(|l| l.upgrade()) {
-            let mut labels = listener.labels.clone();
-            labels.push(("route", String::new()));
-            responses(&labels, &listener.unmatched)?;
+            let [gateway, name] = listener.labels();
+            responses(&[gateway, name, ("route", String::new())], &listener.unmatched)?;
         }
         let mut family = encoder.encode_descriptor(
             "agentgateway_request_duration_seconds",
@@ -153,7 +166,7 @@ impl Collector for HttpCollector {
         for listener in m.listeners.iter().filter_map(|l| l.upgrade()) {
             let (sum, count, buckets) = listener.duration.read();
             family
-                .encode_family(&listener.labels)?
+                .encode_family(&listener.labels())?
                 .encode_histogram::<prometheus_client::encoding::NoLabelSet>(sum, count, &buckets, None)?;
         }
         let counters = [
@@ -202,10 +215,11 @@ mod tests {
         let metrics = Arc::new(HttpMetrics::default());
         let mut registry = Registry::default();
         metrics.register(&mut registry);
-        let route = metrics.route("k", "ns/gw", "http", "ns/r.0.0");
-        route.responses.count(200);
-        assert!(Arc::ptr_eq(&route, &metrics.route("k", "ns/gw", "http", "ns/r.0.0")));
         let listener = metrics.listener("l", "ns/gw", "http");
+        let (key, name) = ("k".into(), "ns/r.0.0".into());
+        let route = metrics.route(&key, &listener, &name);
+        route.responses.count(200);
+        assert!(Arc::ptr_eq(&route, &metrics.route(&key, &listener, &name)));
         listener.unmatched.count(404);
         listener.duration.observe(std::time::Duration::from_millis(3));
         let text = || {

@@ -128,12 +128,13 @@ impl Store {
             });
         }
         let gateway = key::print_object(listener.gateway.as_ref());
+        let metrics = self.environment.metrics.listener(&listener.key, &gateway, &listener.name);
         let compiled = Arc::new(Route {
             matched_prefix: match &matched.path {
                 PathMatch::Prefix(prefix) => Some(prefix.as_str().into()),
                 _ => None,
             },
-            metrics: self.environment.metrics.route(key, &gateway, &listener.name, &printed),
+            metrics: self.environment.metrics.route(key, &metrics, &printed),
             printed,
             policies,
             total_weight: backends.iter().map(|b| u64::from(b.weight)).sum(),
