@@ -45,6 +45,7 @@ for part in "$@"; do
       need nginx nginx-light
       need wrk wrk
       need h2load nghttp2-client
+      need openssl openssl
       ;;
     deploy)
       need systemd-analyze systemd

@@ -162,10 +162,11 @@ impl Drop for InFlight {
 
 /// Counts a connection against its endpoint for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct ConnectionSlot(
-    Arc<Endpoint>,
-    #[allow(dead_code, reason = "counts for as long as it is there")] Option<Permit>,
-);
+pub(crate) struct ConnectionSlot {
+    endpoint: Arc<Endpoint>,
+    /// Counts for as long as it is there.
+    _permit: Option<Permit>,
+}
 
 impl ConnectionSlot {
     /// None when the endpoint has all the connections it may have.
@@ -174,13 +175,13 @@ impl ConnectionSlot {
             .connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
             .ok()
-            .map(|_| ConnectionSlot(Arc::clone(endpoint), permit))
+            .map(|_| ConnectionSlot { endpoint: Arc::clone(endpoint), _permit: permit })
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
