@@ -81,6 +81,11 @@ impl<Q: Message, A: Message + Default> Stream<Q, A> {
         self.questions.push(frame::encode(question));
     }
 
+    /// Whether few bytes of messages wait to be sent; false also when the call is over.
+    pub fn has_room(&self) -> bool {
+        self.questions.has_room()
+    }
+
     /// Waits until few bytes of messages wait to be sent.
     ///
     /// # Errors

@@ -60,13 +60,18 @@ impl Sender {
         self.end(State::Finished);
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        let queue = self.0.borrow();
+        queue.state == State::Open && queue.has_room()
+    }
+
     /// Whether there is room; false when nobody sends anything any more.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut queue = self.0.borrow_mut();
         if queue.state != State::Open {
             return Poll::Ready(false);
         }
-        if queue.frames.is_empty() || queue.bytes < MAX_STREAM_QUEUE_BYTES {
+        if queue.has_room() {
             return Poll::Ready(true);
         }
         queue.writer = Some(cx.waker().clone());
@@ -89,6 +94,10 @@ impl Drop for Sender {
 }
 
 impl Queue {
+    fn has_room(&self) -> bool {
+        self.frames.is_empty() || self.bytes < MAX_STREAM_QUEUE_BYTES
+    }
+
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
