@@ -77,21 +77,23 @@ impl Drop for Record {
             listener.metrics.duration.observe(duration);
         }
         if let (Some(line), Some(log)) = (&self.line, &self.worker.access_log) {
-            self.telemetry.with(|fields| log.write(&Entry {
-                listener: self.listener.as_ref().map_or("", |l| &l.printed),
-                route: self.route.as_ref().map_or("", |r| &r.printed),
-                source: line.source,
-                method: line.method.as_str(),
-                host: &line.host,
-                path: &line.path,
-                version: version(line.version),
-                status: self.status,
-                duration,
-                bytes: self.bytes,
-                endpoint: self.endpoint,
-                reason: line.reason.as_deref(),
-                fields,
-            }));
+            self.telemetry.with(|fields| {
+                log.write(&Entry {
+                    listener: self.listener.as_ref().map_or("", |l| &l.printed),
+                    route: self.route.as_ref().map_or("", |r| &r.printed),
+                    source: line.source,
+                    method: line.method.as_str(),
+                    host: &line.host,
+                    path: &line.path,
+                    version: version(line.version),
+                    status: self.status,
+                    duration,
+                    bytes: self.bytes,
+                    endpoint: self.endpoint,
+                    reason: line.reason.as_deref(),
+                    fields,
+                })
+            });
         }
     }
 }
