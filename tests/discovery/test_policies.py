@@ -148,7 +148,7 @@ def test_external_processing_by_an_extension(world, proxies, ports):
         call = processor.ended()[-1]
         assert (call["authority"], envoy.kinds(call)) == ("guard.example", ["request_headers", "request_body"])
         assert call["messages"][0]["attributes"]["envoy.filters.http.ext_proc"] == {"request.path": "/a"}
-        world.wait_printed("policies can use it")
+        world.wait_printed("GatewayExtension default/guard Accepted=True")
         # The processor is away, and then no processor: nobody passes.
         processor.close()
         becomes(world, 500)
@@ -307,7 +307,7 @@ def test_the_examples_of_the_guide_are_accepted(plane, page):
     web = route("web", rule("provider", name="pages"), rule("provider", name="models"), gateway="edge")
     web["metadata"]["labels"] = {"team": "web"}
     around = [gateway(80, "edge", listeners), web, static("provider", "provider.example:443")]
-    services = {"opa": 9191, "redis": 6379, "ratelimit": 8081}
+    services = {"opa": 9191, "guard": 9000, "redis": 6379, "ratelimit": 8081}
     around += [obj("v1", "Service", name, {"ports": [{"port": port}]}) for name, port in services.items()]
     example = [each for block in re.findall("```yaml kubernetes\n(.*?)```", page.read_text(), re.DOTALL) for each in yaml.safe_load_all(block)]
     plane.apply("all", *around, *example)

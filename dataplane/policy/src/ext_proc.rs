@@ -60,7 +60,7 @@ impl ExternalProcessing {
                 Some(parsed.ok_or_else(|| format!("{name:?} is not a host name"))?)
             }
         };
-        let mode = Mode::compile(&spec.mode.clone().unwrap_or_default(), spec.observability)?;
+        let mode = Mode::compile(&spec.mode.unwrap_or_default(), spec.observability)?;
         let timeout = |of: Option<u64>| {
             let of = of.map_or(DEFAULT_PROCESSOR_TIMEOUT, Duration::from_millis);
             let allowed = !of.is_zero() && of <= MAX_PROCESSOR_TIMEOUT;
@@ -133,9 +133,13 @@ impl ExternalProcessing {
             || body.is_end_stream();
         let mut body = Some(body);
         let outcome = self.walk(&call, Message::Response(&mut head), context, &mut body, is_empty).await;
-        match outcome.or_else(|ended| call.conclude(ended)) {
-            Ok(()) => Response::from_parts(head, body.unwrap_or_default()),
-            Err(reply) => {
+        let replaced = match outcome {
+            Ok(()) => None,
+            Err(ended) => call.conclude(ended).err(),
+        };
+        match replaced {
+            None => Response::from_parts(head, body.unwrap_or_default()),
+            Some(reply) => {
                 tracing::warn!(reason = %reply.reason, "a processor took the place of a response");
                 reply.response.map(Body::from)
             }

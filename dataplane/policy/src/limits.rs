@@ -92,6 +92,9 @@ pub(crate) const MAX_PIECES: usize = 8;
 /// Bytes of answers about one direction that are kept while only the other is read.
 pub(crate) const MAX_KEPT_ANSWERS_BYTES: usize = 1 << 20;
 
+/// Bytes that wait for an observer; one that is slower loses the rest of a request.
+pub(crate) const MAX_OBSERVER_BYTES: usize = 1 << 20;
+
 /// Headers that a processor may set or remove with one message, and bytes of them.
 pub(crate) const MAX_MUTATIONS: usize = 256;
 /// See [`MAX_MUTATIONS`].

@@ -60,9 +60,9 @@ impl Sender {
         self.end(State::Finished);
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn waiting_bytes(&self) -> Option<usize> {
         let queue = self.0.borrow();
-        queue.state == State::Open && queue.has_room()
+        (queue.state == State::Open).then_some(queue.bytes)
     }
 
     /// Whether there is room; false when nobody sends anything any more.
@@ -71,7 +71,7 @@ impl Sender {
         if queue.state != State::Open {
             return Poll::Ready(false);
         }
-        if queue.has_room() {
+        if queue.frames.is_empty() || queue.bytes < MAX_STREAM_QUEUE_BYTES {
             return Poll::Ready(true);
         }
         queue.writer = Some(cx.waker().clone());
@@ -94,10 +94,6 @@ impl Drop for Sender {
 }
 
 impl Queue {
-    fn has_room(&self) -> bool {
-        self.frames.is_empty() || self.bytes < MAX_STREAM_QUEUE_BYTES
-    }
-
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();

@@ -28,7 +28,9 @@ use super::mode::{Direction, Mode, Side};
 use super::mutation::Rules;
 use super::wakers::Wakers;
 use super::{is_grpc, message};
-use crate::limits::{MAX_KEPT_ANSWERS_BYTES, MAX_PROCESSOR_MESSAGE_BYTES, PROCESSOR_LINGER, PROCESSOR_STALL};
+use crate::limits::{
+    MAX_KEPT_ANSWERS_BYTES, MAX_OBSERVER_BYTES, MAX_PROCESSOR_MESSAGE_BYTES, PROCESSOR_LINGER, PROCESSOR_STALL,
+};
 
 /// Under this name processors look for attributes.
 const ATTRIBUTES: &str = "envoy.filters.http.ext_proc";
@@ -153,7 +155,8 @@ impl Call {
 
     /// Says something to an observer, unless it is too slow; then it hears no more.
     pub(super) fn tell(&self, question: Question, attributes: Map<String, Value>, metadata: Option<Metadata>) {
-        let has_room = self.inner.borrow().stream.as_ref().is_some_and(Stream::has_room);
+        let waiting = self.inner.borrow().stream.as_ref().and_then(Stream::waiting_bytes);
+        let has_room = waiting.is_some_and(|bytes| bytes < MAX_OBSERVER_BYTES);
         if has_room {
             self.inner.borrow_mut().send(&self.settings, question, attributes, metadata);
         } else if !self.is_over() {
