@@ -39,10 +39,29 @@ pub(crate) enum Outcome {
 }
 
 /// A request for one target, after its rules were asked.
-struct Addressed {
-    target: usize,
+pub(crate) struct Addressed {
+    pub(crate) target: usize,
     /// The message for the target, where it differs from the client's.
-    edited: Option<String>,
+    pub(crate) edited: Option<String>,
+}
+
+/// The target that a request is for, or the error object that answers it. None when it is for no target in particular.
+pub(crate) fn address(
+    call: &Call,
+    method: Method,
+    envelope: &Envelope<'_>,
+    log: &mut Log,
+) -> Option<Result<Addressed, String>> {
+    Some(match method {
+        Method::ToolsCall => tool(call, envelope, log),
+        Method::PromptsGet => prompt(call, envelope, log),
+        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+            resource(call, envelope, log)
+        }
+        Method::CompletionComplete => completion(call, envelope),
+        _ if !call.federated() => Ok(Addressed { target: 0, edited: None }),
+        _ => return None,
+    })
 }
 
 /// Handles a request. `body` is the text of `envelope`.
@@ -56,15 +75,8 @@ pub(crate) async fn request(
     let method = Method::parse(envelope.method());
     let id = envelope.id.unwrap_or("null");
     log.method(envelope.method());
-    let addressed = match method {
-        Method::ToolsCall => tool(call, envelope, log),
-        Method::PromptsGet => prompt(call, envelope, log),
-        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-            resource(call, envelope, log)
-        }
-        Method::CompletionComplete => completion(call, envelope),
-        _ if !call.federated() => Ok(Addressed { target: 0, edited: None }),
-        _ => return federated(call, method, envelope, log).await,
+    let Some(addressed) = address(call, method, envelope, log) else {
+        return federated(call, method, envelope, log).await;
     };
     let addressed = match addressed {
         Ok(addressed) => addressed,
@@ -112,13 +124,13 @@ fn note_wish(call: &Call, target: &Target, method: Method, message: &Bytes) {
     }
 }
 
-fn patience(call: &Call, target: &Target) -> std::time::Duration {
+pub(crate) fn patience(call: &Call, target: &Target) -> std::time::Duration {
     let limits = &call.io.shared.limits;
     if target.is_process() { limits.process_handshake } else { limits.http_handshake }
 }
 
 /// A target's answer with the headers that are the protocol's.
-fn passed(response: Response<Body>) -> Response<Body> {
+pub(crate) fn passed(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
@@ -246,7 +258,7 @@ async fn federated(call: &Rc<Call>, method: Method, envelope: &Envelope<'_>, log
     let result = match method {
         Method::Ping => Ok("{}".to_owned()),
         Method::SetLevel => set_level(call, envelope).await,
-        _ if lists::is_list(method) => lists::merged(call, method, envelope.params).await,
+        _ if lists::is_list(method) => lists::merged(call, method, envelope.params).await.map(|(list, _)| list),
         _ => Err(jsonrpc::error_object(code::METHOD_NOT_FOUND, "Method not found", None)),
     };
     Outcome::Message(match result {

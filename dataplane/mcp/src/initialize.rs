@@ -45,7 +45,7 @@ pub(crate) async fn initialize(opening: Opening, envelope: &Envelope<'_>, log: &
         let params = envelope.params.unwrap_or("{}");
         let [version] = members(params, ["protocolVersion"])?;
         let version = version.map(string).transpose()?.unwrap_or_default();
-        Ok((Version::parse(&version).unwrap_or(Version::LATEST), client_of(params)?))
+        Ok((Version::parse_handshake(&version).unwrap_or(Version::LATEST), client_of(params)?))
     };
     let (version, client) = match read() {
         Ok(read) => read,
@@ -151,7 +151,9 @@ fn result(call: &Call, greeted: Greeted, log: &mut Log) -> Result<String, Fault>
     }
     if !call.federated() {
         let (_, handshake) = handshakes.swap_remove(0);
-        call.session.set_version(handshake.version);
+        if !handshake.version.is_modern() {
+            call.session.set_version(handshake.version);
+        }
         return Ok(handshake.text.into());
     }
     let named: Vec<(&str, Handshake)> = handshakes

@@ -25,6 +25,7 @@ mod link;
 mod lists;
 mod log;
 mod metrics;
+mod modern;
 mod naming;
 mod outbox;
 mod protocol;

@@ -12,6 +12,7 @@ use crate::call::Call;
 use crate::exchange::{self, How};
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc::{self, Envelope, members, quote, string};
+use crate::modern::translate::Caching;
 use crate::limits::{LIST_ITEMS, LIST_PAGES};
 use crate::protocol::{Method, code};
 use crate::splice::Splice;
@@ -104,7 +105,7 @@ fn array<T: AsRef<str>>(items: &[T]) -> String {
 }
 
 /// The federation's list: the text of the result, or of the error object when no target gave one.
-pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) -> Result<String, String> {
+pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) -> Result<(String, Caching), String> {
     let Some(member) = items_member(method) else {
         return Err(jsonrpc::error_object(code::METHOD_NOT_FOUND, "Method not found", None));
     };
@@ -123,10 +124,12 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
     let mut items = Vec::new();
     let mut faults = Vec::new();
     let mut answered = false;
+    let mut caching = Caching { ttl: u64::MAX, is_public: call.rules.is_open() };
     for (target, listed) in join_all(asked).await {
         match listed {
-            Ok(own) => {
+            Ok((own, how_long)) => {
                 answered = true;
+                caching = caching.and(how_long);
                 let room = LIST_ITEMS.saturating_sub(items.len());
                 if own.len() > room {
                     tracing::warn!(mcp_target = %target.name, method = method.as_str(), "a list has more than {LIST_ITEMS} items; the rest is left out");
@@ -135,6 +138,8 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
             }
             Err(fault) => {
                 tracing::warn!(method = method.as_str(), reason = fault.reason(), "left out of a list: {fault}");
+                // The target may be back any time.
+                caching = caching.and(Caching::UNKNOWN);
                 faults.push(fault);
             }
         }
@@ -144,7 +149,7 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
             1 => first.error_object(),
             n => jsonrpc::error_object(code::INTERNAL, &format!("none of {n} targets answered; {first}"), None),
         }),
-        _ => Ok(format!(r#"{{"{member}":{}}}"#, array(&items))),
+        _ => Ok((format!(r#"{{"{member}":{}}}"#, array(&items)), caching)),
     }
 }
 
@@ -154,7 +159,7 @@ async fn all_pages(
     target: &Arc<Target>,
     method: Method,
     member: &'static str,
-) -> Result<Vec<String>, Fault> {
+) -> Result<(Vec<String>, Caching), Fault> {
     let limits = &call.io.shared.limits;
     let (patience, answer) = if target.is_suspect() {
         (limits.suspect_patience, limits.suspect_patience)
@@ -163,9 +168,9 @@ async fn all_pages(
     };
     let link = crate::connect::link(call, target, patience).await?;
     if !link.features().has(crate::capabilities::Features::needed(method)) {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Caching { ttl: u64::MAX, is_public: true }));
     }
-    match tokio::time::timeout(answer, read_pages(call, target, method, member, patience)).await {
+    match tokio::time::timeout(answer, read_pages(call, target, method, member, patience, link.is_modern())).await {
         Ok(result) => result,
         Err(_) => Err(Fault::timeout(&target.name, &format!("answer {}", method.as_str()), answer)),
     }
@@ -177,16 +182,23 @@ async fn read_pages(
     method: Method,
     member: &'static str,
     patience: std::time::Duration,
-) -> Result<Vec<String>, Fault> {
+    is_modern: bool,
+) -> Result<(Vec<String>, Caching), Fault> {
     let limits = &call.io.shared.limits;
     let protocol =
         |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered {} badly: {why}", method.as_str()));
     let mut items = Vec::new();
     let mut bytes = 0;
     let mut cursor: Option<String> = None;
+    let mut caching = Caching { ttl: u64::MAX, is_public: true };
     for _ in 0..LIST_PAGES {
         let id = call.session.next_id();
-        let params = cursor.as_deref().map_or_else(String::new, |c| format!(r#"{{"cursor":{c}}}"#));
+        let params = match (cursor.as_deref(), is_modern) {
+            (None, false) => String::new(),
+            (Some(cursor), false) => format!(r#"{{"cursor":{cursor}}}"#),
+            (None, true) => format!(r#"{{"_meta":{{{}}}}}"#, call.session.meta_members()),
+            (Some(cursor), true) => format!(r#"{{"cursor":{cursor},"_meta":{{{}}}}}"#, call.session.meta_members()),
+        };
         let message = jsonrpc::request(&id, method.as_str(), &params);
         let how = How { method, patience, relays: false };
         let raw = exchange::request(call, target, &message, how).await?;
@@ -205,6 +217,7 @@ async fn read_pages(
         }
         let [page, next] =
             members(envelope.result.unwrap_or("{}"), [member, "nextCursor"]).map_err(|e| protocol(e.to_string()))?;
+        caching = caching.and(Caching::of(envelope.result.unwrap_or("{}")));
         bytes += text.len();
         if bytes > limits.message_bytes {
             return Err(protocol(format!("its pages are larger than {} bytes together", limits.message_bytes)));
@@ -214,7 +227,7 @@ async fn read_pages(
         }
         let next = next.filter(|n| n.starts_with('"')).map(str::to_owned);
         if next.is_none() || next == cursor || items.len() > LIST_ITEMS {
-            return Ok(items);
+            return Ok((items, caching));
         }
         cursor = next;
     }

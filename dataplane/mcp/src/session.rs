@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use crate::capabilities::Handshake;
 use crate::fault::Fault;
@@ -17,7 +17,8 @@ use crate::limits::{CLIENT_BYTES, UNCONFIRMED};
 use crate::link::Link;
 use crate::lock;
 use crate::outbox::Outbox;
-use crate::protocol::Version;
+use crate::protocol::{Version, meta};
+use crate::stream::News;
 use crate::target::Target;
 use crate::wishes::Wishes;
 
@@ -39,12 +40,16 @@ pub(crate) struct Session {
     slots: Mutex<Vec<Arc<Slot>>>,
     /// Open requests whose target only the gateway knows: id as written, place of the target.
     in_flight: Mutex<Vec<(Box<str>, usize)>>,
+    /// Whether it is the gateway's own, for a client without sessions.
+    held: bool,
     /// The client has said `notifications/initialized`.
     initialized: AtomicBool,
     /// The client has its answer to `initialize`: a target that comes later is news.
     answered: AtomicBool,
     ended: AtomicBool,
     in_use: AtomicU32,
+    /// Who hears of what targets tell a held session.
+    pub(crate) news: Mutex<Option<broadcast::Sender<Arc<News>>>>,
     /// Seconds since [`epoch`].
     last_used: AtomicU64,
     sequence: AtomicU64,
@@ -95,13 +100,27 @@ impl Session {
             client,
             slots: Mutex::default(),
             in_flight: Mutex::default(),
+            held: false,
             initialized: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             in_use: AtomicU32::new(0),
+            news: Mutex::default(),
             last_used: AtomicU64::new(seconds()),
             sequence: AtomicU64::new(0),
         }
+    }
+
+    /// A session that the gateway holds at targets for clients that have none.
+    pub(crate) fn held(id: [u8; 16], backend: Arc<str>, client: Box<RawValue>) -> Self {
+        let session = Self { held: true, ..Self::new(id, backend, Version::LATEST, client) };
+        session.set_initialized();
+        session.set_answered();
+        session
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -125,6 +144,27 @@ impl Session {
         format!(
             r#"{{"jsonrpc":"2.0","id":{INITIALIZE_ID},"method":"initialize","params":{{"protocolVersion":"{version}"{comma}{rest}}}"#
         )
+    }
+
+    /// The `server/discover` request for targets, in the client's name.
+    pub(crate) fn discover_request(&self) -> String {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{INITIALIZE_ID},"method":"server/discover","params":{{"_meta":{{{}}}}}}}"#,
+            self.meta_members()
+        )
+    }
+
+    /// What each request to a target of the stateless protocol says of the client: members of `_meta`.
+    pub(crate) fn meta_members(&self) -> String {
+        let [capabilities, client] =
+            jsonrpc::members(self.client.get(), ["capabilities", "clientInfo"]).unwrap_or_default();
+        let capabilities = capabilities.unwrap_or("{}");
+        let mut out =
+            format!(r#""{}":"{}","{}":{capabilities}"#, meta::VERSION, Version::MODERN, meta::CAPABILITIES);
+        if let Some(client) = client {
+            out.push_str(&format!(r#","{}":{client}"#, meta::CLIENT));
+        }
+        out
     }
 
     /// Notes that the client has said that it is ready; whether it is the first time.

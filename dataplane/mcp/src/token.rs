@@ -20,6 +20,7 @@ const NONCE: usize = 12;
 /// Bytes before the JSON.
 const PREFIX: usize = 40;
 const CONTEXT: &[u8] = b"agentgateway mcp session v1";
+const STATE_CONTEXT: &[u8] = b"agentgateway mcp request state v1";
 
 /// A session id that was opened.
 #[derive(Debug)]
@@ -111,6 +112,24 @@ impl Sealer {
             None => random()?,
         };
         Ok(Self { cipher: Aes256Gcm::new(&key.into()) })
+    }
+
+    /// The state of a waiting call, for its caller.
+    pub(crate) fn seal_state(&self, call: &[u8; 16], session: &[u8; 16]) -> Result<String, NoRandom> {
+        let nonce: [u8; NONCE] = random()?;
+        let plain = [&call[..], session].concat();
+        let payload = Payload { msg: &plain, aad: STATE_CONTEXT };
+        let sealed = self.cipher.encrypt(Nonce::from_slice(&nonce), payload).unwrap_or_default();
+        Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+    }
+
+    /// The call and the session that a state was made for; nothing when it was not made with this key.
+    pub(crate) fn open_state(&self, state: &str) -> Option<([u8; 16], [u8; 16])> {
+        let bytes = URL_SAFE_NO_PAD.decode(state).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE)?;
+        let plain = self.cipher.decrypt(Nonce::from_slice(nonce), Payload { msg: sealed, aad: STATE_CONTEXT }).ok()?;
+        let (call, session) = plain.split_first_chunk()?;
+        Some((*call, session.try_into().ok()?))
     }
 
     /// The session id of `id`, issued now to `identity`. One that would be too long for a header leaves the targets'
