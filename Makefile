@@ -99,6 +99,11 @@ conformance-smoke: setup-run build conformance-tools ## A few tests of it for ea
 	@deploy/images.sh $(PROGRAMS)
 	@$(TESTS_PYTHON) conformance/run.py --smoke
 
+.PHONY: mcp-conformance
+mcp-conformance: setup-run build ## The official MCP suite, directly and through the proxy, and its report
+	@conformance/mcp/setup.sh
+	@$(TESTS_PYTHON) conformance/mcp/run.py $(AGENTGATEWAY_BIN) --write
+
 .PHONY: lint
 lint: setup-build ## Formatting and lints of Rust, Go, shell and Python; warnings are errors
 	$(CARGO) fmt --all --check

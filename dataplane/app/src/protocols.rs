@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentgateway_mcp::{Limits, McpFactory};
+use agentgateway_mcp::{Limits, McpFactory, SessionKey};
 use agentgateway_pipeline::protocol::{ProtocolBackend, ProtocolFactory};
 use agentgateway_proto::v1;
 use agentgateway_upstream::Cluster;
@@ -17,8 +17,8 @@ pub(crate) struct Protocols {
 
 impl Protocols {
     /// Must be called inside of the background runtime.
-    pub(crate) fn new(registry: &mut Registry) -> anyhow::Result<Protocols> {
-        let mcp = McpFactory::new(Limits::default(), None).context("cannot make a key for MCP sessions")?;
+    pub(crate) fn new(registry: &mut Registry, session_key: Option<SessionKey>) -> anyhow::Result<Protocols> {
+        let mcp = McpFactory::new(Limits::default(), session_key).context("cannot make a key for MCP sessions")?;
         mcp.metrics().register(registry);
         Ok(Protocols { mcp })
     }

@@ -93,7 +93,7 @@ impl Proxy {
         let endpoints = Arc::new(EndpointRegistry::default());
         let balancers = Arc::new(Balancers::default());
         upstream_metrics::register(&mut registry, Arc::clone(&balancers));
-        let protocols = Protocols::new(&mut registry)?;
+        let protocols = Protocols::new(&mut registry, settings.session_key.clone())?;
         if let Source::ControlPlane(started) = source {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
         }

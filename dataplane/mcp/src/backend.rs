@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::naming::Naming;
 use crate::shared::{Io, Net, Shared};
 use crate::target::Target;
-use crate::token::NoRandom;
+use crate::token::{NoRandom, SessionKey};
 
 /// An MCP backend, compiled.
 #[derive(Debug)]
@@ -55,12 +55,12 @@ pub struct McpFactory {
 }
 
 impl McpFactory {
-    /// With the key under which session ids are sealed, 32 bytes that the replicas of a proxy share; without one, ids
+    /// With the key under which session ids are sealed, which the replicas of a proxy share; without one, ids
     /// end with the process. Must be called inside of the background runtime, where idle sessions are looked after.
     ///
     /// # Errors
     /// The system has no random bytes.
-    pub fn new(limits: Limits, session_key: Option<[u8; 32]>) -> Result<Self, NoRandom> {
+    pub fn new(limits: Limits, session_key: Option<SessionKey>) -> Result<Self, NoRandom> {
         let shared = Shared::new(limits, session_key)?;
         tokio::spawn(Arc::clone(&shared).sweep());
         Ok(Self { shared })

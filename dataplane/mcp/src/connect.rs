@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use agentgateway_upstream::Picked;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 
 use crate::answer::Answer;
 use crate::call::Call;

@@ -19,8 +19,11 @@ use crate::jsonrpc::{self, Envelope, members, quote, string};
 use crate::limits::NOTIFY;
 use crate::lists;
 use crate::log::Log;
+use crate::naming::Naming;
 use crate::protocol::{Method, code};
 use crate::reply::{self, Relay};
+use crate::rounds;
+use crate::session::InFlight;
 use crate::splice::Splice;
 use crate::target::{Target, Transport};
 use crate::view;
@@ -93,6 +96,16 @@ pub(crate) async fn request(
     let patience = patience(call, target);
     let in_flight = call.federated().then(|| call.session.note(id, target.index));
     let how = How { method, patience, relays: true };
+    let is_modern = match connect::link(call, target, patience).await {
+        Ok(link) => link.is_modern(),
+        Err(fault) => {
+            log.error(fault.reason());
+            return Outcome::Fault(fault);
+        }
+    };
+    if is_modern {
+        return to_modern(call, target, envelope, &message, how, in_flight, log).await;
+    }
     let raw = match exchange::request(call, target, &message, how).await {
         Ok(raw) => raw,
         Err(fault) => {
@@ -114,6 +127,41 @@ pub(crate) async fn request(
             id: id.into(),
             in_flight,
         })),
+    }
+}
+
+/// Sends a request on to a target of the stateless protocol.
+async fn to_modern(
+    call: &Rc<Call>,
+    target: &Arc<Target>,
+    envelope: &Envelope<'_>,
+    message: &Bytes,
+    how: How,
+    in_flight: Option<InFlight>,
+    log: &mut Log,
+) -> Outcome {
+    let id = envelope.id.unwrap_or("null");
+    // What only a session has is the gateway's own to answer.
+    if matches!(how.method, Method::Ping) || Wishes::concerns(how.method) {
+        if Wishes::concerns(how.method) {
+            note_wish(call, target, how.method, message);
+            call.session.rewish();
+        }
+        return Outcome::Message(jsonrpc::result(id, "{}"));
+    }
+    match rounds::request(call, target, message, how).await {
+        Ok(answer) => Outcome::Relay(Box::new(Relay {
+            call: Rc::clone(call),
+            target: Arc::clone(target),
+            answer,
+            method: how.method,
+            id: id.into(),
+            in_flight,
+        })),
+        Err(fault) => {
+            log.error(fault.reason());
+            Outcome::Fault(fault)
+        }
     }
 }
 
@@ -278,6 +326,10 @@ async fn set_level(call: &Rc<Call>, envelope: &Envelope<'_>) -> Result<String, S
         if !link.features().has(Features::LOGGING) {
             return Ok(());
         }
+        if link.is_modern() {
+            call.session.wishes.note(&target.name, Method::SetLevel, envelope.params.unwrap_or("{}"));
+            return Ok(());
+        }
         let id = call.session.next_id();
         let message = jsonrpc::request(&id, Method::SetLevel.as_str(), envelope.params.unwrap_or("{}"));
         let how = How { method: Method::SetLevel, patience: limits.list_patience, relays: false };
@@ -314,6 +366,15 @@ pub(crate) async fn tell(call: &Rc<Call>, envelope: &Envelope<'_>, body: &Bytes,
     if method == Method::Initialized {
         call.session.set_initialized();
     }
+    if envelope.kind == jsonrpc::Kind::Response
+        && let Some(id) = envelope.id
+    {
+        // A question of the gateway's own, on behalf of a target; in a federation the target's place is before the id.
+        let own = string(id).ok().and_then(|tagged| Naming::untag(&tagged).map(|(_, own)| own.to_owned()));
+        if call.session.answer(own.as_deref().filter(|_| call.federated()).unwrap_or(id), envelope.text) {
+            return;
+        }
+    }
     if !call.federated() {
         return to_all(call, body).await;
     }
@@ -348,6 +409,10 @@ async fn to_all(call: &Rc<Call>, body: &Bytes) {
 async fn to_one(call: &Rc<Call>, target: &Arc<Target>, body: Bytes) {
     let slot = call.session.slot(target);
     let Some(link) = slot.ready() else { return };
+    if link.is_modern() {
+        // There is nothing to tell a target that knows no session.
+        return;
+    }
     let told = exchange::notify(&call.io, target, &link, &call.forwarded, body);
     match tokio::time::timeout(NOTIFY, told).await {
         Ok(Ok(())) => {}
@@ -384,5 +449,8 @@ impl Outcome {
 
 /// Whether the backend has one target whose stream can be passed through as it is.
 pub(crate) fn is_plain(call: &Call) -> bool {
-    !call.federated() && matches!(call.target(0).map(|t| &t.transport), Some(Transport::StreamableHttp(_)))
+    let Some(target) = call.target(0) else { return false };
+    !call.federated()
+        && matches!(target.transport, Transport::StreamableHttp(_))
+        && !call.session.slot(target).ready().is_some_and(|link| link.is_modern())
 }

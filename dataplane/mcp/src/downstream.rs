@@ -67,6 +67,10 @@ where
     let method = inbound.head.method.clone();
     let checked = match method {
         Method::POST => check_post(&inbound.head.headers),
+        // The stateless protocol has neither streams nor sessions of their own.
+        Method::GET | Method::DELETE if check::says_modern(&inbound.head.headers) => {
+            Err(Box::new(reply::method_not_allowed("POST")))
+        }
         Method::GET => check_get(&inbound.head.headers),
         Method::DELETE => Ok(()),
         _ => Err(Box::new(reply::method_not_allowed("GET, POST, DELETE"))),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::capabilities::Handshake;
 use crate::fault::Fault;
@@ -47,7 +47,11 @@ pub(crate) struct Session {
     /// The client has its answer to `initialize`: a target that comes later is news.
     answered: AtomicBool,
     ended: AtomicBool,
+    /// Told when a subscription changes that the gateway holds itself.
+    pub(crate) rewished: Notify,
     in_use: AtomicU32,
+    /// Questions of the gateway that the client has not answered: id as written.
+    questions: Mutex<Vec<(Box<str>, oneshot::Sender<String>)>>,
     /// Who hears of what targets tell a held session.
     pub(crate) news: Mutex<Option<broadcast::Sender<Arc<News>>>>,
     /// Seconds since [`epoch`].
@@ -75,6 +79,10 @@ pub(crate) enum SlotState {
 /// Keeps a session from expiring.
 #[derive(Debug)]
 pub(crate) struct Use(Arc<Session>);
+
+/// Takes a question back that was not answered.
+#[derive(Debug)]
+pub(crate) struct Expected(Arc<Session>, Box<str>);
 
 /// Notes an open request for as long as it lives.
 #[derive(Debug)]
@@ -104,7 +112,9 @@ impl Session {
             initialized: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            rewished: Notify::new(),
             in_use: AtomicU32::new(0),
+            questions: Mutex::default(),
             news: Mutex::default(),
             last_used: AtomicU64::new(seconds()),
             sequence: AtomicU64::new(0),
@@ -159,8 +169,7 @@ impl Session {
         let [capabilities, client] =
             jsonrpc::members(self.client.get(), ["capabilities", "clientInfo"]).unwrap_or_default();
         let capabilities = capabilities.unwrap_or("{}");
-        let mut out =
-            format!(r#""{}":"{}","{}":{capabilities}"#, meta::VERSION, Version::MODERN, meta::CAPABILITIES);
+        let mut out = format!(r#""{}":"{}","{}":{capabilities}"#, meta::VERSION, Version::MODERN, meta::CAPABILITIES);
         if let Some(client) = client {
             out.push_str(&format!(r#","{}":{client}"#, meta::CLIENT));
         }
@@ -252,6 +261,28 @@ impl Session {
         InFlight(Arc::clone(self), id.into())
     }
 
+    /// Says that what the client wants to hear of has changed.
+    pub(crate) fn rewish(&self) {
+        self.rewished.notify_waiters();
+    }
+
+    /// Notes a question to the client; its answer goes to `sender`.
+    pub(crate) fn expect(self: &Arc<Self>, id: &str, sender: oneshot::Sender<String>) -> Expected {
+        lock(&self.questions).push((id.into(), sender));
+        Expected(Arc::clone(self), id.into())
+    }
+
+    /// Takes the client's answer to a question of the gateway, whose id it has; whether there was one.
+    pub(crate) fn answer(&self, id: &str, text: &str) -> bool {
+        let mut all = lock(&self.questions);
+        let Some(at) = all.iter().position(|(known, _)| &**known == id) else { return false };
+        let (_, sender) = all.swap_remove(at);
+        drop(all);
+        // Whoever asked may have given up.
+        drop(sender.send(text.to_owned()));
+        true
+    }
+
     /// The target that an open request is with.
     pub(crate) fn find(&self, id: &str) -> Option<usize> {
         lock(&self.in_flight).iter().find(|(known, _)| &**known == id).map(|(_, target)| *target)
@@ -279,6 +310,12 @@ impl Drop for Use {
     fn drop(&mut self) {
         self.0.last_used.store(seconds(), Ordering::Relaxed);
         self.0.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        lock(&self.0.questions).retain(|(id, _)| *id != self.1);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
 use crate::modern::parked::Lot;
 use crate::table::Table;
-use crate::token::{NoRandom, Sealer};
+use crate::token::{NoRandom, Sealer, SessionKey};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, session_key: Option<[u8; 32]>) -> Result<Arc<Self>, NoRandom> {
+    pub(crate) fn new(limits: Limits, session_key: Option<SessionKey>) -> Result<Arc<Self>, NoRandom> {
         Ok(Arc::new(Self {
             sealer: Sealer::new(session_key)?,
             table: Table::new(limits.sessions),

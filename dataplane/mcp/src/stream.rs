@@ -18,12 +18,13 @@ use crate::call::Call;
 use crate::dispatch::is_plain;
 use crate::exchange;
 use crate::fault::{Fault, Kind};
-use crate::link::Link;
 use crate::limits::{KEEP_ALIVE, STREAM_RETRY};
+use crate::link::Link;
 use crate::link::http::is_type;
+use crate::modern::listen;
 use crate::naming::Naming;
 use crate::outbox::Letter;
-use crate::protocol::code;
+use crate::protocol::{Method, code};
 use crate::reply;
 use crate::sse;
 use crate::target::{Target, Transport};
@@ -209,7 +210,15 @@ impl Source {
     async fn step(mut self) -> Option<(Message, Self)> {
         loop {
             if let Some(answer) = &mut self.answer {
-                if let Ok(Some(message)) = answer.next().await {
+                let next = tokio::select! {
+                    next = answer.next() => next,
+                    // Listened to anew, with what is wanted now.
+                    () = self.call.session.rewished.notified() => Ok(None),
+                };
+                if let Ok(Some(message)) = next {
+                    if message.text.contains(Method::Acknowledged.as_str()) {
+                        continue;
+                    }
                     self.wait = STREAM_RETRY.0;
                     if let Some(id) = &message.event_id {
                         self.last_event = HeaderValue::from_str(id).ok();
@@ -221,7 +230,15 @@ impl Source {
             tokio::time::sleep(self.wait).await;
             self.wait = (self.wait * 2).clamp(STREAM_RETRY.0, STREAM_RETRY.1);
             if self.linked().await.is_modern() {
-                return None;
+                if self.call.session.is_held() {
+                    return None;
+                }
+                let wanted = listen::of_session(&self.call, &self.target);
+                if let Ok(raw) = listen::ask(&self.call, &self.target, &wanted, &self.call.session.next_id()).await {
+                    let limit = self.call.io.shared.limits.message_bytes;
+                    self.answer = Some(raw.into_answer(&self.target, limit));
+                }
+                continue;
             }
             match exchange::open_stream(&self.call, &self.target, self.last_event.take()).await {
                 Ok(response) if is_events(&response) => {

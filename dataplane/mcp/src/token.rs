@@ -93,6 +93,34 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
+/// A key that replicas share.
+#[derive(Clone)]
+pub struct SessionKey([u8; 32]);
+
+impl std::fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionKey")
+    }
+}
+
+/// What was to become a key can be guessed.
+#[derive(Debug, thiserror::Error)]
+#[error("it has {0} bytes, and needs at least 32; make one with: openssl rand -hex 32")]
+pub struct ShortKey(usize);
+
+impl SessionKey {
+    /// A key made from a secret of any form.
+    ///
+    /// # Errors
+    /// The secret has less than 32 bytes.
+    pub fn from_material(material: &[u8]) -> Result<Self, ShortKey> {
+        if material.len() < 32 {
+            return Err(ShortKey(material.len()));
+        }
+        Ok(Self(blake3::derive_key("agentgateway mcp session key v1", material)))
+    }
+}
+
 /// The system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("no random bytes from the system: {0}")]
@@ -106,9 +134,9 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
 
 impl Sealer {
     /// With `key`, which the replicas share, or else a random one.
-    pub(crate) fn new(key: Option<[u8; 32]>) -> Result<Self, NoRandom> {
+    pub(crate) fn new(key: Option<SessionKey>) -> Result<Self, NoRandom> {
         let key = match key {
-            Some(key) => key,
+            Some(key) => key.0,
             None => random()?,
         };
         Ok(Self { cipher: Aes256Gcm::new(&key.into()) })
@@ -205,10 +233,10 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let sealer = Sealer::new(Some([1; 32])).unwrap();
+        let sealer = Sealer::new(SessionKey::from_material(&[1; 32]).ok()).unwrap();
         let token = seal(&sealer, 2);
         assert!(token.bytes().all(|b| b.is_ascii_graphic()));
-        let opened = Sealer::new(Some([1; 32])).unwrap().open(token.as_bytes()).unwrap();
+        let opened = Sealer::new(SessionKey::from_material(&[1; 32]).ok()).unwrap().open(token.as_bytes()).unwrap();
         assert_eq!((opened.id, opened.identity, opened.issued), ([7; 16], [9; 16], 1_700_000_000));
         let read = opened.contents().unwrap();
         assert_eq!(read.targets, contents(2).targets);

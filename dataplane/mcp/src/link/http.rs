@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 
 use crate::capabilities::Features;
 use crate::fault::{Fault, Kind, Refused};
-use crate::limits;
 use crate::jsonrpc::{Envelope, members, string};
+use crate::limits;
 use crate::modern::check;
 use crate::protocol::{LAST_EVENT_ID, METHOD, Method as McpMethod, NAME, PROTOCOL_VERSION, SESSION_ID, Version};
 use crate::target::{HttpServer, Target};

@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
+use agentgateway_upstream::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use agentgateway_upstream::Body;
 use serde_json::{Value, json};
 
 use crate::jsonrpc::{self, Envelope, members, string};
@@ -57,9 +57,14 @@ pub(crate) fn status(error: i32) -> StatusCode {
     }
 }
 
+/// Whether a request's header names the stateless protocol.
+pub(crate) fn says_modern(headers: &HeaderMap) -> bool {
+    headers.get(PROTOCOL_VERSION).is_some_and(|v| v.as_bytes() == Version::MODERN.as_str().as_bytes())
+}
+
 /// Whether a request is of the stateless protocol: by its header, or, outside of a session, by its body.
 pub(crate) fn is_modern(headers: &HeaderMap, envelope: &Envelope<'_>) -> bool {
-    if headers.get(PROTOCOL_VERSION).is_some_and(|v| v.as_bytes() == Version::MODERN.as_str().as_bytes()) {
+    if says_modern(headers) {
         return true;
     }
     !headers.contains_key(SESSION_ID)
@@ -73,7 +78,11 @@ pub(crate) fn check<'a>(headers: &HeaderMap, envelope: &Envelope<'a>) -> Result<
     let invalid = |why: &str| Refusal::new(code::INVALID_PARAMS, format!("Invalid params: {why}"));
     let [own] = members(params, ["_meta"]).map_err(|e| invalid(&e.to_string()))?;
     let Some(own) = own.filter(|own| own.starts_with('{')) else {
-        return Err(invalid(&format!("\"_meta\" with \"{}\" and \"{}\" is missing", meta::VERSION, meta::CAPABILITIES)));
+        return Err(invalid(&format!(
+            "\"_meta\" with \"{}\" and \"{}\" is missing",
+            meta::VERSION,
+            meta::CAPABILITIES
+        )));
     };
     let [version, capabilities, client, log_level] =
         members(own, [meta::VERSION, meta::CAPABILITIES, meta::CLIENT, meta::LOG_LEVEL])
@@ -132,7 +141,8 @@ pub(crate) fn encode(text: &str) -> Option<HeaderValue> {
     let plain = text.bytes().all(|b| (0x20..0x7f).contains(&b))
         && text.trim() == text
         && !(text.starts_with(PREFIX) && text.ends_with(SUFFIX));
-    let value = if plain { Cow::Borrowed(text) } else { Cow::Owned(format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(text))) };
+    let value =
+        if plain { Cow::Borrowed(text) } else { Cow::Owned(format!("{PREFIX}{}{SUFFIX}", STANDARD.encode(text))) };
     HeaderValue::from_str(&value).ok()
 }
 
@@ -152,7 +162,8 @@ mod tests {
 
     #[test]
     fn headers_say_what_the_body_says() {
-        let good = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6k=?=")];
+        let good =
+            [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6k=?=")];
         assert_eq!(code_of(&good, BODY), 0);
         for missing in 0..good.len() {
             let mut some = good.to_vec();

@@ -87,7 +87,8 @@ mod tests {
     fn a_federation_is_as_stale_as_its_stalest_target() {
         let legacy = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{},"tasks":{}},"serverInfo":{"name":"a","version":"1"}}"#;
         let legacy = Arc::new(Handshake::parse(legacy).unwrap());
-        let modern = r#"{"supportedVersions":["2026-07-28"],"capabilities":{"prompts":{}},"ttlMs":500,"cacheScope":"public"}"#;
+        let modern =
+            r#"{"supportedVersions":["2026-07-28"],"capabilities":{"prompts":{}},"ttlMs":500,"cacheScope":"public"}"#;
         let modern = Arc::new(Handshake::discovered(modern, Version::LATEST).unwrap());
         let one = result(false, &[("b", Arc::clone(&modern))], false);
         assert_eq!((&one["ttlMs"], &one["cacheScope"]), (&json!(500), &json!("public")));

@@ -32,7 +32,7 @@ use crate::view;
 
 /// What a client wants to hear of.
 #[derive(Debug, Clone, Default)]
-struct Wanted {
+pub(crate) struct Wanted {
     tools: bool,
     prompts: bool,
     resources: bool,
@@ -108,9 +108,8 @@ type Texts = Pin<Box<dyn Stream<Item = String>>>;
 
 /// Answers `subscriptions/listen` with a stream.
 pub(crate) async fn open(call: Rc<Call>, envelope: &Envelope<'_>, id: &str) -> Response<Body> {
-    let refuse = |why: &str| {
-        Refusal::new(code::INVALID_PARAMS, format!("Invalid params: {why}")).into_response(Some(id))
-    };
+    let refuse =
+        |why: &str| Refusal::new(code::INVALID_PARAMS, format!("Invalid params: {why}")).into_response(Some(id));
     let mut wanted = match Wanted::read(envelope.params.unwrap_or("{}")) {
         Ok(wanted) => wanted,
         Err(why) => return refuse(&why),
@@ -182,7 +181,22 @@ async fn pass(call: &Rc<Call>, wanted: &Wanted, id: &str) -> Option<Response<Bod
     }
 }
 
-async fn ask(call: &Call, target: &Arc<Target>, wanted: &Wanted, id: &str) -> Result<Raw, crate::fault::Fault> {
+/// What a client with a session is told of a target's changes: lists always, and the resources that it subscribed to.
+pub(crate) fn of_session(call: &Call, target: &Target) -> Wanted {
+    let wishes = call.session.wishes.of(&target.name).into_iter();
+    let subscribed = wishes.filter(|wish| wish.method == Method::ResourcesSubscribe);
+    let uris =
+        subscribed.filter_map(|wish| Some(jsonrpc::string(view::member(&wish.params, ["uri"])?).ok()?.into_owned()));
+    Wanted { tools: true, prompts: true, resources: true, uris: uris.collect() }
+}
+
+/// Begins to listen to a target.
+pub(crate) async fn ask(
+    call: &Call,
+    target: &Arc<Target>,
+    wanted: &Wanted,
+    id: &str,
+) -> Result<Raw, crate::fault::Fault> {
     let params = format!(r#"{{"notifications":{},"_meta":{{{}}}}}"#, wanted.filter(), call.session.meta_members());
     let message = jsonrpc::request(id, Method::Listen.as_str(), &params);
     let how = How { method: Method::Listen, patience: patience(call, target), relays: true };
@@ -308,7 +322,9 @@ mod tests {
         assert_eq!(tools["params"]["_meta"][meta::SUBSCRIPTION], 7);
         assert!(see(r#"{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}"#).is_none());
         let updated = |uri: &str| {
-            see(&format!(r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"{uri}"}}}}"#))
+            see(&format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"{uri}"}}}}"#
+            ))
         };
         assert_eq!(updated("a://b").unwrap()["params"]["uri"], "a://b");
         assert!(updated("a://c").is_none());

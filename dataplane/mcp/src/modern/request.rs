@@ -22,7 +22,7 @@ use crate::modern::check::{self, Meta, Refusal};
 use crate::modern::parked::Parked;
 use crate::modern::relay::{self, QUESTION, Sent};
 use crate::modern::{discover, held, listen};
-use crate::protocol::{Method, PARAM_PREFIX, PROTOCOL_VERSION, Version, code};
+use crate::protocol::{Method, PARAM_PREFIX, code};
 use crate::reply;
 use crate::splice::Splice;
 use crate::view;
@@ -93,10 +93,10 @@ fn is_gone(method: Method) -> bool {
 
 /// Notifications mean nothing outside of a session; they are taken, as long as their version is one that is spoken here.
 fn notification(headers: &HeaderMap) -> Response<Body> {
-    match headers.get(PROTOCOL_VERSION) {
-        Some(value) if value.as_bytes() == Version::MODERN.as_str().as_bytes() => reply::accepted(),
-        _ => Refusal::new(code::UNSUPPORTED_VERSION, "Unsupported protocol version").into_response(None),
+    if check::says_modern(headers) {
+        return reply::accepted();
     }
+    Refusal::new(code::UNSUPPORTED_VERSION, "Unsupported protocol version").into_response(None)
 }
 
 /// The headers that repeat arguments. The server that defined them checks them against the message, which stays as it is.

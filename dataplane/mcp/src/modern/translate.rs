@@ -119,7 +119,8 @@ mod tests {
             "_meta": {meta::SERVER: {"name": "s", "version": "1"}},
         });
         assert_eq!(value, json!({"jsonrpc": "2.0", "id": 7, "result": result}));
-        let text = response(r#"{"jsonrpc":"2.0","id":"g-1","result":{"_meta":{"a":1}}}"#, "\"x\"", Method::ToolsCall, server);
+        let text =
+            response(r#"{"jsonrpc":"2.0","id":"g-1","result":{"_meta":{"a":1}}}"#, "\"x\"", Method::ToolsCall, server);
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["result"]["_meta"], json!({"a": 1, meta::SERVER: {"name": "s", "version": "1"}}));
         assert_eq!(value["result"]["resultType"], "complete");

@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::log::Log;
 use crate::shared::{Io, Net, Shared};
 use crate::sse::{Decoder, Event};
+use crate::token::SessionKey;
 
 struct TestNet {
     upstream: Upstream,
@@ -73,7 +74,7 @@ impl Gateway {
         Self::with(targets, limits(), None)
     }
 
-    pub(super) fn with(targets: &[To<'_>], limits: Limits, key: Option<[u8; 32]>) -> Self {
+    pub(super) fn with(targets: &[To<'_>], limits: Limits, key: Option<SessionKey>) -> Self {
         let shared = Shared::new(limits, key).unwrap();
         Self::of(shared, targets)
     }
