@@ -110,7 +110,7 @@ impl ProtocolBackend for Served {
     ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>> {
         Box::pin(async move {
             let io = Io { shared: Arc::clone(&self.shared), net: worker as Rc<dyn Net> };
-            let BackendRequest { head, body, context, policies } = request;
+            let BackendRequest { head, body, context, policies, .. } = request;
             let inbound = Inbound { head, context, policies };
             let mut log = Log::default();
             let response = downstream::handle(io, Arc::clone(&self.backend), inbound, body, &mut log).await;

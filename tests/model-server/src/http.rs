@@ -15,9 +15,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::engine::{Engine, Refused};
+use crate::metrics;
 use crate::prompt::Prompt;
 use crate::reply::{Events, usage};
-use crate::metrics;
 
 type Answer = Response<LocalBody>;
 

@@ -74,7 +74,9 @@ impl Parameters {
 
     /// Time to the first token, once a request is in the batch.
     pub(crate) fn prefill(&self, uncached: usize, running: usize) -> Duration {
-        milliseconds((self.prefill_overhead + self.prefill_time_per_token * uncached as f64) * self.load_factor(running))
+        milliseconds(
+            (self.prefill_overhead + self.prefill_time_per_token * uncached as f64) * self.load_factor(running),
+        )
     }
 
     /// Time to the next token.

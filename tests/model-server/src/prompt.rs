@@ -23,7 +23,12 @@ pub(crate) struct Prompt {
 
 impl Prompt {
     /// Reads a body of `/v1/chat/completions` or `/v1/completions`.
-    pub(crate) fn read(body: &[u8], chat: bool, block_size: usize, default_max_tokens: usize) -> Result<Prompt, String> {
+    pub(crate) fn read(
+        body: &[u8],
+        chat: bool,
+        block_size: usize,
+        default_max_tokens: usize,
+    ) -> Result<Prompt, String> {
         let body: Value = serde_json::from_slice(body).map_err(|e| format!("the body is not JSON: {e}"))?;
         let model = body["model"].as_str().ok_or("model is missing")?.to_owned();
         let mut text = String::new();

@@ -79,8 +79,10 @@ impl http_body::Body for Events {
             format!(r#"{{"index":0,"text":"word ","finish_reason":{finish}}}"#)
         };
         let object = if this.chat { "chat.completion.chunk" } else { "text_completion" };
-        let event =
-            format!("data: {{\"id\":\"x\",\"object\":\"{object}\",\"model\":\"{}\",\"choices\":[{choice}]}}\n\n", this.model);
+        let event = format!(
+            "data: {{\"id\":\"x\",\"object\":\"{object}\",\"model\":\"{}\",\"choices\":[{choice}]}}\n\n",
+            this.model
+        );
         if this.left == 0 {
             this.running = None;
         } else {
