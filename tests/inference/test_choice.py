@@ -33,7 +33,7 @@ def test_a_conversation_stays_where_its_beginning_is_cached(servers, pool):
     assert proxy.metric("agentgateway_inference_prompt_blocks_cached_total") > 0
     assert proxy.metric("agentgateway_inference_choices_total", reason="prefix-cache-scorer") == 8
     lines = proxy.access_lines("inference.reason=prefix-cache-scorer", 8)
-    assert all("inference.model=base" in line and "inference.cached_blocks=" in line for line in lines)
+    assert all("gen_ai.request.model=base" in line and "inference.cached_blocks=" in line for line in lines)
 
 
 def test_a_queue_is_avoided_and_told_of(servers, pool):

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_upstream::{Body, BoxError};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -19,12 +20,19 @@ pub(crate) struct Answer {
     _in_flight: Option<InFlight>,
     /// None once the first byte was there.
     began: Option<(Instant, Arc<PoolState>)>,
+    telemetry: RequestTelemetry,
 }
 
 impl Answer {
     /// `began` is when the request came.
-    pub(crate) fn new(body: Body, in_flight: Option<InFlight>, began: Instant, state: Arc<PoolState>) -> Answer {
-        Answer { body, _in_flight: in_flight, began: Some((began, state)) }
+    pub(crate) fn new(
+        body: Body,
+        in_flight: Option<InFlight>,
+        began: Instant,
+        state: Arc<PoolState>,
+        telemetry: RequestTelemetry,
+    ) -> Answer {
+        Answer { body, _in_flight: in_flight, began: Some((began, state)), telemetry }
     }
 }
 
@@ -35,7 +43,9 @@ impl http_body::Body for Answer {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some((began, state)) = self.began.take() {
-            state.counters.first_byte.observe(began.elapsed());
+            let took = began.elapsed();
+            state.counters.first_byte.observe(took);
+            self.telemetry.set("gen_ai.server.time_to_first_token", took.as_secs_f64());
         }
         Poll::Ready(frame)
     }

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use agentgateway_pipeline::protocol::{BackendRequest, BackendResponse, ProtocolBackend, ProtocolFactory};
+use agentgateway_pipeline::protocol::{BackendRequest, ProtocolBackend, ProtocolFactory};
 use agentgateway_pipeline::{Error, worker::Worker};
 use agentgateway_policy::Pool as Threads;
 use agentgateway_proto::{key, v1};
-use agentgateway_upstream::{AddressRules, Cluster, EndpointRegistry, Resolver};
+use agentgateway_upstream::{AddressRules, Body, Cluster, EndpointRegistry, Resolver};
 use dashmap::DashMap;
 use futures::future::LocalBoxFuture;
+use http::Response;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
@@ -134,7 +135,7 @@ impl ProtocolBackend for Served {
         self: Arc<Self>,
         request: BackendRequest,
         worker: Rc<Worker>,
-    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>> {
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>> {
         Box::pin(async move { serve::handle(&self.pool, &self.shared, request, &worker).await })
     }
 }

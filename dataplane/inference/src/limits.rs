@@ -43,3 +43,8 @@ pub const STALE_INTERVALS: u32 = 4;
 pub const STALE_AFTER: Duration = Duration::from_millis(200);
 /// How often the endpoints of a pool are looked through.
 pub const POOL_SWEEP: Duration = Duration::from_secs(1);
+
+/// Waiting requests at which a model server is saturated.
+pub const SATURATED_QUEUE: f32 = 5.0;
+/// Use of the KV cache at which a model server is saturated.
+pub const SATURATED_KV_USAGE: f32 = 0.8;

@@ -95,6 +95,13 @@ impl Collector for PoolCollector {
                 gauge.encode(family.encode_family(&labels)?)?;
             }
         }
+        let help = "How near to full a pool is by queues and KV caches; 1 and more is saturated";
+        let mut family =
+            encoder.encode_descriptor("agentgateway_inference_saturation", help, None, MetricType::Gauge)?;
+        for pool in &pools {
+            let labels = [("pool", pool.state.printed.as_str())];
+            ConstGauge::new(f64::from(pool.saturation())).encode(family.encode_family(&labels)?)?;
+        }
         let (readings, failures) = self.0.readers.counts();
         let help = "Times that the metrics of a model server were read, by whether they could be used";
         let mut family =

@@ -11,7 +11,9 @@ use agentgateway_upstream::{Cluster, Endpoint, Picked};
 use arc_swap::ArcSwap;
 use smallvec::SmallVec;
 
-use crate::limits::{DEFAULT_LRU_CAPACITY, DEFAULT_MATCHED_TOKENS, MIN_BLOCK_TOKENS};
+use crate::limits::{
+    DEFAULT_LRU_CAPACITY, DEFAULT_MATCHED_TOKENS, MIN_BLOCK_TOKENS, SATURATED_KV_USAGE, SATURATED_QUEUE,
+};
 use crate::objectives::Objectives;
 use crate::picker::{Profile, ScorerKind, Scratch};
 use crate::prompt::{Blocks, Prompt};
@@ -153,11 +155,6 @@ impl Pool {
         self.members.load().is_empty()
     }
 
-    /// The endpoint with this address.
-    pub(crate) fn pod(&self, address: SocketAddr) -> Option<Arc<Pod>> {
-        self.members.load().iter().find(|pod| pod.server.address() == address).cloned()
-    }
-
     /// Blocks of a prompt, where something asks for them.
     pub(crate) fn blocks(&self, prompt: &Prompt, body: &[u8]) -> Blocks {
         if !self.profile.uses(ScorerKind::PrefixCache) || prompt.is_empty() {
@@ -242,6 +239,13 @@ impl Pool {
             self.state.marked_at.store(now, Ordering::Relaxed);
             members.iter().for_each(|pod| pod.server.want(now));
         }
+    }
+
+    /// The average over the endpoints of how near to full they are: 1 and more are saturated.
+    pub(crate) fn saturation(&self) -> f32 {
+        let (members, now) = (self.members.load(), server::now());
+        let one = |pod: &Arc<Pod>| pod.server.saturation(SATURATED_QUEUE, SATURATED_KV_USAGE, now);
+        members.iter().map(one).sum::<f32>() / members.len().max(1) as f32
     }
 
     /// Endpoints, and those of them whose metrics are of now.

@@ -101,10 +101,10 @@ impl PrefixIndex {
                 // Whoever has it not any more has all before it.
                 let mut at = holders.first;
                 while let Some(entry) = self.entries.get(at as usize) {
-                    if let Some(blocks) = matched.get_mut(entry.pod as usize) {
-                        if depth == 0 || *blocks == MORE {
-                            *blocks = SEEN;
-                        }
+                    if let Some(blocks) = matched.get_mut(entry.pod as usize)
+                        && (depth == 0 || *blocks == MORE)
+                    {
+                        *blocks = SEEN;
                     }
                     at = entry.next;
                 }

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use agentgateway_pipeline::forward::to_chosen;
-use agentgateway_pipeline::protocol::{BackendRequest, BackendResponse};
+use agentgateway_pipeline::protocol::BackendRequest;
 use agentgateway_pipeline::{Error, worker::Worker};
 use agentgateway_policy::{Reading, Refused};
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_upstream::{Blame, Body};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,6 +27,9 @@ use crate::prompt::{BYTES_PER_TOKEN, Prompt};
 use crate::rewrite::with_model;
 use crate::server::InFlight;
 
+/// Characters of a model's name in the access log.
+const MAX_MODEL_CHARACTERS: usize = 128;
+
 /// Carries a session's endpoint, both ways.
 const SESSION: HeaderName = HeaderName::from_static("x-session-token");
 
@@ -41,8 +45,9 @@ pub(crate) async fn handle(
     shared: &Arc<Shared>,
     mut request: BackendRequest,
     worker: &Worker,
-) -> Result<BackendResponse, Error> {
-    let began = Instant::now();
+) -> Result<Response<Body>, Error> {
+    let (began, telemetry) = (Instant::now(), request.context.telemetry.clone());
+    let priority = pool.objectives.priority(&request.head.headers);
     let read = read(pool, shared, &mut request, worker).await?;
     if pool.is_empty() {
         // Names may never have been looked up; whoever waits for one makes that happen.
@@ -61,11 +66,14 @@ pub(crate) async fn handle(
         pool.state.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
         in_flight = chosen.pods.get(at).map(|pod| InFlight::new(Arc::clone(&pod.server), tokens));
     }
-    let log = if worker.access_log.is_some() { log(&chosen, &read, at) } else { Vec::new() };
+    if telemetry.is_on() {
+        telemetry.set("inference.priority", i64::from(priority));
+        note(&telemetry, &chosen, &read, at);
+    }
     let (mut head, body) = response.into_parts();
     tell(pool, &chosen, by.endpoint().address(), at, &mut head.headers);
-    let body = Body::stream(Answer::new(body, in_flight, began, Arc::clone(&pool.state)));
-    Ok(BackendResponse { response: Response::from_parts(head, body), log })
+    let body = Body::stream(Answer::new(body, in_flight, began, Arc::clone(&pool.state), telemetry));
+    Ok(Response::from_parts(head, body))
 }
 
 /// Reads what a choice needs of the body, and rewrites the model. What was read is in the request's body again.
@@ -181,19 +189,15 @@ fn reason(chosen: &Chosen, at: usize) -> &'static str {
     }
 }
 
-fn log(chosen: &Chosen, read: &Read, at: usize) -> Vec<(&'static str, String)> {
-    const MOST_CHARACTERS: usize = 128;
-    let mut log = vec![
-        ("inference.reason", reason(chosen, at).to_owned()),
-        ("inference.candidates", chosen.candidates.to_string()),
-    ];
+fn note(telemetry: &RequestTelemetry, chosen: &Chosen, read: &Read, at: usize) {
+    telemetry.set("inference.reason", reason(chosen, at));
+    telemetry.set("inference.candidates", chosen.candidates);
     if chosen.blocks > 0 {
-        log.push(("inference.cached_blocks", format!("{}/{}", chosen.cached, chosen.blocks)));
+        telemetry.set("inference.cached_blocks", format!("{}/{}", chosen.cached, chosen.blocks));
     }
     if let Some(model) = read.prompt.model(&read.bytes) {
-        log.push(("inference.model", model.chars().take(MOST_CHARACTERS).collect()));
+        telemetry.set("gen_ai.request.model", model.chars().take(MAX_MODEL_CHARACTERS).collect::<String>());
     }
-    log
 }
 
 fn unreadable(refusal: Refused) -> Error {

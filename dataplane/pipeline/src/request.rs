@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Picked};
 use http::request::Parts;
@@ -67,6 +68,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         bytes: 0,
         permits: Permits::default(),
         endpoint: None,
+        telemetry: if worker.access_log.is_some() { RequestTelemetry::on() } else { RequestTelemetry::off() },
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         tunnel: None,
         worker,
@@ -100,8 +102,6 @@ fn line(origin: &Origin, head: &Parts) -> Line {
         path: head.uri.path().to_owned(),
         version: head.version,
         reason: None,
-        retries: 0,
-        extra: Vec::new(),
     }
 }
 
@@ -146,6 +146,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
+    context.telemetry.clone_from(&record.telemetry);
     if let Some(secure) = &origin.secure {
         context.scheme = "https";
         context.identity.clone_from(&secure.identity);
@@ -313,8 +314,8 @@ async fn back(response: Response<Body>, passed: &Passed, context: &RequestContex
 pub(crate) fn failed(error: &Error, record: &mut Record) -> Response<Body> {
     tracing::debug!(%error, blame = ?error.blame(), "request failed");
     record.because(error.reason());
-    if let Some(line) = &mut record.line {
-        line.extra.push(("error", error.to_string()));
+    if record.telemetry.is_on() {
+        record.telemetry.set("error", error.to_string());
     }
     reply::for_status(error.status())
 }
@@ -397,11 +398,7 @@ pub(crate) async fn send(
             };
             let answer = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await;
             record.endpoint = tries.borrow().tried.last().map(|endpoint| endpoint.address());
-            let answer = answer?;
-            if let Some(line) = &mut record.line {
-                line.extra.extend(answer.log);
-            }
-            Ok(answer.response)
+            answer
         }
         BackendKind::Broken(reason) => Err(Error::Protocol {
             blame: agentgateway_upstream::Blame::Gateway,
