@@ -377,9 +377,13 @@ impl<'t> Prompt<'t> {
         self.parts().any(|part| matches!(part.content, Content::ToolCall { .. } | Content::ToolResult { .. }))
     }
 
-    /// The tools that may be called, where the other API cannot be told a selection.
+    /// The tools that may be called, where the other API cannot be told a selection of more than one.
     pub(crate) fn callable(&self) -> impl Iterator<Item = &Tool<'t>> {
-        let only = self.tool_choice.as_ref().map(|choice| choice.only.as_slice()).unwrap_or_default();
+        let only = match &self.tool_choice {
+            Some(ToolChoice { mode: ToolMode::Required, only }) if only.len() == 1 => &[],
+            Some(choice) => choice.only.as_slice(),
+            None => &[],
+        };
         self.tools.iter().filter(move |tool| only.is_empty() || only.contains(&tool.name))
     }
 }

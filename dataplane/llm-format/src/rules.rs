@@ -113,6 +113,7 @@ impl Feature {
                 Dropped("a hint about where a prompt may be cached")
             }
             (Feature::User, Gemini | BedrockConverse) => Dropped("the API has no place for it"),
+            (Feature::Metadata, OpenAiChat) => Dropped("the API takes it only with answers that it stores"),
             (Feature::Metadata, AnthropicMessages | Gemini) => Dropped("the API has no place for it"),
             (Feature::ServiceTier, AnthropicMessages) => Dropped("its tiers are others"),
             (Feature::Verbosity, AnthropicMessages | Gemini | BedrockConverse) => {

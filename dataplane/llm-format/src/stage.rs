@@ -10,6 +10,8 @@ use crate::usage::Finish;
 pub(crate) struct Stages<F> {
     /// Choices that called tools.
     calling: Vec<u32>,
+    /// Tool calls of which no arguments came, for clients that read their text as JSON whatever it is.
+    bare: Option<Vec<(u32, u32)>>,
     /// The client's API has no place for the signature of a call, but one for that of reasoning.
     moves_signatures: bool,
     filter: Option<F>,
@@ -52,7 +54,8 @@ impl TextFilter for Box<dyn TextFilter> {
 impl<F: TextFilter> Stages<F> {
     pub(crate) fn new(client: Dialect, filter: Option<F>) -> Self {
         let moves_signatures = matches!(client, Dialect::AnthropicMessages | Dialect::OpenAiResponses);
-        Stages { calling: Vec::new(), moves_signatures, filter, open: Vec::new(), next: 0, rejected: false }
+        let bare = (client == Dialect::OpenAiChat).then(Vec::new);
+        Stages { calling: Vec::new(), bare, moves_signatures, filter, open: Vec::new(), next: 0, rejected: false }
     }
 
     pub(crate) fn pass(&mut self, event: Event<'_>, sink: Emit<'_>) -> Result<(), Broken> {
@@ -68,6 +71,9 @@ impl<F: TextFilter> Stages<F> {
                 if self.rejected {
                     return Ok(());
                 }
+                if let Some(bare) = &mut self.bare {
+                    bare.push((choice, call));
+                }
                 match signature {
                     Some(data) if self.moves_signatures => {
                         sink(Event::Redacted { choice, data })?;
@@ -77,6 +83,10 @@ impl<F: TextFilter> Stages<F> {
                 }
             }
             // Some say "stop" although tools are to be called.
+            Event::Finish { choice, .. } | Event::Break { choice } if self.is_bare(choice) => {
+                self.fill(choice, sink)?;
+                self.pass(event, sink)
+            }
             Event::Finish { choice, finish: Finish::Stop, sequence } if self.calling.contains(&choice) => {
                 self.end_of(Some(choice), sink)?;
                 self.unless_rejected(Event::Finish { choice, finish: Finish::ToolCalls, sequence }, sink)
@@ -100,11 +110,26 @@ impl<F: TextFilter> Stages<F> {
         }
     }
 
+    fn is_bare(&self, choice: u32) -> bool {
+        self.bare.as_ref().is_some_and(|bare| bare.iter().any(|(of, _)| *of == choice))
+    }
+
+    /// Gives calls without arguments an empty object.
+    fn fill(&mut self, choice: u32, sink: Emit<'_>) -> Result<(), Broken> {
+        let Some(bare) = &mut self.bare else { return Ok(()) };
+        let (filled, rest): (Vec<_>, Vec<_>) = bare.drain(..).partition(|(of, _)| *of == choice);
+        *bare = rest;
+        filled.into_iter().try_for_each(|(choice, call)| sink(Event::ToolInput { choice, call, json: "{}" }))
+    }
+
     fn unless_rejected(&self, event: Event<'_>, sink: Emit<'_>) -> Result<(), Broken> {
         if self.rejected { Ok(()) } else { sink(event) }
     }
 
     fn text(&mut self, choice: u32, kind: TextKind, call: u32, text: &str, sink: Emit<'_>) -> Result<(), Broken> {
+        if let Some(bare) = self.bare.as_mut().filter(|bare| kind == TextKind::ToolInput && !bare.is_empty()) {
+            bare.retain(|open| text.is_empty() || *open != (choice, call));
+        }
         if self.filter.is_none() {
             return piece(choice, kind, call, text, sink);
         }

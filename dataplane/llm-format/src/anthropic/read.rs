@@ -59,10 +59,9 @@ pub(crate) fn read<'t>(body: &'t Json<'t>) -> Result<Prompt<'t>, Error> {
         }
     }
     // A mark of the whole request stands for one on its last part.
-    if let (Some(mark), Some(turn)) = (cache(body), prompt.turns.last_mut()) {
-        if let Some(part) = turn.parts.last_mut() {
-            part.cache = part.cache.or(Some(mark));
-        }
+    let last = prompt.turns.last_mut().and_then(|turn| turn.parts.last_mut());
+    if let (Some(mark), Some(part)) = (cache(body), last) {
+        part.cache = part.cache.or(Some(mark));
     }
     Ok(prompt)
 }

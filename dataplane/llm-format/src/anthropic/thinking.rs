@@ -63,8 +63,11 @@ pub(crate) fn choose(prompt: &Prompt<'_>, model: &str) -> (Thinking, u64) {
     let budget = budget.max(MIN_BUDGET);
     match limit {
         None => (Thinking::Budget(budget), budget.saturating_add(DEFAULT_MAX_TOKENS)),
-        // The budget is part of the limit, and less.
-        Some(limit) if limit > MIN_BUDGET => (Thinking::Budget(budget.min(limit.saturating_sub(1))), limit),
+        // The budget is part of the limit, and less; one that was only derived leaves a fifth for the answer.
+        Some(limit) if limit > MIN_BUDGET => {
+            let most = if reasoning.budget.is_some() { limit.saturating_sub(1) } else { limit / 5 * 4 };
+            (Thinking::Budget(budget.min(most).max(MIN_BUDGET)), limit)
+        }
         Some(limit) => (Thinking::Unsaid, limit),
     }
 }
@@ -73,12 +76,13 @@ pub(crate) fn choose(prompt: &Prompt<'_>, model: &str) -> (Thinking, u64) {
 fn lost_reasoning(prompt: &Prompt<'_>) -> bool {
     let Some(turn) = prompt.turns.iter().rev().find(|turn| turn.side == Side::Assistant) else { return false };
     let calls = turn.parts.iter().any(|part| matches!(part.content, Content::ToolCall { .. }));
-    let signed = turn.parts.first().is_some_and(|part| match &part.content {
-        Content::Reasoning { signature: Some(signature), .. } | Content::Redacted(signature) => {
-            signature.maker == Maker::Anthropic
-        }
-        _ => false,
+    let ours = |maker| maker == Maker::Anthropic;
+    let signed = turn.parts.iter().map_while(|part| match &part.content {
+        Content::Reasoning { signature, .. } => Some(signature.as_ref().is_some_and(|signature| ours(signature.maker))),
+        Content::Redacted(signature) => Some(ours(signature.maker)),
+        _ => None,
     });
+    let signed = signed.into_iter().any(|signed| signed);
     calls && !signed
 }
 

@@ -136,10 +136,11 @@ fn write_message(choice: &Choice, w: &mut Writer<'_>) {
         |output: &&Output| matches!(output, Output::Reasoning { signature: Some(_), .. } | Output::Redacted(_));
     if choice.outputs.iter().any(|output| signed(&output)) {
         w.key("reasoning_details").array(|w| {
-            for output in choice.outputs.iter().filter(signed) {
+            for (number, output) in choice.outputs.iter().filter(signed).enumerate() {
+                let number = number as u64;
                 match output {
-                    Output::Reasoning { text, signature: Some(signature) } => write_signed(text, signature, w),
-                    Output::Redacted(data) => write_redacted(data, w),
+                    Output::Reasoning { text, signature: Some(signature) } => write_signed(number, text, signature, w),
+                    Output::Redacted(data) => write_redacted(number, data, w),
                     _ => {}
                 }
             }
@@ -163,19 +164,22 @@ fn write_message(choice: &Choice, w: &mut Writer<'_>) {
     }
 }
 
-/// Reasoning that the client may send back, in OpenRouter's form.
-pub(super) fn write_signed(text: &str, signature: &Signature<'_>, w: &mut Writer<'_>) {
+/// Reasoning that the client may send back, in OpenRouter's form. Libraries want a number on each item of a list that is
+/// streamed.
+pub(super) fn write_signed(number: u64, text: &str, signature: &Signature<'_>, w: &mut Writer<'_>) {
     w.object(|w| {
         w.key("type").string("reasoning.text");
         w.key("text").string(text);
         w.key("signature").string(&signature.shown(Maker::OpenAi));
+        w.key("index").u64(number);
     });
 }
 
-pub(super) fn write_redacted(data: &Signature<'_>, w: &mut Writer<'_>) {
+pub(super) fn write_redacted(number: u64, data: &Signature<'_>, w: &mut Writer<'_>) {
     w.object(|w| {
         w.key("type").string("reasoning.encrypted");
         w.key("data").string(&data.shown(Maker::OpenAi));
+        w.key("index").u64(number);
     });
 }
 

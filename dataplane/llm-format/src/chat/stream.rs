@@ -93,6 +93,8 @@ pub(crate) struct Encoder {
     begun: Vec<bool>,
     /// Reasoning since the last signature, to be repeated with it.
     reasoning: String,
+    /// Items of reasoning that were repeated so far.
+    details: u64,
     usage: Option<Usage>,
 }
 
@@ -115,12 +117,16 @@ impl Encoder {
             }
             Event::Signature { choice, signature } => {
                 let text = std::mem::take(&mut self.reasoning);
+                let number = self.detail();
                 self.delta(*choice, meta, out, |w| {
-                    w.key("reasoning_details").array(|w| write_signed(&text, signature, w));
+                    w.key("reasoning_details").array(|w| write_signed(number, &text, signature, w));
                 });
             }
             Event::Redacted { choice, data } => {
-                self.delta(*choice, meta, out, |w| w.key("reasoning_details").array(|w| write_redacted(data, w)));
+                let number = self.detail();
+                self.delta(*choice, meta, out, |w| {
+                    w.key("reasoning_details").array(|w| write_redacted(number, data, w))
+                });
             }
             Event::ToolCall { choice, call, id, name, signature } => self.delta(*choice, meta, out, |w| {
                 w.key("tool_calls").array(|w| {
@@ -152,6 +158,12 @@ impl Encoder {
             Event::Break { .. } | Event::Fault(_) => {}
         }
         Ok(())
+    }
+
+    fn detail(&mut self) -> u64 {
+        let number = self.details;
+        self.details = number.saturating_add(1);
+        number
     }
 
     fn head(&mut self, meta: &Meta) {

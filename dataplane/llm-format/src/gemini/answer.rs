@@ -27,6 +27,10 @@ pub(crate) fn read_answer(body: &Json<'_>, meta: &Meta, emit: Emit<'_>) -> Resul
 pub(super) fn read_event(body: &Json<'_>, meta: &Meta, calls: &mut Vec<u32>, emit: Emit<'_>) -> Result<(), Broken> {
     let id = body.get("responseId").as_str();
     emit(Event::Start { id, model: body.get("modelVersion").as_str(), created: None })?;
+    // First, so that it is known also of an answer that cannot be used.
+    if let Some(usage) = Usage::read(Dialect::Gemini, body.get("usageMetadata")) {
+        emit(Event::Usage(usage))?;
+    }
     for candidate in body.get("candidates").items() {
         let choice = u32::try_from(candidate.get("index").as_u64().unwrap_or(0)).map_err(|_| Broken::TooMuch)?;
         if choice as u64 >= crate::limits::MAX_CHOICES {
@@ -54,10 +58,7 @@ pub(super) fn read_event(body: &Json<'_>, meta: &Meta, calls: &mut Vec<u32>, emi
     if body.get("promptFeedback").get("blockReason").as_str().is_some() {
         emit(Event::Finish { choice: 0, finish: Finish::ContentFilter, sequence: None })?;
     }
-    match Usage::read(Dialect::Gemini, body.get("usageMetadata")) {
-        Some(usage) => emit(Event::Usage(usage)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn read_part(part: &Json<'_>, choice: u32, stamp: &str, count: &mut u32, emit: Emit<'_>) -> Result<(), Broken> {

@@ -3,9 +3,6 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::Error;
 use crate::json::Writer;
 use crate::neutral::{Content, Effort, Format, Maker, Part, Prompt, Side, Source, ToolMode, ToolOutput, Turn};
@@ -115,7 +112,7 @@ fn write_turn(turn: &Turn<'_>, before: &[Turn<'_>], target: &Target<'_>, w: &mut
                     Content::ToolCall { id, name, arguments, signature: own } => {
                         let own =
                             own.as_ref().filter(|own| own.maker == Maker::Google).map(|own| Cow::Borrowed(&*own.value));
-                        let unsigned = || first.then(|| Cow::Owned(STANDARD.encode(UNSIGNED)));
+                        let unsigned = || first.then_some(Cow::Borrowed(UNSIGNED));
                         let signed = own.or(signature.take()).or_else(unsigned);
                         first = false;
                         w.object(|w| {

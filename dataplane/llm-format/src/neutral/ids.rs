@@ -9,7 +9,7 @@ const MAX_ID: usize = 40;
 /// time, so that a call and its result still belong together.
 pub(crate) fn tool_id(id: &str) -> Cow<'_, str> {
     let good = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if !id.is_empty() && id.len() <= MAX_ID && id.as_bytes().iter().all(|byte| good(byte)) {
+    if !id.is_empty() && id.len() <= MAX_ID && id.as_bytes().iter().all(good) {
         return Cow::Borrowed(id);
     }
     // FNV-1a (draft-eastlake-fnv §2), 64 bits.

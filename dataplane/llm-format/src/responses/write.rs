@@ -72,7 +72,13 @@ fn flush(
     w.object(|w| {
         w.key("type").string("message");
         w.key("role").string(if side == Side::User { "user" } else { "assistant" });
-        w.key("content").array(|w| {
+        let w = w.key("content");
+        if let [Part { content: Content::Text(text), .. }] = parts.as_slice() {
+            w.string(text);
+            parts.clear();
+            return;
+        }
+        w.array(|w| {
             for part in parts.drain(..) {
                 if let Err(error) = write_part(side, part, target, w) {
                     *result = Err(error);
@@ -87,6 +93,9 @@ fn write_part(side: Side, part: &Part<'_>, target: &Target<'_>, w: &mut Writer<'
         w.object(|w| {
             w.key("type").string(if side == Side::User { "input_text" } else { "output_text" });
             w.key("text").string(text);
+            if side == Side::Assistant {
+                w.key("annotations").array(|_| ());
+            }
         });
     };
     match &part.content {

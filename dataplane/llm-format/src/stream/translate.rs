@@ -123,10 +123,10 @@ fn take(
     }
     match event {
         Event::Start { model: Some(model), .. } if seen.model.is_none() => seen.model = Some((*model).to_owned()),
-        Event::Text { choice: 0, text } if seen.keep_text => {
-            if seen.text.len().saturating_add(text.len()) <= MAX_KEPT_BYTES {
-                seen.text.push_str(text);
-            }
+        Event::Text { choice: 0, text }
+            if seen.keep_text && seen.text.len().saturating_add(text.len()) <= MAX_KEPT_BYTES =>
+        {
+            seen.text.push_str(text);
         }
         Event::Usage(usage) => seen.usage.get_or_insert_default().raise(*usage),
         Event::Finish { choice, finish, .. } if *choice == 0 || seen.finish.is_none() => seen.finish = Some(*finish),
