@@ -25,23 +25,15 @@ pub struct BackendRequest {
     pub policies: Vec<Arc<Chain>>,
 }
 
-/// An answer of a protocol backend.
-#[derive(Debug)]
-pub struct BackendResponse {
-    /// What the client gets.
-    pub response: Response<Body>,
-    /// Fields for the access log.
-    pub log: Vec<(&'static str, String)>,
-}
-
 /// A compiled backend that speaks a protocol of its own.
 pub trait ProtocolBackend: Send + Sync + std::fmt::Debug {
-    /// Answers a request. Runs on the worker's thread; nothing in it may take longer than 200 µs without an await.
+    /// Answers a request. Runs on the worker's thread; nothing in it may take longer than 200 µs without an await. What it
+    /// learns for the access log, traces and metrics goes to the `telemetry` of the request's context.
     fn handle(
         self: Arc<Self>,
         request: BackendRequest,
         worker: Rc<Worker>,
-    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>>;
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>>;
 }
 
 /// Makes protocol backends out of their resources.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Endpoint, Picked};
 use http::request::Parts;
@@ -66,6 +67,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         bytes: 0,
         permits: Permits::default(),
         endpoint: None,
+        telemetry: if worker.access_log.is_some() { RequestTelemetry::on() } else { RequestTelemetry::off() },
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         tunnel: None,
         worker,
@@ -99,8 +101,6 @@ fn line(origin: &Origin, head: &Parts) -> Line {
         path: head.uri.path().to_owned(),
         version: head.version,
         reason: None,
-        retries: 0,
-        extra: Vec::new(),
     }
 }
 
@@ -145,6 +145,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
+    context.telemetry.clone_from(&record.telemetry);
     if let Some(secure) = &origin.secure {
         context.scheme = "https";
         context.identity.clone_from(&secure.identity);
@@ -312,8 +313,8 @@ async fn back(response: Response<Body>, passed: &Passed, context: &RequestContex
 pub(crate) fn failed(error: &Error, record: &mut Record) -> Response<Body> {
     tracing::debug!(%error, blame = ?error.blame(), "request failed");
     record.because(error.reason());
-    if let Some(line) = &mut record.line {
-        line.extra.push(("error", error.to_string()));
+    if record.telemetry.is_on() {
+        record.telemetry.set("error", error.to_string());
     }
     reply::for_status(error.status())
 }
@@ -382,11 +383,7 @@ pub(crate) async fn send(
         BackendKind::Protocol(protocol) => {
             let request =
                 BackendRequest { head, body, context: context.clone(), policies: passed.iter().cloned().collect() };
-            let answer = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await?;
-            if let Some(line) = &mut record.line {
-                line.extra.extend(answer.log);
-            }
-            Ok(answer.response)
+            Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await
         }
         BackendKind::Broken(reason) => Err(Error::Protocol {
             blame: agentgateway_upstream::Blame::Gateway,
