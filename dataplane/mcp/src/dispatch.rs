@@ -19,7 +19,7 @@ use crate::jsonrpc::{self, Envelope, members, quote, string};
 use crate::limits::NOTIFY;
 use crate::lists;
 use crate::log::Log;
-use crate::naming::Naming;
+use crate::naming::{Named, Naming};
 use crate::protocol::{Method, code};
 use crate::reply::{self, Relay};
 use crate::rounds;
@@ -78,6 +78,7 @@ pub(crate) async fn request(
     let method = Method::parse(envelope.method());
     let id = envelope.id.unwrap_or("null");
     log.method(envelope.method());
+    lists::look_up(call, method, envelope.params).await;
     let Some(addressed) = address(call, method, envelope, log) else {
         return federated(call, method, envelope, log).await;
     };
@@ -200,7 +201,7 @@ fn named(
     call: &Call,
     envelope: &Envelope<'_>,
     log: &mut Log,
-    field: &'static str,
+    (kind, field): (Named, &'static str),
     allows: impl Fn(&Target, &str, Option<&Value>) -> bool,
     unknown: impl Fn(&str) -> String,
 ) -> Result<Addressed, String> {
@@ -210,7 +211,7 @@ fn named(
     let raw = raw.ok_or_else(|| invalid("Invalid params: \"name\" is missing"))?;
     let name = string(raw).map_err(|_| invalid("Invalid params: \"name\" must be a string"))?;
     log.item(field, &name);
-    let (index, own) = call.backend.naming.split_name(&name).ok_or_else(|| unknown(&name))?;
+    let (index, own) = call.backend.naming.find(kind, &name).ok_or_else(|| unknown(&name))?;
     let target = call.target(index).ok_or_else(|| unknown(&name))?;
     if !call.rules.is_open() {
         let arguments: Option<Value> = arguments
@@ -233,14 +234,16 @@ fn tool(call: &Call, envelope: &Envelope<'_>, log: &mut Log) -> Result<Addressed
     let allows = |target: &Target, name: &str, arguments: Option<&Value>| {
         call.rules.allows_tool(&call.backend, target, name, arguments)
     };
-    named(call, envelope, log, "mcp.tool", allows, |name| invalid(&format!("Unknown tool: {name}")))
+    named(call, envelope, log, (Named::Tool, "mcp.tool"), allows, |name| invalid(&format!("Unknown tool: {name}")))
 }
 
 fn prompt(call: &Call, envelope: &Envelope<'_>, log: &mut Log) -> Result<Addressed, String> {
     let allows = |target: &Target, name: &str, arguments: Option<&Value>| {
         call.rules.allows_prompt(&call.backend, target, name, arguments)
     };
-    named(call, envelope, log, "mcp.prompt", allows, |name| invalid(&format!("Unknown prompt: {name}")))
+    named(call, envelope, log, (Named::Prompt, "mcp.prompt"), allows, |name| {
+        invalid(&format!("Unknown prompt: {name}"))
+    })
 }
 
 fn resource(call: &Call, envelope: &Envelope<'_>, log: &mut Log) -> Result<Addressed, String> {
@@ -284,7 +287,7 @@ fn completion(call: &Call, envelope: &Envelope<'_>) -> Result<Addressed, String>
         (Some(raw), None) => {
             let name = string(raw).map_err(|_| invalid("Invalid params: \"name\" must be a string"))?;
             let unknown = || invalid(&format!("Unknown prompt: {name}"));
-            let (index, own) = call.backend.naming.split_name(&name).ok_or_else(unknown)?;
+            let (index, own) = call.backend.naming.find(Named::Prompt, &name).ok_or_else(unknown)?;
             let target = call.target(index).ok_or_else(unknown)?;
             if !call.rules.allows_prompt(&call.backend, target, own, None) {
                 return Err(unknown());

@@ -140,6 +140,12 @@ async fn greet(call: &Rc<Call>) -> Greeted {
 /// The text of the result for the client.
 fn result(call: &Call, greeted: Greeted, log: &mut Log) -> Result<String, Fault> {
     let Greeted { mut handshakes, faults, incomplete } = greeted;
+    if call.backend.fails_closed
+        && let Some(fault) = faults.first()
+    {
+        log.error(fault.reason());
+        return Err(fault.clone());
+    }
     if handshakes.is_empty() {
         let fault = faults.into_iter().next();
         let fault = fault.unwrap_or_else(|| {

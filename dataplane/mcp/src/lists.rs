@@ -14,6 +14,7 @@ use crate::fault::{Fault, Kind};
 use crate::jsonrpc::{self, Envelope, members, quote, string};
 use crate::limits::{LIST_ITEMS, LIST_PAGES};
 use crate::modern::translate::Caching;
+use crate::naming::Named;
 use crate::protocol::{Method, code};
 use crate::splice::Splice;
 use crate::target::Target;
@@ -50,6 +51,11 @@ fn visible<'a>(call: &Call, target: &Target, method: Method, item: &'a str) -> O
             _ => {
                 let [raw] = members(item, ["name"])?;
                 let name = string(raw.unwrap_or_default())?;
+                let named = if method == Method::ToolsList { Named::Tool } else { Named::Prompt };
+                if !naming.note(named, target.index, &name) {
+                    tracing::debug!(mcp_target = %target.name, %name, "another target has this name already");
+                    return Ok(None);
+                }
                 let allowed = match method {
                     Method::ToolsList => call.rules.allows_tool(&call.backend, target, &name, None),
                     _ => call.rules.allows_prompt(&call.backend, target, &name, None),
@@ -104,6 +110,20 @@ fn array<T: AsRef<str>>(items: &[T]) -> String {
     out
 }
 
+/// Lists all targets when only that tells whose a name is, which a client has learnt elsewhere.
+pub(crate) async fn look_up(call: &Call, method: Method, params: Option<&str>) {
+    let (named, list) = match method {
+        Method::ToolsCall => (Named::Tool, Method::ToolsList),
+        Method::PromptsGet => (Named::Prompt, Method::PromptsList),
+        _ => return,
+    };
+    let name = params.and_then(|params| crate::view::member(params, ["name"])).and_then(|name| string(name).ok());
+    if name.is_some_and(|name| call.backend.naming.must_look_up(named, &name)) {
+        // What fails is left out, and the name stays unknown.
+        drop(merged(call, list, None).await);
+    }
+}
+
 /// The federation's list: the text of the result, or of the error object when no target gave one.
 pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) -> Result<(String, Caching), String> {
     let Some(member) = items_member(method) else {
@@ -145,6 +165,7 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
         }
     }
     match faults.first() {
+        Some(first) if call.backend.fails_closed => Err(first.error_object()),
         Some(first) if !answered => Err(match faults.len() {
             1 => first.error_object(),
             n => jsonrpc::error_object(code::INTERNAL, &format!("none of {n} targets answered; {first}"), None),

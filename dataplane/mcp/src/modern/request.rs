@@ -114,6 +114,7 @@ async fn to_target(
     log: &mut Log,
 ) -> Response<Body> {
     let id = envelope.id.unwrap_or("null");
+    lists::look_up(&call, method, envelope.params).await;
     let addressed = match dispatch::address(&call, method, envelope, log) {
         Some(Ok(addressed)) => addressed,
         Some(Err(error)) => {

@@ -142,7 +142,7 @@ pub(super) fn compile_without(
     });
     let backend = v1::Backend {
         key: "Backend/test/mcp".into(),
-        kind: Some(v1::backend::Kind::Mcp(v1::McpBackend { targets: targets.collect() })),
+        kind: Some(v1::backend::Kind::Mcp(v1::McpBackend { targets: targets.collect(), ..v1::McpBackend::default() })),
         ..v1::Backend::default()
     };
     McpBackend::compile(&shared.metrics, &backend, &clusters)
