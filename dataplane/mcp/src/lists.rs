@@ -110,6 +110,23 @@ fn array<T: AsRef<str>>(items: &[T]) -> String {
     out
 }
 
+/// What a list's items are named as; resources have URIs.
+fn named(method: Method) -> Option<Named> {
+    match method {
+        Method::ToolsList => Some(Named::Tool),
+        Method::PromptsList => Some(Named::Prompt),
+        _ => None,
+    }
+}
+
+fn is_owner(call: &Call, named: Named, target: &Target, item: &str) -> bool {
+    let naming = &call.backend.naming;
+    !naming.are_bare()
+        || crate::view::member(item, ["name"])
+            .and_then(|name| string(name).ok())
+            .is_some_and(|name| naming.note(named, target.index, &name))
+}
+
 /// Lists all targets when only that tells whose a name is, which a client has learnt elsewhere.
 pub(crate) async fn look_up(call: &Call, method: Method, params: Option<&str>) {
     let (named, list) = match method {
@@ -147,8 +164,12 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
     let mut caching = Caching { ttl: u64::MAX, is_public: call.rules.is_open() };
     for (target, listed) in join_all(asked).await {
         match listed {
-            Ok((own, how_long)) => {
+            Ok((mut own, how_long)) => {
                 answered = true;
+                if let Some(named) = named(method) {
+                    // All have answered only now: a target before this one may have the same name.
+                    own.retain(|item| is_owner(call, named, target, item));
+                }
                 caching = caching.and(how_long);
                 let room = LIST_ITEMS.saturating_sub(items.len());
                 if own.len() > room {
@@ -209,6 +230,9 @@ async fn read_pages(
     let protocol =
         |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered {} badly: {why}", method.as_str()));
     let mut items = Vec::new();
+    if let Some(named) = named(method) {
+        call.backend.naming.forget(named, target.index);
+    }
     let mut bytes = 0;
     let mut cursor: Option<String> = None;
     let mut caching = Caching { ttl: u64::MAX, is_public: true };

@@ -85,6 +85,11 @@ impl Naming {
         self.targets.get(target).map_or_else(|| own.to_owned(), |(prefix, _)| format!("{prefix}{own}"))
     }
 
+    /// Whether names say nothing of their target.
+    pub(crate) fn are_bare(&self) -> bool {
+        self.owners.is_some()
+    }
+
     /// Notes that a target lists a name; whether it is the one that the name stands for.
     pub(crate) fn note(&self, named: Named, target: usize, own: &str) -> bool {
         let Some(owners) = &self.owners else { return true };
