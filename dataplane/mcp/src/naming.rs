@@ -207,6 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn names_without_their_target() {
+        let naming = Naming::of(&["a", "b"], v1::McpPrefixMode::McpPrefixNever).unwrap();
+        assert_eq!(naming.name(1, "x"), "x");
+        assert!(naming.must_look_up(Named::Tool, "x") && naming.find(Named::Tool, "x").is_none());
+        assert!(naming.note(Named::Tool, 1, "x") && naming.note(Named::Tool, 0, "x"));
+        assert!(!naming.note(Named::Tool, 1, "x"), "the first target has it, whichever was listed first");
+        assert_eq!(naming.find(Named::Tool, "x"), Some((0, "x")));
+        assert!(naming.find(Named::Prompt, "x").is_none());
+        naming.forget(Named::Tool, 0);
+        assert!(naming.must_look_up(Named::Tool, "x"));
+        let always = Naming::of(&["a"], v1::McpPrefixMode::McpPrefixAlways).unwrap();
+        assert_eq!(always.find(Named::Tool, "a_x"), Some((0, "x")));
+    }
+
+    #[test]
     fn names_that_could_be_confused() {
         assert!(Naming::new(&[]).is_err());
         assert!(Naming::new(&["a", "a"]).is_err());

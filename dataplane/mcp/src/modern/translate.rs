@@ -37,6 +37,9 @@ impl Caching {
 
 /// A JSON object with more members, which it must not have yet.
 pub(crate) fn with_members(object: &str, more: &str) -> String {
+    if more.is_empty() {
+        return object.to_owned();
+    }
     let rest = object.trim_start().strip_prefix('{').unwrap_or("}").trim_start();
     let comma = if rest.starts_with('}') { "" } else { "," };
     format!("{{{more}{comma}{rest}")
@@ -80,7 +83,7 @@ fn complete(result: &str, method: Method, server: &str) -> String {
         }
         Some(_) => {}
     }
-    if more.is_empty() { result.to_owned() } else { with_members(result, &more.join(",")) }
+    with_members(result, &more.join(","))
 }
 
 /// The error code of a response, when it is an error.
@@ -125,6 +128,9 @@ mod tests {
         assert_eq!(value["result"]["_meta"], json!({"a": 1, meta::SERVER: {"name": "s", "version": "1"}}));
         assert_eq!(value["result"]["resultType"], "complete");
         assert_eq!(value["result"].get("ttlMs"), None);
+        let whole = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"task","_meta":{}}}"#;
+        let value: Value = serde_json::from_str(&response(whole, "1", Method::ToolsCall, server)).unwrap();
+        assert_eq!(value["result"]["resultType"], "task");
     }
 
     #[test]
