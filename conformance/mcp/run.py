@@ -46,13 +46,13 @@ def free_port() -> int:
 def wait(port: int, process: subprocess.Popen, what: str):
     for _ in range(300):
         if process.poll() is not None:
-            sys.exit(f"{what} ended with {process.returncode}")
+            raise RuntimeError(f"{what} ended with {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return
         except OSError:
             time.sleep(0.1)
-    sys.exit(f"{what} does not listen")
+    raise RuntimeError(f"{what} does not listen")
 
 
 class Servers:
@@ -66,16 +66,26 @@ class Servers:
             [sys.executable, HERE / "fixture.py", str(self.fixture_port), mode], stdout=self.log, stderr=self.log
         )
         target = {"name": "fixture", "mcp": {"host": "127.0.0.1", "port": self.fixture_port, "path": "/mcp"}}
-        # The names of this machine: a proxy is told by its routes whose requests it takes.
-        route = {"hostnames": ["localhost", "127.0.0.1"], "backends": [{"mcp": {"targets": [target]}}]}
+        # A proxy is told by its routes whose requests it takes: that of the suite's URL, and no other Host.
+        route = {"hostnames": ["localhost"], "backends": [{"mcp": {"targets": [target]}}]}
         config = {"binds": [{"port": self.port, "listeners": [{"routes": [route]}]}]}
         path = pathlib.Path(self.folder.name) / "config.yaml"
         path.write_text(json.dumps(config))
         own = [f"127.0.0.1:{free_port()}" for _ in range(3)]
         arguments = ["-f", path, "--admin-addr", own[0], "--metrics-addr", own[1], "--readiness-addr", own[2]]
-        self.proxy = subprocess.Popen([agentgateway, *arguments], stdout=self.log, stderr=self.log)
-        wait(self.fixture_port, self.fixture, "the fixture server")
-        wait(self.port, self.proxy, "the proxy")
+        try:
+            self.proxy = subprocess.Popen([agentgateway, *arguments], stdout=self.log, stderr=self.log)
+        except OSError:
+            self.fixture.kill()
+            raise
+        try:
+            wait(self.fixture_port, self.fixture, "the fixture server")
+            wait(self.port, self.proxy, "the proxy")
+        except RuntimeError:
+            self.log.seek(0)
+            print(self.log.read())
+            self.__exit__()
+            raise
 
     def __enter__(self):
         return self
