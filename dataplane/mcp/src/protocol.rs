@@ -162,6 +162,8 @@ pub(crate) mod meta {
     pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
     pub(crate) const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
     pub(crate) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    /// What stands for a handshake.
+    pub(crate) const OF_CLIENT: [&str; 4] = [VERSION, CAPABILITIES, CLIENT, LOG_LEVEL];
     pub(crate) const SERVER: &str = "io.modelcontextprotocol/serverInfo";
     pub(crate) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 }

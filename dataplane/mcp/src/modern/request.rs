@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agentgateway_upstream::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value};
 
 use crate::answer::Answer;
 use crate::call::Call;
@@ -22,7 +23,7 @@ use crate::modern::check::{self, Meta, Refusal};
 use crate::modern::parked::Parked;
 use crate::modern::relay::{self, QUESTION, Sent};
 use crate::modern::{discover, held, listen};
-use crate::protocol::{Method, PARAM_PREFIX, code};
+use crate::protocol::{Method, PARAM_PREFIX, code, meta};
 use crate::reply;
 use crate::splice::Splice;
 use crate::view;
@@ -163,7 +164,7 @@ async fn to_target(
         }
         sent.own_id = sent.call.session.next_id().into();
         set_level(&sent, meta).await;
-        Bytes::from(renumbered(&edited, &sent.own_id))
+        Bytes::from(renumbered(&edited, &sent.own_id, sent.link.is_modern()))
     };
     let how = How { method, patience, relays: true };
     let raw = match exchange::request(&sent.call, &target, &message, how).await {
@@ -192,15 +193,28 @@ fn modern_code(text: &str) -> String {
 }
 
 /// A message under the gateway's own id, which is also its progress token: several clients share one session.
-fn renumbered(message: &Bytes, own_id: &str) -> String {
+/// A target with a handshake, which has said who the client is, gets to see nothing of it again: some refuse it.
+fn renumbered(message: &Bytes, own_id: &str, is_modern: bool) -> String {
     let text = String::from_utf8_lossy(message);
     let Ok(envelope) = Envelope::parse(&text) else { return text.into_owned() };
     let mut splice = Splice::new(&text);
     if let Some(id) = envelope.id {
         splice.replace(id, own_id.to_owned());
     }
-    if let Some(token) = envelope.params.and_then(|params| view::member(params, ["_meta", "progressToken"])) {
-        splice.replace(token, own_id.to_owned());
+    let Some(own) = envelope.params.and_then(|params| view::member(params, ["_meta"])) else { return splice.finish() };
+    match serde_json::from_str::<Map<String, Value>>(own) {
+        Ok(mut members) if !is_modern => {
+            members.retain(|name, _| !meta::OF_CLIENT.contains(&name.as_str()));
+            if let (Some(token), Ok(id)) = (members.get_mut("progressToken"), serde_json::from_str(own_id)) {
+                *token = id;
+            }
+            splice.replace(own, Value::Object(members).to_string());
+        }
+        _ => {
+            if let Some(token) = view::member(own, ["progressToken"]) {
+                splice.replace(token, own_id.to_owned());
+            }
+        }
     }
     splice.finish()
 }
@@ -267,5 +281,23 @@ fn ask_again(sent: &Sent, parked: Parked) -> Response<Body> {
     match state {
         Some(state) => relay::response(relay::input_required(&sent.id, &question, &state)),
         None => relay::refused(Refusal::new(code::INTERNAL, "the call cannot wait any longer"), &sent.id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_target_with_a_handshake_gets() {
+        let text = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p","own":1}}}"#;
+        let value = |is_modern| -> Value {
+            serde_json::from_str(&renumbered(&Bytes::from_static(text.as_bytes()), "\"g-1\"", is_modern)).unwrap()
+        };
+        let own = &value(false)["params"]["_meta"];
+        assert_eq!(own, &serde_json::json!({"progressToken": "g-1", "own": 1}));
+        let own = &value(true)["params"]["_meta"];
+        assert_eq!((&own["progressToken"], own.as_object().unwrap().len()), (&Value::from("g-1"), 4));
+        assert_eq!(value(true)["id"], "g-1");
     }
 }
