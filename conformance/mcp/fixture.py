@@ -111,38 +111,69 @@ def test_error_handling() -> str:
     raise ToolError("This tool intentionally returns an error for testing")
 
 
+MODERN = "2026-07-28"
+
+
+async def gather(ctx: Context, asked: dict[str, Any], state: str | None = None) -> dict[str, Any] | InputRequiredResult:
+    """The client's answers to what is asked, in the way of its protocol."""
+    if ctx.protocol_version == MODERN:
+        found = ctx.input_responses or {}
+        if all(name in found for name in asked) and (state is None or ctx.request_state == state):
+            return found
+        return InputRequiredResult(input_requests=asked, request_state=state)
+    answers = {}
+    for name, request in asked.items():
+        params = getattr(request, "params", None)
+        if isinstance(request, ElicitRequest):
+            answers[name] = await ctx.session.elicit_form(params.message, params.requested_schema, related_request_id=ctx.request_id)
+        elif isinstance(request, CreateMessageRequest):
+            answers[name] = await ctx.session.create_message(
+                params.messages, max_tokens=params.max_tokens, related_request_id=ctx.request_id
+            )
+        else:
+            answers[name] = await ctx.session.list_roots()
+    return answers
+
+
 @server.tool()
-async def test_sampling(prompt: str, ctx: Context) -> str:
+async def test_sampling(prompt: str, ctx: Context) -> str | InputRequiredResult:
     """Asks the client's model."""
-    message = SamplingMessage(role="user", content=text(prompt))
-    result = await ctx.session.create_message([message], max_tokens=100, related_request_id=ctx.request_id)
-    return f"LLM response: {getattr(result.content, 'text', result.content)}"
+    answers = await gather(ctx, {"sample": ask_model(prompt, 100)})
+    if isinstance(answers, InputRequiredResult):
+        return answers
+    return f"LLM response: {getattr(answers['sample'].content, 'text', answers['sample'].content)}"
 
 
 async def elicited(ctx: Context, message: str, properties: dict[str, Any], required: list[str] | None = None):
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         schema["required"] = required
-    return await ctx.session.elicit_form(message, schema, related_request_id=ctx.request_id)
+    request = ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=schema))
+    answers = await gather(ctx, {"form": request})
+    return answers if isinstance(answers, InputRequiredResult) else answers["form"]
 
 
 @server.tool()
-async def test_elicitation(message: str, ctx: Context) -> str:
+async def test_elicitation(message: str, ctx: Context) -> str | InputRequiredResult:
     """Asks the user."""
     properties = {
         "username": {"type": "string", "description": "User's response"},
         "email": {"type": "string", "description": "User's email address"},
     }
     result = await elicited(ctx, message, properties, ["username", "email"])
+    if isinstance(result, InputRequiredResult):
+        return result
     return f"User response: action: {result.action}, content: {json.dumps(result.content)}"
 
 
-def completed(result) -> str:
+def completed(result) -> str | InputRequiredResult:
+    if isinstance(result, InputRequiredResult):
+        return result
     return f"Elicitation completed: action={result.action}, content={json.dumps(result.content)}"
 
 
 @server.tool()
-async def test_elicitation_sep1034_defaults(ctx: Context) -> str:
+async def test_elicitation_sep1034_defaults(ctx: Context) -> str | InputRequiredResult:
     """Asks with defaults."""
     properties = {
         "name": {"type": "string", "default": "John Doe"},
@@ -155,7 +186,7 @@ async def test_elicitation_sep1034_defaults(ctx: Context) -> str:
 
 
 @server.tool()
-async def test_elicitation_sep1330_enums(ctx: Context) -> str:
+async def test_elicitation_sep1330_enums(ctx: Context) -> str | InputRequiredResult:
     """Asks for choices."""
     names = ["option1", "option2", "option3"]
     titled = [{"const": f"value{n}", "title": title} for n, title in enumerate(("First Option", "Second Option", "Third Option"), 1)]
@@ -238,57 +269,56 @@ def ask_model(message: str, tokens: int) -> CreateMessageRequest:
     return CreateMessageRequest(params=CreateMessageRequestParams(messages=messages, max_tokens=tokens))
 
 
-def answer(ctx: Context, name: str):
-    return (ctx.input_responses or {}).get(name)
-
-
-def content(ctx: Context, name: str) -> dict[str, Any] | None:
-    found = answer(ctx, name)
-    return getattr(found, "content", None) if getattr(found, "action", None) == "accept" else None
+def accepted(answer) -> dict[str, Any]:
+    return (getattr(answer, "content", None) or {}) if getattr(answer, "action", None) == "accept" else {}
 
 
 @server.tool()
 async def test_streaming_elicitation(ctx: Context) -> str | InputRequiredResult:
     """Reports progress, then asks the user."""
-    if content(ctx, "user_name") is None:
+    if not ctx.input_responses:
         await ctx.report_progress(1, 2)
-        return InputRequiredResult(input_requests={"user_name": ask_form("What is your name?", "name")})
-    return "Thank you."
+    answers = await gather(ctx, {"user_name": ask_form("What is your name?", "name")})
+    return answers if isinstance(answers, InputRequiredResult) else "Thank you."
 
 
 @server.tool()
 async def test_input_required_result_elicitation(ctx: Context) -> str | InputRequiredResult:
     """Asks the user for a name."""
-    found = content(ctx, "user_name")
-    if not found or not isinstance(found.get("name"), str):
-        return InputRequiredResult(input_requests={"user_name": ask_form("What is your name?", "name")})
-    return f"Hello, {found['name']}!"
+    asked = {"user_name": ask_form("What is your name?", "name")}
+    answers = await gather(ctx, asked)
+    if isinstance(answers, InputRequiredResult):
+        return answers
+    name = accepted(answers["user_name"]).get("name")
+    if not isinstance(name, str):
+        return InputRequiredResult(input_requests=asked) if ctx.protocol_version == MODERN else "Nobody is there."
+    return f"Hello, {name}!"
 
 
 @server.tool()
 async def test_input_required_result_sampling(ctx: Context) -> str | InputRequiredResult:
     """Asks the model."""
-    found = answer(ctx, "capital_question")
-    if found is None:
-        return InputRequiredResult(input_requests={"capital_question": ask_model("What is the capital of France?", 100)})
-    return f"The model says: {getattr(found.content, 'text', found.content)}"
+    answers = await gather(ctx, {"capital_question": ask_model("What is the capital of France?", 100)})
+    if isinstance(answers, InputRequiredResult):
+        return answers
+    content = answers["capital_question"].content
+    return f"The model says: {getattr(content, 'text', content)}"
 
 
 @server.tool()
 async def test_input_required_result_list_roots(ctx: Context) -> str | InputRequiredResult:
     """Asks for roots."""
-    found = answer(ctx, "client_roots")
-    if found is None:
-        return InputRequiredResult(input_requests={"client_roots": ListRootsRequest()})
-    return "Roots: " + ", ".join(str(root.uri) for root in found.roots)
+    answers = await gather(ctx, {"client_roots": ListRootsRequest()})
+    if isinstance(answers, InputRequiredResult):
+        return answers
+    return "Roots: " + ", ".join(str(root.uri) for root in answers["client_roots"].roots)
 
 
 @server.tool()
 async def test_input_required_result_request_state(ctx: Context) -> str | InputRequiredResult:
     """Asks for a confirmation, and keeps a state."""
-    if ctx.request_state is None or content(ctx, "confirm") is None:
-        return InputRequiredResult(input_requests={"confirm": ask_form("Please confirm", "ok", "boolean")}, request_state="state")
-    return "state-ok" if ctx.request_state == "state" else "state-wrong"
+    answers = await gather(ctx, {"confirm": ask_form("Please confirm", "ok", "boolean")}, "state")
+    return answers if isinstance(answers, InputRequiredResult) else "state-ok"
 
 
 @server.tool()
@@ -305,21 +335,21 @@ async def test_input_required_result_multiple_inputs(ctx: Context) -> str | Inpu
         "greeting": ask_model("Generate a greeting", 50),
         "client_roots": ListRootsRequest(),
     }
-    if ctx.request_state is None or any(answer(ctx, name) is None for name in asked):
-        return InputRequiredResult(input_requests=asked, request_state="three")
-    return "All three are answered."
+    answers = await gather(ctx, asked, "three")
+    return answers if isinstance(answers, InputRequiredResult) else "All three are answered."
 
 
 @server.tool()
 async def test_input_required_result_multi_round(ctx: Context) -> str | InputRequiredResult:
     """Asks one question after the other."""
-    if ctx.request_state == "round-2" and content(ctx, "step2"):
-        return f"Your color is {content(ctx, 'step2').get('color')}."
-    if ctx.request_state == "round-1" and content(ctx, "step1"):
-        asked = ask_form("Step 2: What is your favorite color?", "color")
-        return InputRequiredResult(input_requests={"step2": asked}, request_state="round-2")
-    asked = ask_form("Step 1: What is your name?", "name")
-    return InputRequiredResult(input_requests={"step1": asked}, request_state="round-1")
+    if ctx.request_state != "round-2":
+        first = await gather(ctx, {"step1": ask_form("Step 1: What is your name?", "name")}, "round-1")
+        if isinstance(first, InputRequiredResult):
+            return first
+    second = await gather(ctx, {"step2": ask_form("Step 2: What is your favorite color?", "color")}, "round-2")
+    if isinstance(second, InputRequiredResult):
+        return second
+    return f"Your color is {accepted(second['step2']).get('color')}."
 
 
 @server.tool()
@@ -331,9 +361,8 @@ async def test_input_required_result_capabilities(ctx: Context) -> str | InputRe
         asked["sample"] = ask_model("Hello", 10)
     if can and can.elicitation is not None:
         asked["form"] = ask_form("Hello", "name")
-    if not asked or ctx.input_responses:
-        return "Nothing to ask."
-    return InputRequiredResult(input_requests=asked)
+    answers = await gather(ctx, asked) if asked else {}
+    return answers if isinstance(answers, InputRequiredResult) else "Nothing more to ask."
 
 
 CHANGES = []
@@ -357,7 +386,7 @@ async def test_trigger_prompt_change(ctx: Context) -> str:
 
 
 async def changed(ctx: Context, what: str) -> None:
-    if ctx.protocol_version == "2026-07-28":
+    if ctx.protocol_version == MODERN:
         await getattr(ctx, f"notify_{what}_changed")()
     else:
         await getattr(ctx.session, f"send_{what[:-1]}_list_changed")()
@@ -394,10 +423,10 @@ def test_prompt_with_image() -> list[UserMessage]:
 @server.prompt()
 async def test_input_required_result_prompt(ctx: Context) -> Any:
     """A prompt that asks the user first."""
-    found = content(ctx, "user_context")
-    if found is None:
-        return InputRequiredResult(input_requests={"user_context": ask_form("What context should the prompt use?", "context")})
-    return f"The context is {found.get('context')}."
+    answers = await gather(ctx, {"user_context": ask_form("What context should the prompt use?", "context")})
+    if isinstance(answers, InputRequiredResult):
+        return answers
+    return f"The context is {accepted(answers['user_context']).get('context')}."
 
 
 @server.resource("test://static-text", mime_type="text/plain")

@@ -1,5 +1,7 @@
 """Sessions: whose they are, how they end, and what an unknown one is answered."""
 
+import signal
+
 import pytest
 
 from support.http1 import Client
@@ -126,11 +128,11 @@ def test_a_session_is_that_of_its_key(federation, github, wire):
 
 
 @pytest.mark.anyio
-async def test_a_client_of_the_stateless_protocol_falls_back_at_once(federation, github):
-    """It probes first; a refusal that came late, or as a server error, would stop it."""
+async def test_a_client_that_speaks_both_needs_no_session(federation, github):
+    """It asks for the stateless protocol first."""
     proxy = federation(github.target("github"))
     async with connect(proxy.url, mode="auto") as client:
-        assert client.protocol_version in ("2025-11-25", "2025-06-18")
+        assert client.protocol_version == "2026-07-28"
         assert "search_code" in await tool_names(client)
 
 
@@ -156,7 +158,8 @@ def test_replicas_with_one_key_go_on_with_each_others_sessions(federation, mcp_s
     client = Wire(replicas[0].port)
     client.initialize()
     first = client.call("search_code", query="x")
-    replicas[0].kill()
+    replicas[0].signal(signal.SIGKILL)
+    replicas[0].wait()
     for replica, status in ((replicas[1], 200), (replicas[2], 404)):
         again = Wire(replica.port)
         again.session = client.session
