@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use agentgateway_policy::{Attached, Chain, McpItem, Reach, RequestContext, Services, State};
 use agentgateway_proto::v1::{self, policy_spec::Kind};
-use agentgateway_upstream::{Cluster, Upstream};
+use agentgateway_upstream::{Body, Cluster, Upstream};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
@@ -203,7 +203,7 @@ fn measure(name: &str, times: usize, chain: &Chain, head: impl Fn(usize) -> Part
         let mut responses: Vec<_> = (0..batch).map(|_| http::Response::new(()).into_parts().0).collect();
         let (start, region) = (Instant::now(), Region::new(ALLOCATOR));
         for ((head, context), response) in prepared.iter_mut().zip(&mut responses) {
-            let mut reach = Reach { services: &Nothing, body: &mut None };
+            let mut reach = Reach { services: &Nothing, body: &mut Some(Body::Empty) };
             let result = {
                 let future = pin!(chain.on_request(head, context, &mut reach));
                 let Poll::Ready(result) = future.poll(&mut Context::from_waker(Waker::noop())) else {
