@@ -104,6 +104,8 @@ pub(crate) const SWEEP: Duration = Duration::from_secs(15);
 pub(crate) const NOTIFY: Duration = Duration::from_secs(10);
 /// Time for looking up the endpoints of one target when a session is resumed.
 pub(crate) const RESUME: Duration = Duration::from_secs(2);
+/// How long a session is kept that the gateway holds for clients without one: each new name of a client makes one.
+pub(crate) const HELD_IDLE: Duration = Duration::from_secs(5 * 60);
 /// How long a target that did not understand the stateless protocol is not asked again whether it does.
 pub(crate) const ERA_RETRY: Duration = Duration::from_secs(300);
 /// How long a target may take to say whether it speaks the stateless protocol.

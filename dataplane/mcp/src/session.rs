@@ -13,7 +13,7 @@ use tokio::sync::{Notify, broadcast, oneshot};
 use crate::capabilities::Handshake;
 use crate::fault::Fault;
 use crate::jsonrpc;
-use crate::limits::{CLIENT_BYTES, UNCONFIRMED};
+use crate::limits::{CLIENT_BYTES, HELD_IDLE, UNCONFIRMED};
 use crate::link::Link;
 use crate::lock;
 use crate::outbox::Outbox;
@@ -300,7 +300,11 @@ impl Session {
     }
 
     pub(crate) fn is_idle(&self, limit: Duration) -> bool {
-        let limit = if self.is_initialized() { limit } else { limit.min(UNCONFIRMED) };
+        let limit = match (self.held, self.is_initialized()) {
+            (true, _) => limit.min(HELD_IDLE),
+            (false, true) => limit,
+            (false, false) => limit.min(UNCONFIRMED),
+        };
         self.in_use.load(Ordering::Relaxed) == 0
             && seconds().saturating_sub(self.last_used.load(Ordering::Relaxed)) > limit.as_secs()
     }
