@@ -157,6 +157,9 @@ pub enum EvalError {
     /// It has a value that cannot be a part of a key.
     #[error("a value of type {0} cannot be a part of a key")]
     NoKey(String),
+    /// It speaks of a call of an agent where there is none.
+    #[error("it speaks of a call of an agent, and this request is none")]
+    NoCall,
     /// It speaks of MCP items where there is none.
     #[error("it speaks of MCP items, and this request is none")]
     NoItem,

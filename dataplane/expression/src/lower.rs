@@ -28,6 +28,7 @@ pub(crate) struct Lowered {
     pub(crate) tree: IdedExpr,
     pub(crate) constants: Vec<Constant>,
     pub(crate) uses_mcp: bool,
+    pub(crate) uses_a2a: bool,
     pub(crate) uses_body: bool,
 }
 
@@ -42,10 +43,12 @@ pub(crate) fn lower(tree: IdedExpr, places: &Places, used: Scope) -> Result<Lowe
         loops: 0,
         input_loop_depth: 0,
         uses_mcp: false,
+        uses_a2a: false,
         uses_body: false,
     };
     let tree = lowering.expression(tree, 0)?;
-    Ok(Lowered { tree, constants: lowering.constants, uses_mcp: lowering.uses_mcp, uses_body: lowering.uses_body })
+    let Lowering { constants, uses_mcp, uses_a2a, uses_body, .. } = lowering;
+    Ok(Lowered { tree, constants, uses_mcp, uses_a2a, uses_body })
 }
 
 struct Lowering<'p> {
@@ -59,6 +62,7 @@ struct Lowering<'p> {
     /// Loops around the node whose length the input decides.
     input_loop_depth: usize,
     uses_mcp: bool,
+    uses_a2a: bool,
     uses_body: bool,
 }
 
@@ -126,7 +130,7 @@ impl Lowering<'_> {
             Some(parent) => Err(ExpressionError::NotAValue { name: parent.name(), known: parent.known(), place }),
             None => {
                 let known = match self.used {
-                    Scope::Rule => "apiKey, basicAuth, jwt, mcp, request and source",
+                    Scope::Rule => "a2a, apiKey, basicAuth, jwt, mcp, request and source",
                     Scope::Request => "apiKey, basicAuth, jwt, request and source",
                     Scope::Response => "apiKey, basicAuth, jwt, request, response and source",
                 };
@@ -139,7 +143,7 @@ impl Lowering<'_> {
     fn root(&self, name: &str) -> Option<Parent> {
         Parent::root(name).filter(|parent| match parent {
             Parent::Response => self.used == Scope::Response,
-            parent => !parent.is_mcp() || self.used == Scope::Rule,
+            parent => (!parent.is_mcp() && *parent != Parent::A2a) || self.used == Scope::Rule,
         })
     }
 
@@ -149,6 +153,7 @@ impl Lowering<'_> {
         let Some(parent) = self.known_parent(operand) else { return Ok(None) };
         let place = self.place(node.id);
         self.uses_mcp |= parent.is_mcp();
+        self.uses_a2a |= parent == Parent::A2a;
         // A request's body is read where values for the request are made, and nowhere else.
         let is_unread =
             |found: &Field| matches!(found, Field::Value(attribute::REQUEST_BODY)) && self.used != Scope::Request;
