@@ -5,7 +5,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.protoc_executable(protoc_bin_vendored::protoc_bin_path()?);
     config.btree_map(["."]);
     config.bytes(["."]);
-    config.compile_protos(&["proto/external_auth.proto", "proto/rate_limit.proto"], &["proto"])?;
+    let protos = ["proto/external_auth.proto", "proto/external_processor.proto", "proto/rate_limit.proto"];
+    config.compile_protos(&protos, &["proto"])?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())
 }

@@ -24,7 +24,7 @@ pub async fn exchange(
     limit: Duration,
 ) -> Result<Response<Bytes>, Error> {
     let asked = async {
-        let response = send(upstream, cluster, request).await?;
+        let response = send(upstream, cluster, request.map(Body::from)).await?;
         let (mut head, body) = response.into_parts();
         let (body, trailers) = read(body).await?;
         head.headers.extend(trailers);
@@ -33,8 +33,12 @@ pub async fn exchange(
     tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::Timeout(limit)))
 }
 
-async fn send(upstream: &Upstream, cluster: &Arc<Cluster>, request: Request<Bytes>) -> Result<Response<Body>, Error> {
-    let mut request = request.map(Body::from);
+/// Sends a request, to other endpoints where no connection comes about, and gives the head of the answer.
+pub(crate) async fn send(
+    upstream: &Upstream,
+    cluster: &Arc<Cluster>,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Error> {
     if !request.headers().contains_key(HOST)
         && let Ok(host) = HeaderValue::from_str(cluster.authority().as_str())
     {

@@ -6,7 +6,7 @@ use prost::Message;
 use crate::Error;
 
 /// Compressed flag and length.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 
 pub(crate) fn encode(message: &impl Message) -> Bytes {
     let length = message.encoded_len();

@@ -14,3 +14,7 @@ pub const REDIS_PATIENCE: Duration = Duration::from_secs(5);
 pub const REDIS_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Endpoints that are tried when connections are refused.
 pub const MAX_CONNECT_TRIES: usize = 3;
+/// Largest message of a stream, in bytes, where the caller does not say; gRPC's own default.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of messages that wait to be sent on one stream; one message always may.
+pub const MAX_STREAM_QUEUE_BYTES: usize = 64 * 1024;

@@ -40,16 +40,22 @@ async fn ask(answer: impl Fn(Request<Bytes>) -> Answer + Clone + Send + 'static)
         let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let _ended = served.serve_connection(TokioIo::new(stream), service).await;
     });
-    let rules = AddressRules { allow_loopback: true, ..AddressRules::default() };
-    let upstream = Upstream::new(Resolver::system(tokio::runtime::Handle::current()), Arc::new(rules));
-    let host = Host { name: "127.0.0.1".into(), port };
-    let authority = format!("127.0.0.1:{port}").parse().expect("authority");
-    let cluster =
-        Arc::new(Cluster::hosts(authority, vec![host], Protocol::Http2.into(), Arc::new(EndpointRegistry::default())));
-    unary(&upstream, &cluster, auth::CHECK, None, &CheckRequest::default(), LIMIT).await
+    unary(&upstream(), &cluster(port), auth::CHECK, None, &CheckRequest::default(), LIMIT).await
 }
 
-async fn local<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn upstream() -> Upstream {
+    let rules = AddressRules { allow_loopback: true, ..AddressRules::default() };
+    Upstream::new(Resolver::system(tokio::runtime::Handle::current()), Arc::new(rules))
+}
+
+/// A gRPC service on this machine.
+pub(crate) fn cluster(port: u16) -> Arc<Cluster> {
+    let host = Host { name: "127.0.0.1".into(), port };
+    let authority = format!("127.0.0.1:{port}").parse().expect("authority");
+    Arc::new(Cluster::hosts(authority, vec![host], Protocol::Http2.into(), Arc::new(EndpointRegistry::default())))
+}
+
+pub(crate) async fn local<T>(future: impl Future<Output = T>) -> T {
     tokio::task::LocalSet::new().run_until(future).await
 }
 
