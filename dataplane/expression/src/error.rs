@@ -118,6 +118,16 @@ pub enum ExpressionError {
         /// What is wrong with it.
         message: String,
     },
+    /// A method of A2A under the name of 0.3, which `a2a.method` never has.
+    #[error("a2a.method is never \"{older}\" ({place}): for both versions of A2A its name is \"{name}\"")]
+    OlderName {
+        /// As written.
+        older: String,
+        /// What `a2a.method` is for it.
+        name: &'static str,
+        /// Where.
+        place: Place,
+    },
     /// A part of the language that rules do not have.
     #[error("{what} at {place} is not supported in rules")]
     Unsupported {

@@ -13,11 +13,13 @@ mod evaluate;
 mod input;
 mod limits;
 mod lower;
+mod operations;
 mod values;
 
 pub use error::{EvalError, ExpressionError};
 pub use input::{A2aCall, BodyInput, ClientCertificate, HttpInput, McpItem, ResponseInput};
 pub use limits::MAX_SOURCE_BYTES;
+pub use operations::operation_of_a2a_0_3;
 
 use cel::IdedExpr;
 use constants::Constant;

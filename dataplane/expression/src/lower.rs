@@ -20,6 +20,7 @@ use crate::check::Places;
 use crate::constants::{Constant, Pattern, Strings};
 use crate::environment::{OPERATORS, Style, TYPES, is_function};
 use crate::error::{ExpressionError, Place};
+use crate::operations::operation_of_a2a_0_3;
 use crate::limits::{MAX_DEPTH, MAX_LOOPS, MAX_NODES, MAX_PATTERN_BYTES};
 use crate::values::attribute::{self, Field, Parent};
 
@@ -224,6 +225,7 @@ impl Lowering<'_> {
         }
         let target = call.target.map(|t| self.expression(*t, depth + 1)).transpose()?;
         let args = self.all(call.args, depth)?;
+        self.method_names(target.iter().chain(&args))?;
         let ided = |expr| IdedExpr { id, expr };
         Ok(match (call.func_name.as_str(), target, <[IdedExpr; 2]>::try_from(args)) {
             ("_==_", None, Ok(args)) => self.equality(id, args),
@@ -247,6 +249,27 @@ impl Lowering<'_> {
             (name, Some(target), Ok(args)) => self.member(id, name, target, args.into()),
             (name, None, Err(args)) => ided(global(name, args)),
         })
+    }
+
+    /// Refuses to compare `a2a.method` with a name that it never has: a rule that denies it would never match.
+    fn method_names<'n>(&self, operands: impl Iterator<Item = &'n IdedExpr> + Clone) -> Result<(), ExpressionError> {
+        if !operands.clone().any(|node| matches!(&node.expr, Expr::Ident(name) if name == attribute::A2A_METHOD)) {
+            return Ok(());
+        }
+        for node in operands {
+            let elements = match &node.expr {
+                Expr::List(list) => list.elements.as_slice(),
+                _ => std::slice::from_ref(node),
+            };
+            for element in elements {
+                let Some(older) = string_literal(element) else { continue };
+                if let Some(name) = operation_of_a2a_0_3(older) {
+                    let place = self.place(element.id);
+                    return Err(ExpressionError::OlderName { older: older.to_owned(), name, place });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `ip("...")` and `cidr("...")` with the text parsed once.

@@ -206,9 +206,9 @@ fn unknown_names_are_refused_with_their_place() {
         ("", "the expression is empty"),
         (
             "requst.path == 'a'",
-            "unknown variable \"requst\" at column 1; known are apiKey, basicAuth, jwt, mcp, request and source",
+            "unknown variable \"requst\" at column 1; known are a2a, apiKey, basicAuth, jwt, mcp, request and source",
         ),
-        ("true && x", "unknown variable \"x\" at column 9; known are apiKey, basicAuth, jwt, mcp, request and source"),
+        ("true && x", "unknown variable \"x\" at column 9; known are a2a, apiKey, basicAuth, jwt, mcp, request and source"),
         (
             "request.pth == 'a'",
             "\"request\" has no field \"pth\" (column 8); it has method, path, uri, host, scheme, headers, query",

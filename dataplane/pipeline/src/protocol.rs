@@ -44,6 +44,42 @@ pub trait ProtocolBackend: Send + Sync + std::fmt::Debug {
     ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>>;
 }
 
+/// A protocol that is plain HTTP on its way to the backend's endpoints, so that everything about these holds for it, but whose
+/// requests and answers are looked at.
+pub trait Inspector: Send + Sync + std::fmt::Debug {
+    /// Looks at a request before an endpoint is chosen. Runs on the worker's thread, as [`ProtocolBackend::handle`] does. A
+    /// request that is sent again is looked at again.
+    fn inspect(self: Arc<Self>, request: BackendRequest) -> LocalBoxFuture<'static, Result<Inspected, Error>>;
+}
+
+/// What becomes of a request that was looked at.
+pub enum Inspected {
+    /// It goes to the backend.
+    Forward {
+        /// Head for the backend.
+        head: Box<http::request::Parts>,
+        /// Body for the backend.
+        body: Body,
+        /// What looks at the answer.
+        exchange: Box<dyn Inspection>,
+    },
+    /// It is answered here.
+    Answer(BackendResponse),
+}
+
+/// One exchange of an [`Inspector`].
+pub trait Inspection {
+    /// Gives what the client gets for what came of the exchange. A response that carries [`Settled`] is not asked for again.
+    fn finish(
+        self: Box<Self>,
+        outcome: Result<Response<Body>, Error>,
+    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>>;
+}
+
+/// Extension of a response to a request that must not be sent again, whatever the retry policy says.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled;
+
 /// Makes protocol backends out of their resources.
 pub trait ProtocolFactory: Send + Sync {
     /// Compiles a backend; `clusters` finds Host and Service backends by key.
@@ -55,4 +91,15 @@ pub trait ProtocolFactory: Send + Sync {
         backend: &v1::Backend,
         clusters: &dyn Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Result<Arc<dyn ProtocolBackend>, String>;
+
+    /// Compiles what looks at the requests of a Host or Service backend; None where nothing does.
+    ///
+    /// # Errors
+    /// Why the backend cannot be used, for the operator.
+    fn inspector(&self, backend: &v1::Backend) -> Result<Option<Arc<dyn Inspector>>, String> {
+        match &backend.a2a {
+            Some(_) => Err("the backend speaks no protocol that this release knows".to_owned()),
+            None => Ok(None),
+        }
+    }
 }

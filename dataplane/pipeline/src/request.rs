@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_tls::{Identity, Server};
-use agentgateway_upstream::{Body, Endpoint, Picked};
+use agentgateway_upstream::{Body, Cluster, Endpoint, Picked};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ use crate::authentication::Authentication;
 use crate::connection::registry::{Busy, State};
 use crate::discard::{discard, is_held_back};
 use crate::forward::{Outgoing, forward, once};
-use crate::protocol::BackendRequest;
+use crate::protocol::{BackendRequest, BackendResponse, Inspected, Inspector};
 use crate::select::choose;
 use crate::services::RequestServices;
 use crate::snapshot::{Backend, BackendKind, Bind, Listener, Listeners, Route, Snapshot, TlsListener};
@@ -326,6 +326,13 @@ pub(crate) struct Sent<'a> {
     pub(crate) passed: &'a Passed,
 }
 
+impl Sent<'_> {
+    fn for_protocol(self) -> BackendRequest {
+        let Sent { head, body, context, passed } = self;
+        BackendRequest { head, body, context: context.clone(), policies: passed.iter().cloned().collect() }
+    }
+}
+
 /// Which endpoint of a backend gets a request.
 pub(crate) enum Pick<'a> {
     /// Any, and others when no connection comes about.
@@ -344,49 +351,16 @@ pub(crate) async fn send(
     pick: Pick<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let Sent { mut head, mut body, context, passed } = request;
     match &backend.kind {
-        BackendKind::Cluster(cluster) => {
-            let signature = match Authentication::of(passed.iter()) {
-                Some(authentication) => authentication.apply(&mut head, &mut body, context).await?,
-                None => None,
-            };
-            // Of the request as policies left it.
-            let hash = backend.hash.as_ref().and_then(|policies| policies.of(&head, context));
-            let (upgrade, version) = (Upgrade::take(&mut head), head.version);
-            let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
-            let upgraded = upgrade.as_ref();
-            let outgoing = Outgoing { head, body, upgrade: upgraded, signature, takes_host_of_backend };
-            let (worker, endpoint) = (&origin.worker, &mut record.endpoint);
-            *endpoint = None;
-            let result = match pick {
-                Pick::Any => forward(worker, cluster, outgoing, (None, hash), endpoint).await,
-                Pick::First(first) => forward(worker, cluster, outgoing, (first, hash), endpoint).await,
-                Pick::Once(first, tried) => {
-                    let picked = match first {
-                        Some(picked) => picked,
-                        None => worker.upstream.pick_other(cluster, hash, tried).await?,
-                    };
-                    *endpoint = Some(picked.endpoint().address());
-                    tried.push(Arc::clone(picked.endpoint()));
-                    once(worker, cluster, outgoing, &picked).await
-                }
-            };
-            let mut response = result?;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                let upgrade = upgrade.ok_or_else(upgrade::unasked)?;
-                record.tunnel = Some(Box::new(upgrade.switch(&mut response, version)));
-            }
-            Ok(response)
+        BackendKind::Cluster(cluster) => plain(origin, (backend, cluster), request, pick, record).await,
+        // Boxed: plain requests do not pay for its size.
+        BackendKind::Inspected(cluster, inspector) => {
+            Box::pin(inspected(origin, (backend, cluster, inspector), request, pick, record)).await
         }
         BackendKind::Protocol(protocol) => {
-            let request =
-                BackendRequest { head, body, context: context.clone(), policies: passed.iter().cloned().collect() };
+            let request = request.for_protocol();
             let answer = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await?;
-            if let Some(line) = &mut record.line {
-                line.extra.extend(answer.log);
-            }
-            Ok(answer.response)
+            Ok(logged(answer, record))
         }
         BackendKind::Broken(reason) => Err(Error::Protocol {
             blame: agentgateway_upstream::Blame::Gateway,
@@ -395,6 +369,75 @@ pub(crate) async fn send(
             message: reason.to_string().into(),
         }),
     }
+}
+
+/// One exchange with an endpoint of a backend.
+async fn plain(
+    origin: &Origin,
+    (backend, cluster): (&Backend, &Arc<Cluster>),
+    request: Sent<'_>,
+    pick: Pick<'_>,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let Sent { mut head, mut body, context, passed } = request;
+    let signature = match Authentication::of(passed.iter()) {
+        Some(authentication) => authentication.apply(&mut head, &mut body, context).await?,
+        None => None,
+    };
+    // Of the request as policies left it.
+    let hash = backend.hash.as_ref().and_then(|policies| policies.of(&head, context));
+    let (upgrade, version) = (Upgrade::take(&mut head), head.version);
+    let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
+    let upgraded = upgrade.as_ref();
+    let outgoing = Outgoing { head, body, upgrade: upgraded, signature, takes_host_of_backend };
+    let (worker, endpoint) = (&origin.worker, &mut record.endpoint);
+    *endpoint = None;
+    let result = match pick {
+        Pick::Any => forward(worker, cluster, outgoing, (None, hash), endpoint).await,
+        Pick::First(first) => forward(worker, cluster, outgoing, (first, hash), endpoint).await,
+        Pick::Once(first, tried) => {
+            let picked = match first {
+                Some(picked) => picked,
+                None => worker.upstream.pick_other(cluster, hash, tried).await?,
+            };
+            *endpoint = Some(picked.endpoint().address());
+            tried.push(Arc::clone(picked.endpoint()));
+            once(worker, cluster, outgoing, &picked).await
+        }
+    };
+    let mut response = result?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let upgrade = upgrade.ok_or_else(upgrade::unasked)?;
+        record.tunnel = Some(Box::new(upgrade.switch(&mut response, version)));
+    }
+    Ok(response)
+}
+
+/// The same, looked at on both ways.
+async fn inspected(
+    origin: &Origin,
+    (backend, cluster, inspector): (&Backend, &Arc<Cluster>, &Arc<dyn Inspector>),
+    request: Sent<'_>,
+    pick: Pick<'_>,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let (context, passed) = (request.context, request.passed);
+    match Arc::clone(inspector).inspect(request.for_protocol()).await? {
+        Inspected::Answer(answer) => Ok(logged(answer, record)),
+        Inspected::Forward { head, body, exchange } => {
+            let request = Sent { head: *head, body, context, passed };
+            let outcome = plain(origin, (backend, cluster), request, pick, record).await;
+            Ok(logged(exchange.finish(outcome).await?, record))
+        }
+    }
+}
+
+/// The answer of a protocol; what it tells goes into the access log.
+fn logged(answer: BackendResponse, record: &mut Record) -> Response<Body> {
+    if let Some(line) = &mut record.line {
+        line.extra.extend(answer.log);
+    }
+    answer.response
 }
 
 /// The host of a request, lower case, without port and trailing dot.
