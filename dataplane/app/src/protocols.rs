@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use agentgateway_a2a::A2aFactory;
 use agentgateway_mcp::{Limits, McpFactory};
-use agentgateway_pipeline::protocol::{ProtocolBackend, ProtocolFactory};
+use agentgateway_pipeline::protocol::{Inspector, ProtocolBackend, ProtocolFactory};
 use agentgateway_proto::v1;
 use agentgateway_upstream::Cluster;
 use anyhow::Context;
@@ -13,6 +14,7 @@ use prometheus_client::registry::Registry;
 #[derive(Clone)]
 pub(crate) struct Protocols {
     mcp: McpFactory,
+    a2a: A2aFactory,
 }
 
 impl Protocols {
@@ -20,7 +22,9 @@ impl Protocols {
     pub(crate) fn new(registry: &mut Registry) -> anyhow::Result<Protocols> {
         let mcp = McpFactory::new(Limits::default(), None).context("cannot make a key for MCP sessions")?;
         mcp.metrics().register(registry);
-        Ok(Protocols { mcp })
+        let a2a = A2aFactory::default();
+        a2a.metrics().register(registry);
+        Ok(Protocols { mcp, a2a })
     }
 
     /// Ends sessions and child processes.
@@ -39,5 +43,9 @@ impl ProtocolFactory for Protocols {
             Some(v1::backend::Kind::Mcp(_)) => self.mcp.compile(backend, clusters),
             _ => Err("the backend speaks no protocol that this release knows".to_owned()),
         }
+    }
+
+    fn inspector(&self, backend: &v1::Backend) -> Result<Option<Arc<dyn Inspector>>, String> {
+        Ok(self.a2a.inspector(backend))
     }
 }

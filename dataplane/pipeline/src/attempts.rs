@@ -17,7 +17,6 @@ use crate::discard::{discard, is_held_back};
 use crate::limits::MAX_RETRY_AFTER;
 use crate::mirror::{self, Original};
 use crate::persistence::Session;
-use crate::protocol::Settled;
 use crate::replay::Replay;
 use crate::request::{Passed, Pick, Routed, Sent, failed, pass, refuse, replied, send};
 use crate::select::{Choice, choose, of_share};
@@ -159,8 +158,7 @@ impl Tries<'_> {
             }
             let sent = Sent { head, body: body.unwrap_or_default(), context, passed };
             let outcome = self.one((share, backend), sent, retried == 0, routed).await;
-            let again = match &outcome {
-                Ok(response) if response.extensions().get::<Settled>().is_some() => false,
+            let again = !routed.record.once && match &outcome {
                 Ok(response) => retry.is_some_and(|retry| retry.covers(response.status())),
                 Err(error) => may_help(error),
             };
@@ -291,7 +289,7 @@ fn may_help(error: &Error) -> bool {
     )
 }
 
-fn no_answer_within(limit: Duration) -> Error {
+pub(crate) fn no_answer_within(limit: Duration) -> Error {
     let message = format!("the backend gave no answer within {} ms", limit.as_millis());
     agentgateway_upstream::Error::new(Kind::Timeout, message).into()
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentgateway_policy::{Chain, RequestContext};
 use agentgateway_proto::v1;
@@ -62,6 +63,11 @@ pub enum Inspected {
         body: Body,
         /// What looks at the answer.
         exchange: Box<dyn Inspection>,
+        /// Whether it does no harm when the backend gets it twice; otherwise it is not sent again, whatever the retry policy
+        /// says, once a byte may have left the gateway.
+        repeatable: bool,
+        /// How long the backend may take until it begins to answer; None: as long as the policies let it.
+        patience: Option<Duration>,
     },
     /// It is answered here.
     Answer(BackendResponse),
@@ -69,16 +75,12 @@ pub enum Inspected {
 
 /// One exchange of an [`Inspector`].
 pub trait Inspection {
-    /// Gives what the client gets for what came of the exchange. A response that carries [`Settled`] is not asked for again.
+    /// Gives what the client gets for what came of the exchange.
     fn finish(
         self: Box<Self>,
         outcome: Result<Response<Body>, Error>,
     ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>>;
 }
-
-/// Extension of a response to a request that must not be sent again, whatever the retry policy says.
-#[derive(Clone, Copy, Debug)]
-pub struct Settled;
 
 /// Makes protocol backends out of their resources.
 pub trait ProtocolFactory: Send + Sync {

@@ -12,7 +12,7 @@ use agentgateway_upstream::{Body, Cluster, Endpoint, Picked};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::authentication::Authentication;
 use crate::connection::registry::{Busy, State};
@@ -65,6 +65,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         status: 0,
         bytes: 0,
         permits: Permits::default(),
+        once: false,
         endpoint: None,
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         tunnel: None,
@@ -424,9 +425,18 @@ async fn inspected(
     let (context, passed) = (request.context, request.passed);
     match Arc::clone(inspector).inspect(request.for_protocol()).await? {
         Inspected::Answer(answer) => Ok(logged(answer, record)),
-        Inspected::Forward { head, body, exchange } => {
+        Inspected::Forward { head, body, exchange, repeatable, patience } => {
             let request = Sent { head: *head, body, context, passed };
-            let outcome = plain(origin, (backend, cluster), request, pick, record).await;
+            // Also where this future is dropped, because the time for one try is over.
+            record.once = !repeatable;
+            let sent = plain(origin, (backend, cluster), request, pick, record);
+            let outcome = match patience {
+                Some(limit) => timeout(limit, sent).await.unwrap_or_else(|_| Err(attempts::no_answer_within(limit))),
+                None => sent.await,
+            };
+            if outcome.as_ref().is_err_and(Error::is_unsent) {
+                record.once = false;
+            }
             Ok(logged(exchange.finish(outcome).await?, record))
         }
     }

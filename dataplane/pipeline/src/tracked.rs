@@ -28,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
     /// What the request holds of concurrency limits.
     pub(crate) permits: Permits,
+    /// Whether the request must not be sent again: a backend may have it already.
+    pub(crate) once: bool,
     /// The one that answered, or was asked last.
     pub(crate) endpoint: Option<std::net::SocketAddr>,
     /// Only when the access log is on.
