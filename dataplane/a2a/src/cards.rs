@@ -130,7 +130,11 @@ mod tests {
             cards.put(&backend, &format!("/{i}"), card(1));
         }
         assert!(cards.get(&backend, "/0").is_none() && cards.get(&backend, &format!("/{CARDS}")).is_some());
-        assert_eq!((cards.lock().cards.len(), cards.lock().bytes), (CARDS, CARDS));
+        let size = |cards: &Cards| {
+            let kept = cards.lock();
+            (kept.cards.len(), kept.bytes)
+        };
+        assert_eq!(size(&cards), (CARDS, CARDS));
         for i in 0..40 {
             cards.put(&backend, &format!("/large/{i}"), card(crate::limits::CARD_BYTES));
         }

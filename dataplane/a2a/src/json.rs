@@ -457,6 +457,8 @@ mod tests {
         #[test]
         fn what_serde_writes_is_read_alike_however_it_is_cut(value in any_json(), cut in 1..40usize) {
             let document = value.to_string();
+            // As it reads it again: fractions may differ in their last digit from what was written.
+            let value: Value = serde_json::from_str(&document).expect("JSON");
             prop_assert_eq!(read(document.as_bytes(), cut), Ok(value.clone()));
             let pretty = serde_json::to_string_pretty(&value).expect("writes");
             prop_assert_eq!(read(pretty.as_bytes(), cut), Ok(value));
@@ -471,7 +473,7 @@ mod tests {
             match serde_json::from_slice::<Value>(&document) {
                 Ok(theirs) => prop_assert_eq!(ours, Ok(theirs)),
                 // A number too large for any type, and half of a surrogate pair, are JSON all the same.
-                Err(error) if error.to_string().contains("out of range") => {}
+                Err(error) if ["out of range", "surrogate", "hex escape"].iter().any(|why| error.to_string().contains(why)) => {}
                 Err(_) => prop_assert!(ours.is_err()),
             }
         }
