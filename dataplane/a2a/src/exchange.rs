@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use agentgateway_pipeline::Error;
-use agentgateway_pipeline::protocol::{BackendResponse, Inspection};
+use agentgateway_pipeline::protocol::Inspection;
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_upstream::{Blame, Body};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -40,11 +41,13 @@ pub(crate) struct CallExchange {
     /// Where the answer is a card: what its URLs become.
     pub(crate) card: Option<Address>,
     pub(crate) began: Instant,
+    pub(crate) telemetry: RequestTelemetry,
 }
 
 impl CallExchange {
     pub(crate) fn unknown(agent: Arc<Agent>) -> CallExchange {
-        CallExchange { agent, call: None, binding: Binding::HttpJson, card: None, began: Instant::now() }
+        let (binding, telemetry) = (Binding::HttpJson, RequestTelemetry::off());
+        CallExchange { agent, call: None, binding, card: None, began: Instant::now(), telemetry }
     }
 }
 
@@ -52,11 +55,10 @@ impl Inspection for CallExchange {
     fn finish(
         self: Box<Self>,
         outcome: Result<Response<Body>, Error>,
-    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>> {
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>> {
         Box::pin(async move {
-            let CallExchange { agent, call, binding, card, began } = *self;
-            let Some(call) = call else { return Ok(BackendResponse { response: outcome?, log: Vec::new() }) };
-            let mut log = log::fields(&call);
+            let CallExchange { agent, call, binding, card, began, telemetry } = *self;
+            let Some(call) = call else { return outcome };
             let (operation, version) = (call.operation, call.version);
             let response = match outcome {
                 Ok(response) => response,
@@ -68,10 +70,10 @@ impl Inspection for CallExchange {
             agent.metrics.answered(operation, began.elapsed());
             let checked = match (card, written(response.headers())) {
                 (Some(address), _) if response.status().is_success() => extended(response, binding, &address).await,
-                (_, Some(written)) => Ok(observed(response, &agent, &call, binding, written)),
+                (_, Some(written)) => Ok(observed(response, &agent, &call, Observer::new(binding, written), &telemetry)),
                 (_, None) => as_it_is(response, &call, binding),
             };
-            let response = match checked {
+            Ok(match checked {
                 Ok((response, outcome)) => {
                     if let Some(outcome) = outcome {
                         agent.metrics.call(operation, version, outcome);
@@ -80,11 +82,10 @@ impl Inspection for CallExchange {
                 }
                 Err(fault) => {
                     agent.metrics.call(operation, version, Outcome::Failed);
-                    log.push(("a2a.error", fault.reason.to_owned()));
+                    log::error(&telemetry, fault.reason);
                     fault.response(binding, call.id.as_deref())
                 }
-            };
-            Ok(BackendResponse { response, log })
+            })
         })
     }
 }
@@ -114,16 +115,17 @@ fn observed(
     response: Response<Body>,
     agent: &Arc<Agent>,
     call: &Call,
-    binding: Binding,
-    written: Written,
+    observer: Observer,
+    telemetry: &RequestTelemetry,
 ) -> (Response<Body>, Option<Outcome>) {
     let (agent, operation, version) = (Arc::clone(agent), call.operation, call.version);
     let failed = !response.status().is_success();
-    let observer = Observer::new(binding, written);
+    let telemetry = telemetry.clone();
     let response = response.map(|body| {
         Observed::body(body, observer, move |learnt| {
             let outcome = if learnt.is_error || failed { Outcome::Error } else { Outcome::Ok };
             agent.metrics.call(operation, version, outcome);
+            log::learnt(&telemetry, learnt);
             if let Some(state) = learnt.state.filter(|_| !failed) {
                 agent.metrics.state(state);
             }
@@ -199,11 +201,17 @@ pub(crate) struct CardExchange {
     if_none_match: Option<HeaderValue>,
     known: Option<Arc<Card>>,
     began: Instant,
+    telemetry: RequestTelemetry,
 }
 
 impl CardExchange {
     /// The head for the agent: about the card that the gateway knows, not about the one that the client has.
-    pub(crate) fn prepare(agent: Arc<Agent>, mut head: Parts, address: Address) -> (Parts, CardExchange) {
+    pub(crate) fn prepare(
+        agent: Arc<Agent>,
+        mut head: Parts,
+        address: Address,
+        telemetry: RequestTelemetry,
+    ) -> (Parts, CardExchange) {
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let known = agent.cards.get(&agent.key, path);
         let exchange = CardExchange {
@@ -215,6 +223,7 @@ impl CardExchange {
             if_none_match: head.headers.remove(IF_NONE_MATCH),
             known,
             began: Instant::now(),
+            telemetry,
             agent,
         };
         for name in [IF_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE] {
@@ -329,34 +338,32 @@ impl Inspection for CardExchange {
     fn finish(
         self: Box<Self>,
         outcome: Result<Response<Body>, Error>,
-    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>> {
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>> {
         Box::pin(async move {
             let metrics = Arc::clone(&self.agent.metrics);
             let count = |outcome| metrics.call(Operation::GetAgentCard, self.version, outcome);
             if outcome.is_ok() {
                 metrics.answered(Operation::GetAgentCard, self.began.elapsed());
             }
-            let mut log = log::fields(&Call::new(Operation::GetAgentCard, self.version));
-            let response = match self.card(outcome).await {
+            match self.card(outcome).await {
                 Ok(Answer::Card(card)) => {
                     count(Outcome::Ok);
-                    self.serve(&card, false).await?
+                    self.serve(&card, false).await
                 }
                 Ok(Answer::Stale(card)) => {
                     count(Outcome::Stale);
-                    log.push(("a2a.card", "stale".to_owned()));
-                    self.serve(&card, true).await?
+                    self.telemetry.set("a2a.card", "stale");
+                    self.serve(&card, true).await
                 }
                 Ok(Answer::Other(response)) => {
                     count(Outcome::Error);
-                    response
+                    Ok(response)
                 }
                 Err(error) => {
                     count(Outcome::Failed);
-                    return Err(error);
+                    Err(error)
                 }
-            };
-            Ok(BackendResponse { response, log })
+            }
         })
     }
 }

@@ -7,9 +7,10 @@ use std::time::Instant;
 use agentgateway_expression::HttpInput;
 use agentgateway_pipeline::Error;
 use agentgateway_pipeline::discard::discard;
-use agentgateway_pipeline::protocol::{BackendRequest, BackendResponse, Inspected, Inspector};
+use agentgateway_pipeline::protocol::{BackendRequest, Inspected, Inspector};
 use agentgateway_policy::{A2aRules, Chain};
 use agentgateway_proto::{key, v1};
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_upstream::{Blame, Body};
 use futures::future::LocalBoxFuture;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -76,11 +77,12 @@ impl Inspector for Agent {
                 // An agent's gRPC binding is a plain backend, as any gRPC service is.
                 return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a2a_grpc", "gRPC goes to a backend of its own"));
             }
-            let path = head.uri.path();
+            let (path, telemetry) = (head.uri.path(), context.telemetry.clone());
             let reads = matches!(head.method, Method::GET | Method::HEAD);
             if reads && paths::is_card(path) {
                 let address = Address::of(&head, &context, &self.public_url);
-                return Ok(self.card(head, body, address));
+                log::call(&telemetry, &Call::new(Operation::GetAgentCard, Version::of(&head.headers)));
+                return Ok(self.card(head, body, address, telemetry));
             }
             let rules = Rules(&policies);
             let named = paths::operation(&head.method, path);
@@ -106,7 +108,7 @@ impl Inspector for Agent {
                 Err(Unreadable { fault, id, rest }) => {
                     discard(rest);
                     self.metrics.call(Operation::Other, version, Outcome::Refused);
-                    return Ok(answer(&fault, binding, id.as_deref(), Vec::new()));
+                    return Ok(answer(&fault, binding, id.as_deref(), &telemetry));
                 }
             };
             let id = message.as_ref().and_then(|message| message.id.clone());
@@ -117,13 +119,14 @@ impl Inspector for Agent {
                 Err(wrong) => {
                     discard(body);
                     self.metrics.call(Operation::Other, version, Outcome::Refused);
-                    return Ok(answer(&Fault::wrong(&wrong), binding, id.as_deref(), Vec::new()));
+                    return Ok(answer(&Fault::wrong(&wrong), binding, id.as_deref(), &telemetry));
                 }
             };
+            log::call(&telemetry, &call);
             if !rules.allow(&call, &context.input(&head)) {
                 discard(body);
                 self.metrics.call(call.operation, call.version, Outcome::Denied);
-                return Ok(answer(&Fault::denied(), binding, id.as_deref(), log::fields(&call)));
+                return Ok(answer(&Fault::denied(), binding, id.as_deref(), &telemetry));
             }
             let repeatable = call.operation.is_read() || (call.operation.is_message() && self.idempotent_messages);
             let mut head = head;
@@ -131,7 +134,7 @@ impl Inspector for Agent {
                 head.headers.insert(ACCEPT_ENCODING, IDENTITY);
                 Address::of(&head, &context, &self.public_url)
             });
-            let exchange = CallExchange { agent: self, call: Some(call), binding, card, began };
+            let exchange = CallExchange { agent: self, call: Some(call), binding, card, began, telemetry };
             Ok(Inspected::Forward { head: Box::new(head), body, exchange: Box::new(exchange), repeatable, patience: None })
         })
     }
@@ -142,8 +145,8 @@ pub(crate) const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 impl Agent {
     /// Asks the agent for its card, or whether it is still the one that is known.
-    fn card(self: Arc<Self>, head: Parts, body: Body, address: Address) -> Inspected {
-        let (mut head, exchange) = CardExchange::prepare(self, head, address);
+    fn card(self: Arc<Self>, head: Parts, body: Body, address: Address, telemetry: RequestTelemetry) -> Inspected {
+        let (mut head, exchange) = CardExchange::prepare(self, head, address, telemetry);
         head.headers.insert(ACCEPT_ENCODING, IDENTITY);
         Inspected::Forward {
             head: Box::new(head),
@@ -275,9 +278,9 @@ fn forward(head: Parts, body: Body, exchange: CallExchange) -> Inspected {
     Inspected::Forward { head: Box::new(head), body, exchange: Box::new(exchange), repeatable, patience: None }
 }
 
-fn answer(fault: &Fault, binding: Binding, id: Option<&str>, mut log: log::Fields) -> Inspected {
-    log.push(("a2a.error", fault.reason.to_owned()));
-    Inspected::Answer(BackendResponse { response: fault.response(binding, id), log })
+fn answer(fault: &Fault, binding: Binding, id: Option<&str>, telemetry: &RequestTelemetry) -> Inspected {
+    log::error(telemetry, fault.reason);
+    Inspected::Answer(fault.response(binding, id))
 }
 
 fn is_grpc(head: &Parts) -> bool {

@@ -1,21 +1,47 @@
-//! Fields of one call for the access log.
+//! Fields of one call for what records it.
+
+use agentgateway_telemetry::RequestTelemetry;
 
 use crate::call::Call;
 use crate::limits::LOGGED_BYTES;
-
-pub(crate) type Fields = Vec<(&'static str, String)>;
+use crate::observe::Learnt;
 
 /// What is known of a call before it is answered.
-pub(crate) fn fields(call: &Call) -> Fields {
-    let input = call.input();
-    let mut fields = vec![("a2a.method", shortened(input.method)), ("a2a.version", input.version.to_owned())];
-    for (field, value) in [("a2a.skill", input.skill), ("a2a.task", input.task), ("a2a.context", input.context)] {
-        fields.extend(value.map(|value| (field, shortened(value))));
+pub(crate) fn call(telemetry: &RequestTelemetry, call: &Call) {
+    if !telemetry.is_on() {
+        return;
     }
-    fields
+    let input = call.input();
+    telemetry.set("a2a.method", shortened(input.method));
+    telemetry.set("a2a.version", input.version.to_owned());
+    for (field, value) in [("a2a.skill", input.skill), ("a2a.task", input.task), ("a2a.context", input.context)] {
+        if let Some(value) = value {
+            telemetry.set(field, shortened(value));
+        }
+    }
+}
+
+/// What its answer told.
+pub(crate) fn learnt(telemetry: &RequestTelemetry, learnt: &Learnt) {
+    if !telemetry.is_on() {
+        return;
+    }
+    if let Some(state) = learnt.state {
+        telemetry.set("a2a.state", state.as_str());
+    }
+    if let Some(task) = &learnt.task {
+        telemetry.set("a2a.task", shortened(task));
+    }
+    if learnt.is_error {
+        telemetry.set("a2a.error", "agent");
+    }
+}
+
+/// Why the gateway answered in the agent's stead.
+pub(crate) fn error(telemetry: &RequestTelemetry, reason: &'static str) {
+    telemetry.set("a2a.error", reason);
 }
 
 fn shortened(value: &str) -> String {
-    let end = (0..=LOGGED_BYTES.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
-    value.get(..end).unwrap_or_default().to_owned()
+    value.get(..value.floor_char_boundary(LOGGED_BYTES)).unwrap_or_default().to_owned()
 }

@@ -53,6 +53,8 @@ impl TaskState {
 
     fn of(written: &str) -> TaskState {
         let name = written.strip_prefix("TASK_STATE_").unwrap_or(written).to_ascii_lowercase().replace('_', "-");
+        // The protobuf form of 0.3 writes it so.
+        let name = if name == "cancelled" { "canceled" } else { &name };
         TaskState::ALL.into_iter().find(|state| state.as_str() == name).unwrap_or(TaskState::Unknown)
     }
 }

@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentgateway_pipeline::protocol::{BackendRequest, BackendResponse, ProtocolBackend, ProtocolFactory};
+use agentgateway_pipeline::protocol::{BackendRequest, ProtocolBackend, ProtocolFactory};
 use agentgateway_pipeline::{Error, worker::Worker};
 use agentgateway_proto::{key, v1};
-use agentgateway_upstream::Cluster;
+use agentgateway_upstream::{Body, Cluster};
 use futures::future::LocalBoxFuture;
+use http::Response;
 
 use crate::downstream::{self, Inbound};
 use crate::limits::Limits;
@@ -107,14 +108,13 @@ impl ProtocolBackend for Served {
         self: Arc<Self>,
         request: BackendRequest,
         worker: Rc<Worker>,
-    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>> {
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>> {
         Box::pin(async move {
             let io = Io { shared: Arc::clone(&self.shared), net: worker as Rc<dyn Net> };
             let BackendRequest { head, body, context, policies } = request;
+            let mut log = Log::new(context.telemetry.clone());
             let inbound = Inbound { head, context, policies };
-            let mut log = Log::default();
-            let response = downstream::handle(io, Arc::clone(&self.backend), inbound, body, &mut log).await;
-            Ok(BackendResponse { response, log: log.into_fields() })
+            Ok(downstream::handle(io, Arc::clone(&self.backend), inbound, body, &mut log).await)
         })
     }
 }

@@ -1,12 +1,18 @@
-//! Fields of one request for the access log.
+//! Fields of one request for what records it.
+
+use agentgateway_telemetry::RequestTelemetry;
 
 /// Longest value, in bytes.
 const VALUE: usize = 128;
 
 #[derive(Debug, Default)]
-pub(crate) struct Log(Vec<(&'static str, String)>);
+pub(crate) struct Log(RequestTelemetry);
 
 impl Log {
+    pub(crate) fn new(telemetry: RequestTelemetry) -> Log {
+        Log(telemetry)
+    }
+
     pub(crate) fn method(&mut self, method: &str) {
         self.item("mcp.method", method);
     }
@@ -16,20 +22,18 @@ impl Log {
     }
 
     pub(crate) fn session(&mut self, hash: String) {
-        self.0.push(("mcp.session", hash));
+        self.0.set("mcp.session", hash);
     }
 
     pub(crate) fn error(&mut self, reason: &'static str) {
-        self.0.push(("mcp.error", reason.to_owned()));
+        self.0.set("mcp.error", reason);
     }
 
     /// A tool, prompt or resource, by the name that the client used.
     pub(crate) fn item(&mut self, field: &'static str, value: &str) {
-        let end = (0..=VALUE.min(value.len())).rev().find(|at| value.is_char_boundary(*at)).unwrap_or(0);
-        self.0.push((field, value[..end].to_owned()));
-    }
-
-    pub(crate) fn into_fields(self) -> Vec<(&'static str, String)> {
-        self.0
+        if self.0.is_on() {
+            let end = value.floor_char_boundary(VALUE);
+            self.0.set(field, value.get(..end).unwrap_or_default().to_owned());
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use agentgateway_policy::{Chain, Mirror, Reach, RequestContext};
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_upstream::Body;
 use http::header;
 use http::request::Parts;
@@ -82,7 +83,9 @@ fn start_one(
 ) -> Result<(), &'static str> {
     let backend = Arc::clone(snapshot.backends.get(&mirror.backend).ok_or("the backend does not exist")?);
     let running = Running::new().ok_or("too many mirrored requests are under way")?;
-    let (mut head, context) = (original.head.clone(), original.context.clone());
+    let (mut head, mut context) = (original.head.clone(), original.context.clone());
+    // What is learnt of the copy is no part of the request's record.
+    context.telemetry = RequestTelemetry::off();
     // Neither waits for the backend's leave to send its body, nor switches protocols.
     head.headers.remove(header::EXPECT);
     head.extensions.clear();

@@ -26,23 +26,15 @@ pub struct BackendRequest {
     pub policies: Vec<Arc<Chain>>,
 }
 
-/// An answer of a protocol backend.
-#[derive(Debug)]
-pub struct BackendResponse {
-    /// What the client gets.
-    pub response: Response<Body>,
-    /// Fields for the access log.
-    pub log: Vec<(&'static str, String)>,
-}
-
 /// A compiled backend that speaks a protocol of its own.
 pub trait ProtocolBackend: Send + Sync + std::fmt::Debug {
-    /// Answers a request. Runs on the worker's thread; nothing in it may take longer than 200 µs without an await.
+    /// Answers a request. Runs on the worker's thread; nothing in it may take longer than 200 µs without an await. What it
+    /// learns for the access log, traces and metrics goes to the `telemetry` of the request's context.
     fn handle(
         self: Arc<Self>,
         request: BackendRequest,
         worker: Rc<Worker>,
-    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>>;
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>>;
 }
 
 /// A protocol that is plain HTTP on its way to the backend's endpoints, so that everything about these holds for it, but whose
@@ -70,7 +62,7 @@ pub enum Inspected {
         patience: Option<Duration>,
     },
     /// It is answered here.
-    Answer(BackendResponse),
+    Answer(Response<Body>),
 }
 
 /// One exchange of an [`Inspector`].
@@ -79,7 +71,7 @@ pub trait Inspection {
     fn finish(
         self: Box<Self>,
         outcome: Result<Response<Body>, Error>,
-    ) -> LocalBoxFuture<'static, Result<BackendResponse, Error>>;
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>>;
 }
 
 /// Makes protocol backends out of their resources.

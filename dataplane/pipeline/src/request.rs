@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Cluster, Endpoint, Picked};
 use http::request::Parts;
@@ -18,7 +19,7 @@ use crate::authentication::Authentication;
 use crate::connection::registry::{Busy, State};
 use crate::discard::{discard, is_held_back};
 use crate::forward::{Outgoing, forward, once};
-use crate::protocol::{BackendRequest, BackendResponse, Inspected, Inspector};
+use crate::protocol::{BackendRequest, Inspected, Inspector};
 use crate::select::choose;
 use crate::services::RequestServices;
 use crate::snapshot::{Backend, BackendKind, Bind, Listener, Listeners, Route, Snapshot, TlsListener};
@@ -67,6 +68,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         permits: Permits::default(),
         once: false,
         endpoint: None,
+        telemetry: if worker.access_log.is_some() { RequestTelemetry::on() } else { RequestTelemetry::off() },
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
         tunnel: None,
         worker,
@@ -100,8 +102,6 @@ fn line(origin: &Origin, head: &Parts) -> Line {
         path: head.uri.path().to_owned(),
         version: head.version,
         reason: None,
-        retries: 0,
-        extra: Vec::new(),
     }
 }
 
@@ -146,6 +146,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     }
 
     let mut context = RequestContext::new(origin.source, "http", origin.port);
+    context.telemetry.clone_from(&record.telemetry);
     if let Some(secure) = &origin.secure {
         context.scheme = "https";
         context.identity.clone_from(&secure.identity);
@@ -313,8 +314,8 @@ async fn back(response: Response<Body>, passed: &Passed, context: &RequestContex
 pub(crate) fn failed(error: &Error, record: &mut Record) -> Response<Body> {
     tracing::debug!(%error, blame = ?error.blame(), "request failed");
     record.because(error.reason());
-    if let Some(line) = &mut record.line {
-        line.extra.push(("error", error.to_string()));
+    if record.telemetry.is_on() {
+        record.telemetry.set("error", error.to_string());
     }
     reply::for_status(error.status())
 }
@@ -359,9 +360,7 @@ pub(crate) async fn send(
             Box::pin(inspected(origin, (backend, cluster, inspector), request, pick, record)).await
         }
         BackendKind::Protocol(protocol) => {
-            let request = request.for_protocol();
-            let answer = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await?;
-            Ok(logged(answer, record))
+            Arc::clone(protocol).handle(request.for_protocol(), Rc::clone(&origin.worker)).await
         }
         BackendKind::Broken(reason) => Err(Error::Protocol {
             blame: agentgateway_upstream::Blame::Gateway,
@@ -424,7 +423,7 @@ async fn inspected(
 ) -> Result<Response<Body>, Error> {
     let (context, passed) = (request.context, request.passed);
     match Arc::clone(inspector).inspect(request.for_protocol()).await? {
-        Inspected::Answer(answer) => Ok(logged(answer, record)),
+        Inspected::Answer(response) => Ok(response),
         Inspected::Forward { head, body, exchange, repeatable, patience } => {
             let request = Sent { head: *head, body, context, passed };
             // Also where this future is dropped, because the time for one try is over.
@@ -437,17 +436,9 @@ async fn inspected(
             if outcome.as_ref().is_err_and(Error::is_unsent) {
                 record.once = false;
             }
-            Ok(logged(exchange.finish(outcome).await?, record))
+            exchange.finish(outcome).await
         }
     }
-}
-
-/// The answer of a protocol; what it tells goes into the access log.
-fn logged(answer: BackendResponse, record: &mut Record) -> Response<Body> {
-    if let Some(line) = &mut record.line {
-        line.extra.extend(answer.log);
-    }
-    answer.response
 }
 
 /// The host of a request, lower case, without port and trailing dot.

@@ -13,7 +13,7 @@ use agentgateway_policy::{Chain, State};
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
-use agentgateway_router::{PathMatch, Precedence};
+use agentgateway_router::{Precedence, RouteMatch};
 use agentgateway_telemetry::metrics::HttpMetrics;
 use agentgateway_upstream::EndpointRegistry;
 use agentgateway_upstream::balancer::{Balancers, Location};
@@ -73,8 +73,8 @@ enum Compiled {
 /// Where a compiled route stands.
 struct Placed {
     listener: Arc<str>,
-    hostnames: Vec<String>,
-    path: PathMatch,
+    hostnames: Box<[Box<str>]>,
+    matched: Arc<RouteMatch>,
     precedence: Precedence,
     route: Arc<Route>,
 }
@@ -167,7 +167,7 @@ impl Store {
             Resource::Backend(b) => self.mark_backend(&b.key, dirty),
             Resource::Policy(p) => self.mark_target(p, dirty),
             Resource::Route(r) => {
-                dirty.routes.insert(r.key.as_str().into());
+                dirty.routes.insert(self.index.shared_key(Kind::Route, &r.key));
             }
             Resource::Listener(l) => {
                 dirty.listeners.insert(l.key.as_str().into());
@@ -192,7 +192,7 @@ impl Store {
     }
 
     fn mark_backend(&self, key: &str, dirty: &mut Dirty) {
-        dirty.backends.insert(key.into());
+        dirty.backends.insert(self.index.shared_key(Kind::Backend, key));
         dirty.backends.extend(self.index.backends_over(key));
     }
 

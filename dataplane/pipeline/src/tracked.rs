@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use agentgateway_policy::Permits;
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_telemetry::access_log::Entry;
 use agentgateway_upstream::{Body, BoxError};
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) once: bool,
     /// The one that answered, or was asked last.
     pub(crate) endpoint: Option<std::net::SocketAddr>,
+    /// Also in the hands of policies, of the backend and of the response's body, which is dropped before the record.
+    pub(crate) telemetry: RequestTelemetry,
     /// Only when the access log is on.
     pub(crate) line: Option<Box<Line>>,
     /// Only when the connection switches protocols.
@@ -46,8 +49,6 @@ pub(crate) struct Line {
     pub(crate) path: String,
     pub(crate) version: http::Version,
     pub(crate) reason: Option<String>,
-    pub(crate) retries: u32,
-    pub(crate) extra: Vec<(&'static str, String)>,
 }
 
 impl Record {
@@ -59,18 +60,13 @@ impl Record {
     }
 
     /// Notes that the request is sent once more.
-    pub(crate) fn retried(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.retries += 1;
-        }
+    pub(crate) fn retried(&self) {
+        self.telemetry.add("retries", 1);
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if let Some(line) = self.line.as_mut().filter(|line| line.retries > 0) {
-            line.extra.push(("retries", line.retries.to_string()));
-        }
         let now = Instant::now();
         self.busy.ended(now);
         let duration = now.duration_since(self.start);
@@ -83,20 +79,22 @@ impl Drop for Record {
             listener.metrics.duration.observe(duration);
         }
         if let (Some(line), Some(log)) = (&self.line, &self.worker.access_log) {
-            log.write(&Entry {
-                listener: self.listener.as_ref().map_or("", |l| &l.printed),
-                route: self.route.as_ref().map_or("", |r| &r.printed),
-                source: line.source,
-                method: line.method.as_str(),
-                host: &line.host,
-                path: &line.path,
-                version: version(line.version),
-                status: self.status,
-                duration,
-                bytes: self.bytes,
-                endpoint: self.endpoint,
-                reason: line.reason.as_deref(),
-                extra: &line.extra,
+            self.telemetry.with(|fields| {
+                log.write(&Entry {
+                    listener: self.listener.as_ref().map_or("", |l| &l.printed),
+                    route: self.route.as_ref().map_or("", |r| &r.printed),
+                    source: line.source,
+                    method: line.method.as_str(),
+                    host: &line.host,
+                    path: &line.path,
+                    version: version(line.version),
+                    status: self.status,
+                    duration,
+                    bytes: self.bytes,
+                    endpoint: self.endpoint,
+                    reason: line.reason.as_deref(),
+                    fields,
+                })
             });
         }
     }

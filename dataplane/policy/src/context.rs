@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use agentgateway_expression::{ClientCertificate, HttpInput, ResponseInput};
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::Identity;
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -45,6 +46,8 @@ pub struct RequestContext {
     pub takes_host_of_backend: bool,
     /// Whether a rewrite named a host, which outranks that.
     pub has_own_host: bool,
+    /// What is recorded of the request besides what every request has; may be filled until the last byte of the response.
+    pub telemetry: RequestTelemetry,
     /// The request as it came, where something asks about it when the response is there.
     pub(crate) request: Option<Remembered>,
     /// The `Origin` of a cross-origin request, for the response.
@@ -86,6 +89,7 @@ impl RequestContext {
             asked: None,
             takes_host_of_backend: false,
             has_own_host: false,
+            telemetry: RequestTelemetry::off(),
             request: None,
             origin: None,
             response_changes: Vec::new(),

@@ -18,6 +18,7 @@ pub use stream::StreamEntry;
 
 use crate::logging::Format;
 use crate::metrics::HttpMetrics;
+use crate::{Field, FieldValue};
 
 /// A buffer is handed over when it has this many bytes.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -85,8 +86,8 @@ pub struct Entry<'a> {
     pub endpoint: Option<SocketAddr>,
     /// Why the gateway answered itself, or what went wrong.
     pub reason: Option<&'a str>,
-    /// Fields of the protocol behind the route.
-    pub extra: &'a [(&'static str, String)],
+    /// What else was learnt of the request.
+    pub fields: &'a [Field],
 }
 
 impl AccessLog {
@@ -158,9 +159,14 @@ fn text(out: &mut String, e: &Entry<'_>) {
         out.push_str(" reason=");
         quoted(out, reason);
     }
-    for (name, value) in e.extra {
+    for (name, value) in e.fields {
         let _ = write!(out, " {name}=");
-        quoted(out, value);
+        match value {
+            FieldValue::Text(text) => quoted(out, text),
+            other => {
+                let _ = write!(out, "{other}");
+            }
+        }
     }
     out.push('\n');
 }
@@ -196,18 +202,27 @@ fn json(out: &mut String, e: &Entry<'_>) {
         if let Some(reason) = e.reason {
             fields.insert("reason".into(), cut(reason).into());
         }
-        for (name, value) in e.extra {
-            fields.insert((*name).into(), cut(value).into());
+        for (name, value) in e.fields {
+            fields.insert((*name).into(), as_json(value));
         }
     }
     let _ = writeln!(out, "{line}");
+}
+
+fn as_json(value: &FieldValue) -> serde_json::Value {
+    match value {
+        FieldValue::Text(text) => cut(text).into(),
+        FieldValue::Integer(number) => (*number).into(),
+        FieldValue::Float(number) => (*number).into(),
+        FieldValue::Bool(value) => (*value).into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry<'a>(path: &'a str, extra: &'a [(&'static str, String)]) -> Entry<'a> {
+    fn entry<'a>(path: &'a str, fields: &'a [Field]) -> Entry<'a> {
         Entry {
             listener: "ns/gw.http",
             route: "",
@@ -221,7 +236,7 @@ mod tests {
             bytes: 3,
             endpoint: None,
             reason: Some("no route"),
-            extra,
+            fields,
         }
     }
 
@@ -240,10 +255,10 @@ mod tests {
     #[test]
     fn json_lines_parse() {
         let mut line = String::new();
-        json(&mut line, &entry("/ä\"", &[("mcp.tool", "t".into())]));
+        json(&mut line, &entry("/ä\"", &[("mcp.tool", "t".into()), ("gen_ai.usage.input_tokens", 7_u64.into())]));
         let value: serde_json::Value = serde_json::from_str(&line).expect("json");
         assert_eq!(value["path"], "/ä\"");
-        assert_eq!(value["mcp.tool"], "t");
+        assert_eq!((&value["mcp.tool"], &value["gen_ai.usage.input_tokens"]), (&"t".into(), &7.into()));
     }
 
     #[test]

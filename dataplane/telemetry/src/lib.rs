@@ -5,3 +5,6 @@ pub mod counters;
 pub mod histogram;
 pub mod logging;
 pub mod metrics;
+mod request;
+
+pub use request::{Field, FieldValue, MAX_FIELDS, MAX_TEXT_BYTES, RequestTelemetry};

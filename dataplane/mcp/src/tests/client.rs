@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agentgateway_policy::{Attached, Chain, RequestContext, State};
 use agentgateway_proto::v1;
+use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_upstream::{AddressRules, Body, Cluster, EndpointRegistry, Protocol, Resolver, Upstream};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -160,7 +161,7 @@ pub(super) struct Client<'a> {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) log: Vec<(&'static str, String)>,
+    pub(super) telemetry: RequestTelemetry,
     body: Body,
     decoder: Decoder,
     events: std::collections::VecDeque<Event>,
@@ -194,8 +195,10 @@ impl<'a> Client<'a> {
         head.headers = headers;
         let mut context = RequestContext::new("10.1.2.3:4".parse().unwrap(), "http", 80);
         context.claims = self.claims.clone().map(Arc::new);
+        context.telemetry = RequestTelemetry::on();
+        let telemetry = context.telemetry.clone();
         let inbound = Inbound { head, context, policies: self.policies.clone() };
-        let mut log = Log::default();
+        let mut log = Log::new(telemetry.clone());
         let body = Full::new(Bytes::from(body));
         let handled =
             downstream::handle(self.gateway.io.clone(), Arc::clone(&self.gateway.backend), inbound, body, &mut log);
@@ -204,7 +207,7 @@ impl<'a> Client<'a> {
         Answer {
             status: head.status,
             headers: head.headers,
-            log: log.into_fields(),
+            telemetry,
             body,
             decoder: Decoder::new(1 << 20),
             events: Default::default(),

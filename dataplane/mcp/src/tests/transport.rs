@@ -77,7 +77,7 @@ fn one_target_is_passed_through() {
         assert_eq!(result["result"]["x-unknown"], json!([1.0]));
         assert_eq!(client.tools().await, ["a", "b"]);
         let answer = client.start("tools/call", json!({"name": "a", "arguments": {"x": 1.50}})).await;
-        let log: Vec<_> = answer.log.iter().map(|(name, _)| *name).collect();
+        let log: Vec<_> = answer.telemetry.with(|fields| fields.iter().map(|(name, _)| *name).collect());
         assert_eq!(log, ["mcp.session", "mcp.method", "mcp.tool", "mcp.target"]);
         let value = answer.json().await;
         assert_eq!(value["result"]["content"][1]["uri"], "test://r");

@@ -123,7 +123,8 @@ impl Store {
                 .map(|(i, spec)| (spec, source.clone(), format!("{rule_key}/{at}#{i}")));
             backends.push(WeightedBackend {
                 weight: backend.weight,
-                backend: (!backend.backend_key.is_empty()).then(|| backend.backend_key.as_str().into()),
+                backend: (!backend.backend_key.is_empty())
+                    .then(|| self.index.shared_key(Kind::Backend, &backend.backend_key)),
                 policies: self.chain(inline, std::iter::empty(), reject),
             });
         }
@@ -140,23 +141,25 @@ impl Store {
             total_weight: backends.iter().map(|b| u64::from(b.weight)).sum(),
             backends,
         });
+        let hostnames = route.hostnames.iter().map(|hostname| hostname.as_str().into());
         let placed = Placed {
-            listener: listener.key.as_str().into(),
-            hostnames: if route.hostnames.is_empty() { vec![String::new()] } else { route.hostnames.clone() },
-            path: matched.path.clone(),
+            listener: self.index.shared_key(Kind::Listener, &listener.key),
+            hostnames: if route.hostnames.is_empty() { Box::new([Box::default()]) } else { hostnames.collect() },
+            matched,
             precedence: precedence(route),
             route: compiled,
         };
         self.unplace(key);
-        self.place(key, placed, &matched)
+        self.place(key, placed)
     }
 
-    fn place(&mut self, key: &Arc<str>, placed: Placed, matched: &Arc<RouteMatch>) -> Result<(), String> {
+    fn place(&mut self, key: &Arc<str>, placed: Placed) -> Result<(), String> {
         let Some(Compiled::Http(listener)) = self.listeners.get_mut(&placed.listener) else {
             return Err("the route's listener does not speak HTTP".to_owned());
         };
         let result = placed.hostnames.iter().try_for_each(|hostname| {
-            listener.router.insert(hostname, Arc::clone(matched), placed.precedence.clone(), Arc::clone(&placed.route))
+            let matched = Arc::clone(&placed.matched);
+            listener.router.insert(hostname, matched, placed.precedence.clone(), Arc::clone(&placed.route))
         });
         self.placed.insert(Arc::clone(key), placed);
         result.map_err(|e| e.to_string())
@@ -166,7 +169,7 @@ impl Store {
         let Some(placed) = self.placed.remove(key) else { return };
         if let Some(Compiled::Http(listener)) = self.listeners.get_mut(&placed.listener) {
             for hostname in &placed.hostnames {
-                listener.router.remove(hostname, &placed.path, &placed.precedence);
+                listener.router.remove(hostname, &placed.matched.path, &placed.precedence);
             }
         }
     }

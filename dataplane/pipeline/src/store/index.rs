@@ -94,6 +94,12 @@ impl Index {
         self.all.get(&(kind, key.into()))
     }
 
+    /// The key as the index holds it, so that what is compiled from a resource needs no copy.
+    pub(super) fn shared_key(&self, kind: Kind, key: &str) -> Arc<str> {
+        let key = (kind, Arc::from(key));
+        self.all.get_key_value(&key).map_or_else(|| Arc::clone(&key.1), |((_, shared), _)| Arc::clone(shared))
+    }
+
     /// Whether exactly this resource is there.
     pub(super) fn has(&self, resource: &Resource) -> bool {
         self.get(resource.kind(), resource.key()).is_some_and(|held| held.is(resource))
