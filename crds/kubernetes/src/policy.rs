@@ -131,7 +131,7 @@ pub struct TrafficPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<SecretSource, SecretAwsAuth>>,
 
-    /// Ejects endpoints that fail. As the fields below, for Services and Backends of type Static alone.
+    /// Ejects endpoints that fail. As the fields below, for Services and Backends of type Static or A2A alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetection>,
 
