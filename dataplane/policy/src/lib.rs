@@ -45,6 +45,7 @@ mod transformation;
 
 pub use a2a::A2aRules;
 pub use backend_auth::{BackendAuthentication, PayloadHash, Signer};
+pub use body::{Read, Reading, Refused};
 pub use chain::{Attached, Chain, InForce};
 pub use concurrency::{InFlight, Permits};
 pub use context::{Asked, RequestContext};
@@ -53,6 +54,7 @@ pub use error::PolicyError;
 pub use hash::HashPolicies;
 pub use jwt::RemoteKeys;
 pub use mcp::McpRules;
+pub use pool::Pool;
 pub use rate_limit::{TokenCharge, admit_tokens};
 pub use reach::{Reach, Services};
 pub use reply::{Reason, Reply};
