@@ -71,7 +71,7 @@ pub(crate) struct Agent {
 impl Inspector for Agent {
     fn inspect(self: Arc<Self>, request: BackendRequest) -> LocalBoxFuture<'static, Result<Inspected, Error>> {
         Box::pin(async move {
-            let BackendRequest { head, body, context, policies } = request;
+            let BackendRequest { head, body, context, policies, .. } = request;
             if is_grpc(&head) {
                 discard(body);
                 // An agent's gRPC binding is a plain backend, as any gRPC service is.
