@@ -13,6 +13,7 @@ impl PolicySpec {
             Some(Kind::Jwt(_)) => "jwtAuth",
             Some(Kind::Authorization(_)) => "authorization",
             Some(Kind::McpAuthorization(_)) => "mcpAuthorization",
+            Some(Kind::A2aAuthorization(_)) => "a2aAuthorization",
             Some(Kind::LocalRateLimit(_)) => "localRateLimit",
             Some(Kind::BackendAuth(_)) => "backendAuth",
             Some(Kind::RequestHeaderModifier(_)) => "requestHeaderModifier",
@@ -91,6 +92,7 @@ impl PolicySpec {
                 | Kind::Jwt(_)
                 | Kind::Authorization(_)
                 | Kind::McpAuthorization(_)
+                | Kind::A2aAuthorization(_)
                 | Kind::LocalRateLimit(_)
                 | Kind::BackendAuth(_)
                 | Kind::ExternalAuthorization(_)

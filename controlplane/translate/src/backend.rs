@@ -1,4 +1,4 @@
-//! Backend objects: hosts by their addresses, and MCP servers by address or by the labels of their Services.
+//! Backend objects: hosts and agents by their addresses, and MCP servers by address or by the labels of their Services.
 
 use std::collections::BTreeSet;
 
@@ -30,6 +30,8 @@ pub(crate) struct BackendState {
     pub(crate) children: BTreeSet<BackendUnit>,
     /// Whether it is an MCP backend.
     pub(crate) mcp: bool,
+    /// Whether it is an agent.
+    pub(crate) a2a: bool,
     /// Whether HTTP/2 is spoken with it.
     pub(crate) http2: bool,
     /// Why it cannot be used.
@@ -45,8 +47,10 @@ pub(crate) fn translate(backend: &Backend, view: &View<'_>) -> BackendState {
     let made = match backend.spec.backend_type {
         BackendType::Static => translate_static(backend, &name, view),
         BackendType::Mcp => translate_mcp(backend, &name, view),
+        BackendType::A2a => translate_a2a(backend, &name, view),
     };
-    made.unwrap_or_else(|refused| BackendState { mcp, refused: Some(refused), ..BackendState::default() })
+    let a2a = backend.spec.backend_type == BackendType::A2a;
+    made.unwrap_or_else(|refused| BackendState { mcp, a2a, refused: Some(refused), ..BackendState::default() })
 }
 
 fn translate_static(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {
@@ -61,7 +65,24 @@ fn translate_static(backend: &Backend, name: &Name, view: &View<'_>) -> Result<B
         Some(v1::backend::Kind::Host(host)) => host.version() == v1::HttpVersion::H2c,
         _ => false,
     };
-    Ok(BackendState { items: items([Resource::Backend(made)]), http2, ..BackendState::default() })
+    let a2a = made.a2a.is_some();
+    Ok(BackendState { items: items([Resource::Backend(made)]), http2, a2a, ..BackendState::default() })
+}
+
+fn translate_a2a(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {
+    let config = backend.spec.a2a.as_ref().ok_or("spec.a2a: must be set when type is A2A")?;
+    let made = convert::a2a(config, &name.to_ref(ObjectKind::Backend.kind()));
+    let mut made = made.map_err(|e| e.within(Path::of("spec.a2a")).to_string())?;
+    if let Some(v1::backend::Kind::Host(hosts)) = &made.kind {
+        for host in &hosts.hosts {
+            let port = u16::try_from(host.port).unwrap_or_default();
+            if let Some(reason) = reserved::refuse(&host.host, port, view.settings.allowed) {
+                return Err(format!("spec.a2a.host: {reason}"));
+            }
+        }
+    }
+    made.tls = backend_tls::of(&ObjectKey { kind: ObjectKind::Backend, name: name.clone() }, None, view);
+    Ok(BackendState { items: items([Resource::Backend(made)]), a2a: true, ..BackendState::default() })
 }
 
 fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {

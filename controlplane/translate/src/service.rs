@@ -5,7 +5,7 @@ mod protocol;
 
 use std::collections::BTreeSet;
 
-use agentgateway_convert::backend::{mcp_backend, target_behind};
+use agentgateway_convert::backend::{mcp_backend, public_url, target_behind};
 use agentgateway_convert::reserved::OWN_PORTS;
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1::bind::Transport;
@@ -24,6 +24,11 @@ use protocol::{Application, Spoken};
 
 /// Annotation of a Service: the path of its MCP endpoint.
 const MCP_PATH: &str = "kgateway.dev/mcp-path";
+
+/// Annotation of a Service: under which scheme and authority clients reach the gateway before its agent.
+const A2A_PUBLIC_URL: &str = "kgateway.dev/a2a-public-url";
+/// Annotation of a Service: "true" where its agent takes several messages of one `messageId` for one.
+const A2A_IDEMPOTENT: &str = "kgateway.dev/a2a-idempotent-messages";
 
 /// Why a Service cannot be a backend: a reason for a condition, and a message.
 pub(crate) type Problem = (&'static str, String);
@@ -55,6 +60,19 @@ pub(crate) fn mcp_ports(service: &Service) -> impl Iterator<Item = (&ServicePort
 /// The path of a Service's MCP endpoint, where its annotation says it.
 pub(crate) fn mcp_path(service: &Service) -> Option<&str> {
     service.metadata.annotations.as_ref()?.get(MCP_PATH).map(String::as_str)
+}
+
+/// What the annotations of a Service say of the agent behind it.
+fn a2a(service: &Service) -> Result<v1::A2a, String> {
+    let annotation = |name: &str| service.metadata.annotations.as_ref().and_then(|all| all.get(name));
+    let public_url = annotation(A2A_PUBLIC_URL).map(|url| public_url(url));
+    let public_url = public_url.transpose().map_err(|e| format!("annotation {A2A_PUBLIC_URL}: {}", e.reason()))?;
+    let idempotent_messages = match annotation(A2A_IDEMPOTENT).map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(format!("annotation {A2A_IDEMPOTENT}: {other:?} is neither true nor false")),
+    };
+    Ok(v1::A2a { public_url: public_url.unwrap_or_default(), idempotent_messages })
 }
 
 /// The name of a port, which policies may name as a section.
@@ -108,11 +126,15 @@ pub(crate) fn unit(name: &Name, port: u16, asked: Asked, view: &View<'_>) -> Res
     }
     match (spoken.application, asked) {
         (Application::Other, _) => Err(unsupported("which is nothing that HTTP can be sent to")),
-        (Application::WebSocket | Application::Mcp(_), Asked::Grpc) => Err(unsupported("which is not gRPC")),
+        (Application::WebSocket | Application::Mcp(_) | Application::A2a, Asked::Grpc) => Err(unsupported("which is not gRPC")),
         (Application::Mcp(protocol), _) => {
             let made = target_behind("", String::new(), mcp_path(service), protocol);
             made.map_err(|e| ("InvalidBackend", format!("Service {name}, annotation {MCP_PATH}: {}", e.reason())))?;
             unit(Speech::Mcp)
+        }
+        (Application::A2a, _) => {
+            a2a(service).map_err(|reason| ("InvalidBackend", format!("Service {name}, {reason}")))?;
+            unit(Speech::A2a)
         }
         (Application::Http, Asked::Grpc) => unit(Speech::Grpc),
         _ => unit(Speech::Plain),
@@ -176,10 +198,10 @@ pub(crate) fn translate(name: &Name, port: u16, speech: Speech, view: &View<'_>)
     }
     let version = match speech {
         Speech::Grpc => HttpVersion::H2c,
-        Speech::Plain => spoken.version(),
+        Speech::Plain | Speech::A2a => spoken.version(),
         Speech::Udp | Speech::Mcp => HttpVersion::Unspecified,
     };
-    let tls = matches!(speech, Speech::Plain | Speech::Grpc).then(|| {
+    let tls = matches!(speech, Speech::Plain | Speech::Grpc | Speech::A2a).then(|| {
         let target = ObjectKey { kind: ObjectKind::Service, name: name.clone() };
         backend_tls::of(&target, found.name.as_deref(), view)
     });
@@ -194,6 +216,8 @@ pub(crate) fn translate(name: &Name, port: u16, speech: Speech, view: &View<'_>)
         kind: Some(v1::backend::Kind::Service(backend)),
         inline_policies: Vec::new(),
         tls: tls.flatten(),
+        // Whoever uses the port was refused where an annotation is wrong.
+        a2a: (speech == Speech::A2a).then(|| a2a(service).unwrap_or_default()),
     };
     let endpoints = endpoints::endpoints(name, service, found, &unit.key(), view);
     BackendState {

@@ -45,6 +45,8 @@ pub(crate) enum Speech {
     Udp,
     /// MCP: the port as a backend with one target, behind itself as a plain one.
     Mcp,
+    /// A2A: HTTP whose requests are looked at.
+    A2a,
 }
 
 impl BackendUnit {
@@ -68,6 +70,7 @@ impl BackendUnit {
                     Speech::Grpc => "/grpc",
                     Speech::Udp => "/udp",
                     Speech::Mcp => "/mcp",
+                    Speech::A2a => "/a2a",
                 };
                 key::backend_section(&source, &format!("{port}{suffix}"))
             }

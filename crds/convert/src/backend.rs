@@ -4,7 +4,7 @@ use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_proto::{key, v1::mcp_http::Protocol};
 use agentgateway_types::Path;
 use agentgateway_types::backend::{
-    AppProtocol, HostBackend, HostPort, McpAddress, McpFailureMode, McpGroup, McpPrefixMode, McpProtocol,
+    A2aBackend, AppProtocol, HostBackend, HostPort, McpAddress, McpFailureMode, McpGroup, McpPrefixMode, McpProtocol,
     McpStaticTarget, McpTarget, StaticBackend,
 };
 
@@ -42,8 +42,32 @@ pub fn host_port(text: &str) -> Result<v1::HostPort, Error> {
 
 /// One host, as the YAML file writes it.
 pub fn one_host_of(config: &HostBackend) -> Result<v1::HostBackend, Error> {
+    if config.app_protocol == Some(AppProtocol::A2a) {
+        return Err(Error::invalid(Path::of("appProtocol"), "one agent is a backend a2a; this is for static hosts"));
+    }
     let hosts = vec![host_port(&config.host).within(|| Path::of("host"))?];
     Ok(v1::HostBackend { hosts, version: version_of(config.app_protocol).into() })
+}
+
+/// An agent, as both spellings write it.
+pub fn a2a(config: &A2aBackend, source: &ObjectRef) -> Result<v1::Backend, Error> {
+    let host = host_port(&config.host).within(|| Path::of("host"))?;
+    let host = v1::HostBackend { hosts: vec![host], version: v1::HttpVersion::Unspecified.into() };
+    let public_url = config.public_url.as_deref().map(|url| public_url(url).within(|| Path::of("publicURL")));
+    let a2a = v1::A2a {
+        public_url: public_url.transpose()?.unwrap_or_default(),
+        idempotent_messages: config.idempotent_messages.unwrap_or(false),
+    };
+    Ok(v1::Backend { a2a: Some(a2a), ..backend(key::backend(source), source, v1::backend::Kind::Host(host)) })
+}
+
+/// Scheme and authority, under which clients reach the gateway.
+pub fn public_url(url: &str) -> Result<String, Error> {
+    let url = check::http_url(Path::root(), url)?;
+    match url.split_once("://") {
+        Some((_, authority)) if !authority.contains(['/', '?']) => Ok(url),
+        _ => Err(Error::invalid(Path::root(), format!("{url:?} has a path or a query, where only a host can stand"))),
+    }
 }
 
 /// The backend `key` of one host.
@@ -54,7 +78,7 @@ pub fn host(host: v1::HostBackend, source: &ObjectRef, key: String) -> v1::Backe
 fn version_of(app_protocol: Option<AppProtocol>) -> v1::HttpVersion {
     match app_protocol {
         Some(AppProtocol::Http2 | AppProtocol::Grpc | AppProtocol::H2c) => v1::HttpVersion::H2c,
-        Some(AppProtocol::GrpcWeb | AppProtocol::WebSocket) | None => v1::HttpVersion::Unspecified,
+        Some(AppProtocol::GrpcWeb | AppProtocol::WebSocket | AppProtocol::A2a) | None => v1::HttpVersion::Unspecified,
     }
 }
 
@@ -68,7 +92,8 @@ pub fn static_backend(config: &StaticBackend, source: &ObjectRef) -> Result<v1::
         return Err(Error::Missing { path: Path::of("hosts") });
     }
     let host = v1::HostBackend { hosts, version: version_of(config.app_protocol).into() };
-    Ok(backend(key::backend(source), source, v1::backend::Kind::Host(host)))
+    let a2a = (config.app_protocol == Some(AppProtocol::A2a)).then(v1::A2a::default);
+    Ok(v1::Backend { a2a, ..backend(key::backend(source), source, v1::backend::Kind::Host(host)) })
 }
 
 /// An MCP target with the backend behind which its server listens; `None` for a server without an address.
@@ -234,6 +259,23 @@ mod tests {
         let error = mcp_group(&McpGroup { targets: vec![target(), target()], ..McpGroup::default() }, &source())
             .expect_err("same name");
         assert_eq!(error.path().to_string(), "targets[1].name");
+    }
+
+    #[test]
+    fn an_agent_is_a_host_with_a_public_url() {
+        let agent = |url: &str| A2aBackend {
+            host: "agent:9999".into(),
+            public_url: Some(url.into()),
+            idempotent_messages: Some(true),
+        };
+        for good in ["https://agents.example.com", "http://10.0.0.1:8080", "http://[::1]", "http://[::1]:1"] {
+            let made = a2a(&agent(good), &source()).expect("converts");
+            assert!(matches!(made.kind, Some(v1::backend::Kind::Host(_))));
+            assert_eq!(made.a2a, Some(v1::A2a { public_url: good.into(), idempotent_messages: true }));
+        }
+        for bad in ["agents.example.com", "ftp://a", "https://a/b", "https://u@a", "https://", "http://a:0", "http://a:x"] {
+            assert_eq!(a2a(&agent(bad), &source()).expect_err(bad).path().to_string(), "publicURL");
+        }
     }
 
     #[test]

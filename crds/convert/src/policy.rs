@@ -77,6 +77,8 @@ pub enum Scope {
     Http,
     /// To tools, prompts and resources of MCP servers.
     McpItems,
+    /// To calls of agents.
+    A2aCalls,
 }
 
 /// All policies of a route, in the order of their phases.
@@ -94,6 +96,7 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("extAuthz", policies.ext_authz.as_ref().map(|p| ext_authz(p, &mut |host| lookup.backend(host, None))))?;
     push("authorization", policies.authorization.as_ref().map(|p| authorization(p, Scope::Http)))?;
     push("mcpAuthorization", policies.mcp_authorization.as_ref().map(|p| authorization(p, Scope::McpItems)))?;
+    push("a2aAuthorization", policies.a2a_authorization.as_ref().map(|p| authorization(p, Scope::A2aCalls)))?;
     push("faultInjection", policies.fault_injection.as_ref().map(fault_injection))?;
     push("requestLimits", policies.request_limits.as_ref().map(request_limits))?;
     push("concurrencyLimit", policies.concurrency_limit.as_ref().map(concurrency_limit))?;
@@ -260,6 +263,7 @@ fn scoped(rules: v1::Authorization, scope: Scope) -> v1::PolicySpec {
     spec(match scope {
         Scope::Http => Kind::Authorization(rules),
         Scope::McpItems => Kind::McpAuthorization(rules),
+        Scope::A2aCalls => Kind::A2aAuthorization(rules),
     })
 }
 

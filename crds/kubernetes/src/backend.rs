@@ -1,12 +1,12 @@
 //! `Backend`: where requests go, beyond Services.
 
-use agentgateway_types::backend::{McpFailureMode, McpPrefixMode, McpStaticTarget, StaticBackend};
+use agentgateway_types::backend::{A2aBackend, McpFailureMode, McpPrefixMode, McpStaticTarget, StaticBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A backend beyond Services: MCP servers, or hosts by their addresses. HTTPRoutes name it in backendRefs with group
+/// A backend beyond Services: MCP servers, an agent that speaks A2A, or hosts by their addresses. HTTPRoutes name it in backendRefs with group
 /// gateway.kgateway.dev and kind Backend.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     { "rule": "self.type == 'MCP' ? has(self.mcp) : !has(self.mcp)", "message": "mcp must be set when type is MCP, and only then" },
+    { "rule": "self.type == 'A2A' ? has(self.a2a) : !has(self.a2a)", "message": "a2a must be set when type is A2A, and only then" },
     { "rule": "self.type == 'Static' ? has(self.static) : !has(self.static)", "message": "static must be set when type is Static, and only then" }
 ]))]
 pub struct BackendSpec {
@@ -37,6 +38,10 @@ pub struct BackendSpec {
     /// MCP servers behind one endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpBackend>,
+
+    /// An agent that speaks A2A.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a2a: Option<A2aBackend>,
 
     /// Hosts by their addresses.
     #[serde(default, rename = "static", skip_serializing_if = "Option::is_none")]
@@ -50,6 +55,9 @@ pub enum BackendType {
     #[default]
     #[serde(rename = "MCP")]
     Mcp,
+    /// An agent that speaks A2A.
+    #[serde(rename = "A2A")]
+    A2a,
     /// Hosts by their addresses.
     Static,
 }

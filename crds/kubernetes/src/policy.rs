@@ -72,7 +72,7 @@ pub struct TrafficPolicySpec {
     pub ext_auth: Option<ExtAuth>,
 
     /// Rules that allow or refuse requests. On a Backend of type MCP they apply to its tools, prompts and resources: what
-    /// is not allowed is not listed either. Several policies, on one target or on several levels, must all allow. A policy
+    /// is not allowed is not listed either. On a Backend of type A2A they apply to the calls of the agent. Several policies, on one target or on several levels, must all allow. A policy
     /// whose expressions cannot be compiled refuses everything on its targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rbac: Option<Rbac>,
@@ -135,7 +135,7 @@ pub struct TrafficPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_auth: Option<BackendAuth<SecretSource, SecretAwsAuth>>,
 
-    /// Ejects endpoints that fail. As the fields below, for Services and Backends of type Static alone.
+    /// Ejects endpoints that fail. As the fields below, for Services and Backends of type Static or A2A alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetection>,
 

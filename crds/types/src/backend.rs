@@ -1,10 +1,12 @@
 //! Backends: what routes send requests to, in the spellings of the `Backend` resource and of the YAML file.
 
+mod a2a;
 mod mcp_federation;
 mod mcp_file;
 mod mcp_static;
 mod static_hosts;
 
+pub use a2a::A2aBackend;
 pub use mcp_federation::{McpFailureMode, McpPrefixMode};
 pub use mcp_file::{McpAddress, McpGroup, McpTarget, Stdio};
 pub use mcp_static::{McpProtocol, McpStaticTarget};

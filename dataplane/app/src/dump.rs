@@ -264,6 +264,12 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<
         }
         None => ("unknown", json!({ "name": name })),
     };
+    if let Some(a2a) = &backend.a2a {
+        out["a2a"] = json!({ "idempotentMessages": a2a.idempotent_messages });
+        if !a2a.public_url.is_empty() {
+            out["a2a"]["publicURL"] = a2a.public_url.as_str().into();
+        }
+    }
     if let Some(tls) = &backend.tls {
         out["tls"] = streams::backend_tls(tls);
     }
@@ -359,6 +365,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
         Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),
+        Some(Kind::A2aAuthorization(rules)) => json!({ "a2aAuthorization": authorization(rules) }),
         Some(
             Kind::LocalRateLimit(_) | Kind::GlobalRateLimit(_) | Kind::ConcurrencyLimit(_) | Kind::RequestLimits(_),
         ) => limits::print(spec),

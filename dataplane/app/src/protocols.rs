@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use agentgateway_a2a::A2aFactory;
 use agentgateway_inference::InferenceFactory;
 use agentgateway_mcp::{Limits, McpFactory, SessionKey};
-use agentgateway_pipeline::protocol::{ProtocolBackend, ProtocolFactory};
+use agentgateway_pipeline::protocol::{Inspector, ProtocolBackend, ProtocolFactory};
 use agentgateway_proto::v1;
 use agentgateway_upstream::{AddressRules, Cluster, EndpointRegistry, Resolver};
 use anyhow::Context;
@@ -15,6 +16,7 @@ use tokio::runtime::Handle;
 #[derive(Clone)]
 pub(crate) struct Protocols {
     mcp: McpFactory,
+    a2a: A2aFactory,
     inference: InferenceFactory,
 }
 
@@ -34,9 +36,11 @@ impl Protocols {
         let Process { endpoints, rules, resolver, background, session_key } = process;
         let mcp = McpFactory::new(Limits::default(), session_key).context("cannot make a key for MCP sessions")?;
         mcp.metrics().register(registry);
+        let a2a = A2aFactory::default();
+        a2a.metrics().register(registry);
         let inference = InferenceFactory::new(endpoints, rules, resolver, &background);
         inference.register(registry);
-        Ok(Protocols { mcp, inference })
+        Ok(Protocols { mcp, a2a, inference })
     }
 
     /// Ends sessions and child processes.
@@ -56,5 +60,9 @@ impl ProtocolFactory for Protocols {
             Some(v1::backend::Kind::Inference(_)) => self.inference.compile(backend, clusters),
             _ => Err("the backend speaks no protocol that this release knows".to_owned()),
         }
+    }
+
+    fn inspector(&self, backend: &v1::Backend) -> Result<Option<Arc<dyn Inspector>>, String> {
+        Ok(self.a2a.inspector(backend))
     }
 }

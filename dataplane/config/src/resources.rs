@@ -19,7 +19,7 @@ use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
-use agentgateway_types::backend::{HostBackend, StaticBackend};
+use agentgateway_types::backend::{A2aBackend, HostBackend, StaticBackend};
 use agentgateway_types::file::{self, File};
 use agentgateway_types::inference::InferenceHosts;
 
@@ -194,8 +194,8 @@ impl Maker<'_, '_> {
 
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
         let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
-        let made = match (&config.host, &config.static_hosts, &config.mcp, &config.inference) {
-            (Some(host), None, None, None) => {
+        let made = match (&config.host, &config.static_hosts, &config.mcp, &config.a2a, &config.inference) {
+            (Some(host), None, None, None, None) => {
                 let host = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
                 vec![self.host(&host, source, tls, at)?]
             }
@@ -203,11 +203,12 @@ impl Maker<'_, '_> {
                 self.report.error(&at.clone().key("appProtocol"), "is for host only");
                 return None;
             }
-            (None, Some(hosts), None, None) => vec![self.static_hosts(hosts, source, tls, at)?],
-            (None, None, Some(group), None) => self.mcp(group, source, tls, at)?,
-            (None, None, None, Some(pool)) => self.inference(pool, source, tls, at)?,
+            (None, Some(hosts), None, None, None) => vec![self.static_hosts(hosts, source, tls, at)?],
+            (None, None, Some(group), None, None) => self.mcp(group, source, tls, at)?,
+            (None, None, None, Some(agent), None) => vec![self.a2a(agent, source, tls, at)?],
+            (None, None, None, None, Some(pool)) => self.inference(pool, source, tls, at)?,
             _ => {
-                self.report.error(at, "exactly one of host, static, mcp and inference must be set");
+                self.report.error(at, "exactly one of host, static, mcp, a2a and inference must be set");
                 return None;
             }
         };
@@ -251,6 +252,22 @@ impl Maker<'_, '_> {
             Err(error) => return self.convert_error(&at.clone().key("static"), &error),
         };
         let mut made = self.reachable(made, |_| at.clone().key("static"));
+        self.encrypt(&mut made, tls, &at.clone().join(Path::of("policies.backendTLS")));
+        Some(made)
+    }
+
+    fn a2a(
+        &mut self,
+        config: &A2aBackend,
+        source: &ObjectRef,
+        tls: Option<&file::BackendTls>,
+        at: &Path,
+    ) -> Option<v1::Backend> {
+        let made = match backend::a2a(config, source) {
+            Ok(made) => made,
+            Err(error) => return self.convert_error(&at.clone().key("a2a"), &error),
+        };
+        let mut made = self.reachable(made, |_| at.clone().key("a2a"));
         self.encrypt(&mut made, tls, &at.clone().join(Path::of("policies.backendTLS")));
         Some(made)
     }

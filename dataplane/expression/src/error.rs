@@ -118,6 +118,16 @@ pub enum ExpressionError {
         /// What is wrong with it.
         message: String,
     },
+    /// A method of A2A under the name of 0.3, which `a2a.method` never has.
+    #[error("a2a.method is never \"{older}\" ({place}): for both versions of A2A its name is \"{name}\"")]
+    OlderName {
+        /// As written.
+        older: String,
+        /// What `a2a.method` is for it.
+        name: &'static str,
+        /// Where.
+        place: Place,
+    },
     /// A part of the language that rules do not have.
     #[error("{what} at {place} is not supported in rules")]
     Unsupported {
@@ -157,6 +167,9 @@ pub enum EvalError {
     /// It has a value that cannot be a part of a key.
     #[error("a value of type {0} cannot be a part of a key")]
     NoKey(String),
+    /// It speaks of a call of an agent where there is none.
+    #[error("it speaks of a call of an agent, and this request is none")]
+    NoCall,
     /// It speaks of MCP items where there is none.
     #[error("it speaks of MCP items, and this request is none")]
     NoItem,

@@ -12,16 +12,24 @@ use crate::constants::Constant;
 use crate::environment::environment;
 use crate::input::BodyInput;
 use crate::values::{EMPTY, Headers, JsonMap, Query, attribute, from_json, headers, to_json};
-use crate::{EvalError, HttpInput, McpItem, Outcome};
+use crate::{A2aCall, EvalError, HttpInput, McpItem, Outcome};
 
 /// Looks attributes up by the identifiers of the lowered tree.
 struct Inputs<'a> {
     constants: &'a [Constant],
     request: &'a HttpInput<'a>,
-    item: Option<&'a McpItem<'a>>,
+    subject: Subject<'a>,
     /// Whether a field of another kind of item was read. The error alone does not tell: of two errors around `&&` or `||`
     /// the interpreter keeps the one on the right.
     other_kind: AtomicBool,
+}
+
+/// What a rule is evaluated on besides a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Subject<'a> {
+    Nothing,
+    Item(&'a McpItem<'a>),
+    Call(&'a A2aCall<'a>),
 }
 
 /// Evaluates `tree`.
@@ -29,9 +37,9 @@ pub(crate) fn evaluate(
     tree: &IdedExpr,
     constants: &[Constant],
     request: &HttpInput<'_>,
-    item: Option<&McpItem<'_>>,
+    subject: Subject<'_>,
 ) -> Outcome {
-    let inputs = Inputs { constants, request, item, other_kind: AtomicBool::new(false) };
+    let inputs = Inputs { constants, request, subject, other_kind: AtomicBool::new(false) };
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&inputs);
     match Value::resolve_val(tree, &context) {
@@ -88,7 +96,7 @@ fn with_value<T>(
     request: &HttpInput<'_>,
     read: impl FnOnce(&dyn Val) -> Result<T, EvalError>,
 ) -> Result<T, EvalError> {
-    let inputs = Inputs { constants, request, item: None, other_kind: AtomicBool::new(false) };
+    let inputs = Inputs { constants, request, subject: Subject::Nothing, other_kind: AtomicBool::new(false) };
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&inputs);
     match Value::resolve_val(tree, &context) {
@@ -104,7 +112,7 @@ pub(crate) fn value(
     constants: &[Constant],
     request: &HttpInput<'_>,
 ) -> Result<serde_json::Value, EvalError> {
-    let inputs = Inputs { constants, request, item: None, other_kind: AtomicBool::new(false) };
+    let inputs = Inputs { constants, request, subject: Subject::Nothing, other_kind: AtomicBool::new(false) };
     let mut context = Context::with_env(environment());
     context.set_variable_resolver(&inputs);
     match Value::resolve_val(tree, &context) {
@@ -148,6 +156,9 @@ impl Inputs<'_> {
     fn absent(&self, identifier: &str) -> EvalError {
         if identifier.starts_with("@mcp.") || attribute::of_item(identifier) {
             return EvalError::NoItem;
+        }
+        if identifier.starts_with("@a2a.") && matches!(self.subject, Subject::Nothing) {
+            return EvalError::NoCall;
         }
         match self.constant(identifier) {
             Some(Constant::Header(name)) => EvalError::Failed(format!("the request has no header {name}")),
@@ -239,12 +250,30 @@ impl VariableResolver for Inputs<'_> {
             "source.has.certificate" => return boolean(request.certificate.is_some()),
             _ => {}
         }
-        let item = self.item?;
+        let item = match self.subject {
+            Subject::Item(item) => item,
+            Subject::Call(call) => return of_call(call, name),
+            Subject::Nothing => return None,
+        };
         let value = of_item(item, name);
         if value.is_none() && attribute::of_item(identifier) {
             self.other_kind.store(true, Ordering::Relaxed);
         }
         value
+    }
+}
+
+fn of_call<'b>(call: &'b A2aCall<'b>, name: &str) -> Option<CowVal<'b, 'b>> {
+    match name {
+        "a2a.method" => text(call.method),
+        "a2a.version" => text(call.version),
+        "a2a.skill" => text(call.skill?),
+        "a2a.task" => text(call.task?),
+        "a2a.context" => text(call.context?),
+        "a2a.has.skill" => boolean(call.skill.is_some()),
+        "a2a.has.task" => boolean(call.task.is_some()),
+        "a2a.has.context" => boolean(call.context.is_some()),
+        _ => None,
     }
 }
 

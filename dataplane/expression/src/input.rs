@@ -1,4 +1,4 @@
-//! What rules can speak of: the request, and the MCP item.
+//! What rules can speak of: the request, and the MCP item or the call of an agent.
 
 use std::net::SocketAddr;
 
@@ -102,6 +102,22 @@ pub enum McpItem<'a> {
         /// Name, where it is known; empty when a client reads a URI directly.
         name: &'a str,
     },
+}
+
+/// A call of an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct A2aCall<'a> {
+    /// `a2a.method`: the operation under the name that A2A 1.0 gives it, `SendMessage`, also where a client writes it as
+    /// 0.3 does; a method of an extension as it is written.
+    pub method: &'a str,
+    /// `a2a.version`: of the protocol, as the client names it; "0.3" where it names none.
+    pub version: &'a str,
+    /// `a2a.skill`: what the client says that it wants of the agent; absent where it says nothing.
+    pub skill: Option<&'a str>,
+    /// `a2a.task`: id of the task that the call is about; absent where there is none yet.
+    pub task: Option<&'a str>,
+    /// `a2a.context`: id of the conversation; absent where the call names none.
+    pub context: Option<&'a str>,
 }
 
 impl McpItem<'_> {

@@ -13,19 +13,22 @@ mod evaluate;
 mod input;
 mod limits;
 mod lower;
+mod operations;
 mod values;
 
 pub use error::{EvalError, ExpressionError};
-pub use input::{BodyInput, ClientCertificate, HttpInput, McpItem, ResponseInput};
+pub use input::{A2aCall, BodyInput, ClientCertificate, HttpInput, McpItem, ResponseInput};
 pub use limits::MAX_SOURCE_BYTES;
+pub use operations::operation_of_a2a_0_3;
 
 use cel::IdedExpr;
 use constants::Constant;
+use evaluate::Subject;
 
 /// Where an expression is used, which decides over what it knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// A rule: on a request or, with `mcp`, on an item of an MCP server.
+    /// A rule: on a request or, with `mcp`, on an item of an MCP server, or, with `a2a`, on a call of an agent.
     Rule,
     /// A value in a request: with `request.body`.
     Request,
@@ -40,6 +43,7 @@ pub struct Expression {
     tree: IdedExpr,
     constants: Box<[Constant]>,
     uses_mcp: bool,
+    uses_a2a: bool,
     uses_body: bool,
 }
 
@@ -82,6 +86,7 @@ impl Expression {
                 tree: lowered.tree,
                 constants: lowered.constants.into_boxed_slice(),
                 uses_mcp: lowered.uses_mcp,
+                uses_a2a: lowered.uses_a2a,
                 uses_body: lowered.uses_body,
             })
         };
@@ -110,6 +115,20 @@ impl Expression {
         self.uses_mcp
     }
 
+    /// Whether it speaks of calls of agents, so that it has a meaning on them only.
+    pub fn uses_a2a(&self) -> bool {
+        self.uses_a2a
+    }
+
+    /// The variable by which it speaks of MCP items or of calls of agents, so that it has a meaning on these only.
+    pub fn subject(&self) -> Option<&'static str> {
+        match (self.uses_mcp, self.uses_a2a) {
+            (true, _) => Some("mcp"),
+            (false, true) => Some("a2a"),
+            (false, false) => None,
+        }
+    }
+
     /// Whether it reads the body of the message in whose scope it is.
     pub fn uses_body(&self) -> bool {
         self.uses_body
@@ -128,7 +147,7 @@ impl Expression {
     /// # Errors
     /// What the expression reads is absent or of another type, or its result is not a boolean.
     pub fn evaluate_http(&self, request: &HttpInput<'_>) -> Result<bool, EvalError> {
-        match evaluate::evaluate(&self.tree, &self.constants, request, None) {
+        match evaluate::evaluate(&self.tree, &self.constants, request, Subject::Nothing) {
             Outcome::True => Ok(true),
             Outcome::False => Ok(false),
             Outcome::Error(error) => Err(error),
@@ -163,7 +182,12 @@ impl Expression {
 
     /// Evaluates on an item that an MCP server offers, and on the request that asks for it.
     pub fn evaluate_mcp(&self, item: &McpItem<'_>, request: &HttpInput<'_>) -> Outcome {
-        evaluate::evaluate(&self.tree, &self.constants, request, Some(item))
+        evaluate::evaluate(&self.tree, &self.constants, request, Subject::Item(item))
+    }
+
+    /// Evaluates on a call of an agent, and on the request that carries it.
+    pub fn evaluate_a2a(&self, call: &A2aCall<'_>, request: &HttpInput<'_>) -> Outcome {
+        evaluate::evaluate(&self.tree, &self.constants, request, Subject::Call(call))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::check::Places;
 use crate::constants::{Constant, Pattern, Strings};
 use crate::environment::{OPERATORS, Style, TYPES, is_function};
 use crate::error::{ExpressionError, Place};
+use crate::operations::operation_of_a2a_0_3;
 use crate::limits::{MAX_DEPTH, MAX_LOOPS, MAX_NODES, MAX_PATTERN_BYTES};
 use crate::values::attribute::{self, Field, Parent};
 
@@ -28,6 +29,7 @@ pub(crate) struct Lowered {
     pub(crate) tree: IdedExpr,
     pub(crate) constants: Vec<Constant>,
     pub(crate) uses_mcp: bool,
+    pub(crate) uses_a2a: bool,
     pub(crate) uses_body: bool,
 }
 
@@ -42,10 +44,12 @@ pub(crate) fn lower(tree: IdedExpr, places: &Places, used: Scope) -> Result<Lowe
         loops: 0,
         input_loop_depth: 0,
         uses_mcp: false,
+        uses_a2a: false,
         uses_body: false,
     };
     let tree = lowering.expression(tree, 0)?;
-    Ok(Lowered { tree, constants: lowering.constants, uses_mcp: lowering.uses_mcp, uses_body: lowering.uses_body })
+    let Lowering { constants, uses_mcp, uses_a2a, uses_body, .. } = lowering;
+    Ok(Lowered { tree, constants, uses_mcp, uses_a2a, uses_body })
 }
 
 struct Lowering<'p> {
@@ -59,6 +63,7 @@ struct Lowering<'p> {
     /// Loops around the node whose length the input decides.
     input_loop_depth: usize,
     uses_mcp: bool,
+    uses_a2a: bool,
     uses_body: bool,
 }
 
@@ -126,7 +131,7 @@ impl Lowering<'_> {
             Some(parent) => Err(ExpressionError::NotAValue { name: parent.name(), known: parent.known(), place }),
             None => {
                 let known = match self.used {
-                    Scope::Rule => "apiKey, basicAuth, jwt, mcp, metadata, request and source",
+                    Scope::Rule => "a2a, apiKey, basicAuth, jwt, mcp, metadata, request and source",
                     Scope::Request => "apiKey, basicAuth, jwt, metadata, request and source",
                     Scope::Response => "apiKey, basicAuth, jwt, metadata, request, response and source",
                 };
@@ -139,7 +144,7 @@ impl Lowering<'_> {
     fn root(&self, name: &str) -> Option<Parent> {
         Parent::root(name).filter(|parent| match parent {
             Parent::Response => self.used == Scope::Response,
-            parent => !parent.is_mcp() || self.used == Scope::Rule,
+            parent => (!parent.is_mcp() && *parent != Parent::A2a) || self.used == Scope::Rule,
         })
     }
 
@@ -149,6 +154,7 @@ impl Lowering<'_> {
         let Some(parent) = self.known_parent(operand) else { return Ok(None) };
         let place = self.place(node.id);
         self.uses_mcp |= parent.is_mcp();
+        self.uses_a2a |= parent == Parent::A2a;
         // A request's body is read where values for the request are made, and nowhere else.
         let is_unread =
             |found: &Field| matches!(found, Field::Value(attribute::REQUEST_BODY)) && self.used != Scope::Request;
@@ -219,6 +225,7 @@ impl Lowering<'_> {
         }
         let target = call.target.map(|t| self.expression(*t, depth + 1)).transpose()?;
         let args = self.all(call.args, depth)?;
+        self.method_names(target.iter().chain(&args))?;
         let ided = |expr| IdedExpr { id, expr };
         Ok(match (call.func_name.as_str(), target, <[IdedExpr; 2]>::try_from(args)) {
             ("_==_", None, Ok(args)) => self.equality(id, args),
@@ -242,6 +249,27 @@ impl Lowering<'_> {
             (name, Some(target), Ok(args)) => self.member(id, name, target, args.into()),
             (name, None, Err(args)) => ided(global(name, args)),
         })
+    }
+
+    /// Refuses to compare `a2a.method` with a name that it never has: a rule that denies it would never match.
+    fn method_names<'n>(&self, operands: impl Iterator<Item = &'n IdedExpr> + Clone) -> Result<(), ExpressionError> {
+        if !operands.clone().any(|node| matches!(&node.expr, Expr::Ident(name) if name == attribute::A2A_METHOD)) {
+            return Ok(());
+        }
+        for node in operands {
+            let elements = match &node.expr {
+                Expr::List(list) => list.elements.as_slice(),
+                _ => std::slice::from_ref(node),
+            };
+            for element in elements {
+                let Some(older) = string_literal(element) else { continue };
+                if let Some(name) = operation_of_a2a_0_3(older) {
+                    let place = self.place(element.id);
+                    return Err(ExpressionError::OlderName { older: older.to_owned(), name, place });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// `ip("...")` and `cidr("...")` with the text parsed once.

@@ -217,11 +217,11 @@ fn unknown_names_are_refused_with_their_place() {
         ("", "the expression is empty"),
         (
             "requst.path == 'a'",
-            "unknown variable \"requst\" at column 1; known are apiKey, basicAuth, jwt, mcp, metadata, request and source",
+            "unknown variable \"requst\" at column 1; known are a2a, apiKey, basicAuth, jwt, mcp, metadata, request and source",
         ),
         (
             "true && x",
-            "unknown variable \"x\" at column 9; known are apiKey, basicAuth, jwt, mcp, metadata, request and source",
+            "unknown variable \"x\" at column 9; known are a2a, apiKey, basicAuth, jwt, mcp, metadata, request and source",
         ),
         (
             "request.pth == 'a'",

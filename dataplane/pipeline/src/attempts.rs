@@ -21,7 +21,7 @@ use crate::persistence::Session;
 use crate::replay::Replay;
 use crate::request::{Passed, Pick, Routed, Sent, failed, pass, refuse, replied, send};
 use crate::select::{Choice, choose, of_share};
-use crate::snapshot::{BackendKind, Listener, Route};
+use crate::snapshot::{Listener, Route};
 use crate::{Error, deadline, protocol};
 
 /// What the chains that a request passes set for it; None for a plain exchange. Whoever routes knows more of a request than
@@ -159,7 +159,7 @@ impl Tries<'_> {
             }
             let sent = Sent { head, body: body.unwrap_or_default(), context, passed };
             let outcome = self.one((share, backend), sent, retried == 0, routed).await;
-            let again = match &outcome {
+            let again = !routed.record.once && match &outcome {
                 Ok(response) => retry.is_some_and(|retry| retry.covers(response.status())),
                 Err(error) => may_help(error),
             };
@@ -233,7 +233,7 @@ impl Tries<'_> {
 
     /// The endpoint of the request's session, while the backend has it.
     async fn endpoint(&self, (share, backend): Choice<'_>, routed: &Routed<'_>) -> Result<Option<Picked>, Error> {
-        let (Some(session), Some(key), BackendKind::Cluster(cluster)) = (self.session, &share.backend, &backend.kind)
+        let (Some(session), Some(key), Some(cluster)) = (self.session, &share.backend, backend.kind.http_cluster())
         else {
             return Ok(None);
         };
@@ -262,7 +262,7 @@ impl Tries<'_> {
 
 /// The endpoint of a try had no answer when its time was over.
 fn was_late((_, backend): Choice<'_>, endpoint: Option<SocketAddr>) {
-    if let (BackendKind::Cluster(cluster), Some(address)) = (&backend.kind, endpoint) {
+    if let (Some(cluster), Some(address)) = (backend.kind.http_cluster(), endpoint) {
         cluster.was_late(address);
     }
 }
@@ -271,9 +271,9 @@ fn was_late((_, backend): Choice<'_>, endpoint: Option<SocketAddr>) {
 fn next<'a>(routed: &Routed<'a>) -> Option<(Result<Choice<'a>, &'static str>, Option<Permit>)> {
     let choice = choose(routed.snapshot, routed.route, &routed.origin.worker);
     let permit = match &choice {
-        Ok((_, backend)) => match &backend.kind {
-            BackendKind::Cluster(cluster) => cluster.retry().ok()?,
-            BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
+        Ok((_, backend)) => match backend.kind.http_cluster() {
+            Some(cluster) => cluster.retry().ok()?,
+            None => None,
         },
         Err(_) => None,
     };
@@ -290,7 +290,7 @@ fn may_help(error: &Error) -> bool {
     )
 }
 
-fn no_answer_within(limit: Duration) -> Error {
+pub(crate) fn no_answer_within(limit: Duration) -> Error {
     let message = format!("the backend gave no answer within {} ms", limit.as_millis());
     agentgateway_upstream::Error::new(Kind::Timeout, message).into()
 }

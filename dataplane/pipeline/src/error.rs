@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use agentgateway_upstream::Blame;
+use agentgateway_upstream::{Blame, Kind};
 use http::StatusCode;
 
 /// A request that could not be answered by its backend.
@@ -32,6 +32,12 @@ impl Error {
             Error::Upstream(e) => e.status(),
             Error::Protocol { status, .. } => *status,
         }
+    }
+
+    /// Whether surely no byte of the request left the gateway.
+    pub fn is_unsent(&self) -> bool {
+        let Error::Upstream(error) = self else { return false };
+        error.retry_safe || matches!(error.kind, Kind::NoEndpoints | Kind::Resolve | Kind::Connect | Kind::Overloaded)
     }
 
     /// Who is at fault.

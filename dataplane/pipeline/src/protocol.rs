@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentgateway_policy::{Chain, RequestContext};
 use agentgateway_proto::v1;
@@ -48,6 +49,43 @@ pub trait ProtocolBackend: Send + Sync + std::fmt::Debug {
     ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>>;
 }
 
+/// A protocol that is plain HTTP on its way to the backend's endpoints, so that everything about these holds for it, but whose
+/// requests and answers are looked at.
+pub trait Inspector: Send + Sync + std::fmt::Debug {
+    /// Looks at a request before an endpoint is chosen. Runs on the worker's thread, as [`ProtocolBackend::handle`] does. A
+    /// request that is sent again is looked at again.
+    fn inspect(self: Arc<Self>, request: BackendRequest) -> LocalBoxFuture<'static, Result<Inspected, Error>>;
+}
+
+/// What becomes of a request that was looked at.
+pub enum Inspected {
+    /// It goes to the backend.
+    Forward {
+        /// Head for the backend.
+        head: Box<http::request::Parts>,
+        /// Body for the backend.
+        body: Body,
+        /// What looks at the answer.
+        exchange: Box<dyn Inspection>,
+        /// Whether it does no harm when the backend gets it twice; otherwise it is not sent again, whatever the retry policy
+        /// says, once a byte may have left the gateway.
+        repeatable: bool,
+        /// How long the backend may take until it begins to answer; None: as long as the policies let it.
+        patience: Option<Duration>,
+    },
+    /// It is answered here.
+    Answer(Response<Body>),
+}
+
+/// One exchange of an [`Inspector`].
+pub trait Inspection {
+    /// Gives what the client gets for what came of the exchange.
+    fn finish(
+        self: Box<Self>,
+        outcome: Result<Response<Body>, Error>,
+    ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>>;
+}
+
 /// Makes protocol backends out of their resources.
 pub trait ProtocolFactory: Send + Sync {
     /// Compiles a backend; `clusters` finds Host and Service backends by key.
@@ -59,4 +97,15 @@ pub trait ProtocolFactory: Send + Sync {
         backend: &v1::Backend,
         clusters: &dyn Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Result<Arc<dyn ProtocolBackend>, String>;
+
+    /// Compiles what looks at the requests of a Host or Service backend; None where nothing does.
+    ///
+    /// # Errors
+    /// Why the backend cannot be used, for the operator.
+    fn inspector(&self, backend: &v1::Backend) -> Result<Option<Arc<dyn Inspector>>, String> {
+        match &backend.a2a {
+            Some(_) => Err("the backend speaks no protocol that this release knows".to_owned()),
+            None => Ok(None),
+        }
+    }
 }

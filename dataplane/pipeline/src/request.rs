@@ -10,17 +10,17 @@ use std::time::Instant;
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::{Identity, Server};
-use agentgateway_upstream::{Body, Picked};
+use agentgateway_upstream::{Body, Cluster, Picked};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::authentication::Authentication;
 use crate::connection::registry::{Busy, State};
 use crate::discard::{discard, is_held_back};
 use crate::forward::{Outgoing, forward, once};
-use crate::protocol::{BackendRequest, Tries};
+use crate::protocol::{BackendRequest, Inspected, Inspector, Tries};
 use crate::select::choose;
 use crate::services::RequestServices;
 use crate::snapshot::{Backend, BackendKind, Bind, Listener, Listeners, Route, Snapshot, TlsListener};
@@ -67,6 +67,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         status: 0,
         bytes: 0,
         permits: Permits::default(),
+        once: false,
         endpoint: None,
         telemetry: if worker.access_log.is_some() { RequestTelemetry::on() } else { RequestTelemetry::off() },
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
@@ -328,6 +329,13 @@ pub(crate) struct Sent<'a> {
     pub(crate) passed: &'a Passed,
 }
 
+impl Sent<'_> {
+    fn for_protocol(self, tries: Rc<RefCell<Tries>>) -> BackendRequest {
+        let Sent { head, body, context, passed } = self;
+        BackendRequest { head, body, context: context.clone(), policies: passed.iter().cloned().collect(), tries }
+    }
+}
+
 /// Which endpoint of a backend gets a request.
 pub(crate) enum Pick<'a> {
     /// Any, and others when no connection comes about.
@@ -338,6 +346,16 @@ pub(crate) enum Pick<'a> {
     Once(Option<Picked>, &'a Rc<RefCell<Tries>>),
 }
 
+impl Pick<'_> {
+    /// What the tries of the request know of each other.
+    fn tries(&self) -> Rc<RefCell<Tries>> {
+        match self {
+            Pick::Once(_, tries) => Rc::clone(tries),
+            Pick::Any | Pick::First(_) => Rc::default(),
+        }
+    }
+}
+
 /// One exchange with a backend.
 pub(crate) async fn send(
     origin: &Origin,
@@ -346,56 +364,15 @@ pub(crate) async fn send(
     pick: Pick<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let Sent { mut head, mut body, context, passed } = request;
     match &backend.kind {
-        BackendKind::Cluster(cluster) => {
-            let signature = match Authentication::of(passed.iter()) {
-                Some(authentication) => authentication.apply(&mut head, &mut body, context).await?,
-                None => None,
-            };
-            // Of the request as policies left it.
-            let hash = backend.hash.as_ref().and_then(|policies| policies.of(&head, context));
-            let (upgrade, version) = (Upgrade::take(&mut head), head.version);
-            let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
-            let upgraded = upgrade.as_ref();
-            let outgoing = Outgoing { head, body, upgrade: upgraded, signature, takes_host_of_backend };
-            let (worker, endpoint) = (&origin.worker, &mut record.endpoint);
-            *endpoint = None;
-            let result = match pick {
-                Pick::Any => forward(worker, cluster, outgoing, (None, hash), endpoint).await,
-                Pick::First(first) => forward(worker, cluster, outgoing, (first, hash), endpoint).await,
-                Pick::Once(first, tries) => {
-                    let picked = match first {
-                        Some(picked) => picked,
-                        None => {
-                            let before = tries.borrow().tried.clone();
-                            worker.upstream.pick_other(cluster, hash, &before).await?
-                        }
-                    };
-                    *endpoint = Some(picked.endpoint().address());
-                    tries.borrow_mut().tried.push(Arc::clone(picked.endpoint()));
-                    once(worker, cluster, outgoing, &picked).await
-                }
-            };
-            let mut response = result?;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                let upgrade = upgrade.ok_or_else(upgrade::unasked)?;
-                record.tunnel = Some(Box::new(upgrade.switch(&mut response, version)));
-            }
-            Ok(response)
+        BackendKind::Cluster(cluster) => plain(origin, (backend, cluster), request, pick, record).await,
+        // Boxed: plain requests do not pay for its size.
+        BackendKind::Inspected(cluster, inspector) => {
+            Box::pin(inspected(origin, (backend, cluster, inspector), request, pick, record)).await
         }
         BackendKind::Protocol(protocol) => {
-            let tries = match pick {
-                Pick::Once(_, tries) => Rc::clone(tries),
-                Pick::Any | Pick::First(_) => Rc::default(),
-            };
-            let request = BackendRequest {
-                head,
-                body,
-                context: context.clone(),
-                policies: passed.iter().cloned().collect(),
-                tries: Rc::clone(&tries),
-            };
+            let tries = pick.tries();
+            let request = request.for_protocol(Rc::clone(&tries));
             let answer = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await;
             record.endpoint = tries.borrow().tried.last().map(|endpoint| endpoint.address());
             answer
@@ -406,6 +383,79 @@ pub(crate) async fn send(
             reason: "backend_invalid",
             message: reason.to_string().into(),
         }),
+    }
+}
+
+/// One exchange with an endpoint of a backend.
+async fn plain(
+    origin: &Origin,
+    (backend, cluster): (&Backend, &Arc<Cluster>),
+    request: Sent<'_>,
+    pick: Pick<'_>,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let Sent { mut head, mut body, context, passed } = request;
+    let signature = match Authentication::of(passed.iter()) {
+        Some(authentication) => authentication.apply(&mut head, &mut body, context).await?,
+        None => None,
+    };
+    // Of the request as policies left it.
+    let hash = backend.hash.as_ref().and_then(|policies| policies.of(&head, context));
+    let (upgrade, version) = (Upgrade::take(&mut head), head.version);
+    let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
+    let upgraded = upgrade.as_ref();
+    let outgoing = Outgoing { head, body, upgrade: upgraded, signature, takes_host_of_backend };
+    let (worker, endpoint) = (&origin.worker, &mut record.endpoint);
+    *endpoint = None;
+    let result = match pick {
+        Pick::Any => forward(worker, cluster, outgoing, (None, hash), endpoint).await,
+        Pick::First(first) => forward(worker, cluster, outgoing, (first, hash), endpoint).await,
+        Pick::Once(first, tries) => {
+            let picked = match first {
+                Some(picked) => picked,
+                None => {
+                    let before = tries.borrow().tried.clone();
+                    worker.upstream.pick_other(cluster, hash, &before).await?
+                }
+            };
+            *endpoint = Some(picked.endpoint().address());
+            tries.borrow_mut().tried.push(Arc::clone(picked.endpoint()));
+            once(worker, cluster, outgoing, &picked).await
+        }
+    };
+    let mut response = result?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let upgrade = upgrade.ok_or_else(upgrade::unasked)?;
+        record.tunnel = Some(Box::new(upgrade.switch(&mut response, version)));
+    }
+    Ok(response)
+}
+
+/// The same, looked at on both ways.
+async fn inspected(
+    origin: &Origin,
+    (backend, cluster, inspector): (&Backend, &Arc<Cluster>, &Arc<dyn Inspector>),
+    request: Sent<'_>,
+    pick: Pick<'_>,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let (context, passed) = (request.context, request.passed);
+    match Arc::clone(inspector).inspect(request.for_protocol(pick.tries())).await? {
+        Inspected::Answer(response) => Ok(response),
+        Inspected::Forward { head, body, exchange, repeatable, patience } => {
+            let request = Sent { head: *head, body, context, passed };
+            // Also where this future is dropped, because the time for one try is over.
+            record.once = !repeatable;
+            let sent = plain(origin, (backend, cluster), request, pick, record);
+            let outcome = match patience {
+                Some(limit) => timeout(limit, sent).await.unwrap_or_else(|_| Err(attempts::no_answer_within(limit))),
+                None => sent.await,
+            };
+            if outcome.as_ref().is_err_and(Error::is_unsent) {
+                record.once = false;
+            }
+            exchange.finish(outcome).await
+        }
     }
 }
 

@@ -23,7 +23,7 @@ impl Services for RequestServices<'_> {
     fn cluster(&self, key: &str) -> Option<Arc<Cluster>> {
         match &self.snapshot.backends.get(key)?.kind {
             BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
-            BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
+            BackendKind::Inspected(..) | BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
         }
     }
 

@@ -12,7 +12,7 @@ use agentgateway_upstream::Cluster;
 use imbl::shared_ptr::DefaultSharedPtr;
 
 use crate::bind_limits::BindLimits;
-use crate::protocol::ProtocolBackend;
+use crate::protocol::{Inspector, ProtocolBackend};
 
 /// A persistent map by key.
 pub type Map<V> = imbl::GenericHashMap<Arc<str>, V, ahash::RandomState, DefaultSharedPtr>;
@@ -175,8 +175,20 @@ pub struct Backend {
 pub enum BackendKind {
     /// Endpoints, for HTTP or any other bytes.
     Cluster(Arc<Cluster>),
+    /// Endpoints whose requests and answers are looked at.
+    Inspected(Arc<Cluster>, Arc<dyn Inspector>),
     /// A protocol of its own.
     Protocol(Arc<dyn ProtocolBackend>),
     /// It does not compile; requests are answered with 500.
     Broken(Arc<str>),
+}
+
+impl BackendKind {
+    /// The endpoints to which requests of HTTP go.
+    pub(crate) fn http_cluster(&self) -> Option<&Arc<Cluster>> {
+        match self {
+            BackendKind::Cluster(cluster) | BackendKind::Inspected(cluster, _) => Some(cluster),
+            BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
+        }
+    }
 }

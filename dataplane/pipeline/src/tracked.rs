@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) bytes: u64,
     /// What the request holds of concurrency limits.
     pub(crate) permits: Permits,
+    /// Whether the request must not be sent again: a backend may have it already.
+    pub(crate) once: bool,
     /// The one that answered, or was asked last.
     pub(crate) endpoint: Option<std::net::SocketAddr>,
     /// Also in the hands of policies, of the backend and of the response's body, which is dropped before the record.

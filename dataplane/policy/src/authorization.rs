@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use agentgateway_expression::{Expression, Outcome};
+use agentgateway_expression::Outcome;
 use agentgateway_proto::v1;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::rules::Rules;
+use crate::rules::{Rules, beyond_requests};
 use crate::{Reason, Reply, RequestContext};
 
 /// The rules of one policy.
@@ -20,10 +20,7 @@ pub(crate) struct Authorization {
 impl Authorization {
     /// `origin` names the policy in the access log.
     pub(crate) fn compile(spec: &v1::Authorization, origin: &str) -> Result<Authorization, String> {
-        let rules = Rules::compile(spec)?;
-        if let Some(rule) = rules.find(Expression::uses_mcp) {
-            return Err(format!("rule {:?}: mcp is known in rules on MCP items only", rule.source()));
-        }
+        let rules = Rules::compile(spec)?.all_without(beyond_requests)?;
         Ok(Authorization { rules, origin: origin.into() })
     }
 

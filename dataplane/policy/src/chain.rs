@@ -31,7 +31,7 @@ use crate::rewrite::UrlRewrite;
 use crate::session::SessionPersistence;
 use crate::settings::{Mirror, Settings};
 use crate::transformation::Transformation;
-use crate::{McpRules, PolicyError, Reach, Reply, RequestContext, State, deny};
+use crate::{A2aRules, McpRules, PolicyError, Reach, Reply, RequestContext, State, deny};
 
 /// A policy, and where it comes from.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,7 @@ pub struct Chain {
     /// Whether a step reads bodies of responses.
     reads_responses: bool,
     mcp: Box<[McpRules]>,
+    a2a: Box<[A2aRules]>,
     backend_auth: Option<Arc<BackendAuthentication>>,
     settings: Option<Box<Settings>>,
     in_force: Box<[InForce]>,
@@ -152,6 +153,7 @@ impl Step {
 enum Compiled {
     Step(Step),
     Mcp(McpRules, Option<String>),
+    A2a(A2aRules, Option<String>),
     BackendAuth(BackendAuthentication),
     Setting(Setting),
 }
@@ -173,6 +175,7 @@ impl Chain {
     /// of other sources come before those of more specific ones, which so have the last word.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
         let (mut steps, mut mcp, mut backend_auth, mut errors) = (Vec::new(), Vec::new(), None, Vec::new());
+        let mut a2a = Vec::new();
         let mut others: Vec<InForce> = Vec::new();
         let mut settings: Option<Box<Settings>> = None;
         let mut limits: HashMap<&str, usize> = HashMap::new();
@@ -212,6 +215,11 @@ impl Chain {
                     others.push(in_force(name));
                     failed.into_iter().for_each(error);
                 }
+                Ok(Compiled::A2a(rules, failed)) => {
+                    a2a.push(rules);
+                    others.push(in_force(name));
+                    failed.into_iter().for_each(error);
+                }
                 Err(reason) => {
                     let deny = Step::Deny(format!("{}: {name}: {reason}", policy.source).into());
                     steps.push((deny.order(rank), deny, in_force("deny")));
@@ -239,6 +247,7 @@ impl Chain {
                 .any(|step| matches!(step, Step::ExternalProcessing(_)) || of(step, Transformation::reads_response)),
             steps,
             mcp: mcp.into(),
+            a2a: a2a.into(),
             backend_auth,
             settings,
             in_force: in_force.into(),
@@ -248,7 +257,10 @@ impl Chain {
 
     /// Whether it does nothing.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.mcp.is_empty() && self.backend_auth.is_none() && self.settings.is_none()
+        self.steps.is_empty()
+            && self.mcp.is_empty()
+            && self.a2a.is_empty()
+            && self.backend_auth.is_none() && self.settings.is_none()
     }
 
     /// Whether it does something to a request itself; without that [`Chain::on_request`] need not be asked.
@@ -360,6 +372,11 @@ impl Chain {
         &self.mcp
     }
 
+    /// Rules on calls of agents; each policy is evaluated by itself, and all must allow.
+    pub fn a2a_authorization(&self) -> &[A2aRules] {
+        &self.a2a
+    }
+
     pub(crate) fn rate_limits(&self) -> impl Iterator<Item = &RateLimit> {
         self.steps.iter().filter_map(|step| match step {
             Step::RateLimit(limit) => Some(&**limit),
@@ -405,6 +422,10 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::McpAuthorization(spec) => {
             let (rules, error) = McpRules::compile(spec);
             return Ok(Compiled::Mcp(rules, error));
+        }
+        Kind::A2aAuthorization(spec) => {
+            let (rules, error) = A2aRules::compile(spec);
+            return Ok(Compiled::A2a(rules, error));
         }
         Kind::LocalRateLimit(spec) => {
             let nth = limits.entry(policy.key).or_insert(0);

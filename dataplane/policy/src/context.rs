@@ -8,6 +8,7 @@ use agentgateway_expression::{ClientCertificate, HttpInput, ResponseInput};
 use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::Identity;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, header, response};
 use serde_json::{Map, Value};
 
@@ -42,6 +43,8 @@ pub struct RequestContext {
     pub credentials: Credentials,
     /// The prefix by which the route matched, for rewrites that replace it.
     pub matched_prefix: Option<Arc<str>>,
+    /// What the client asked for, where a rewrite has put another in its place.
+    pub asked: Option<Box<Asked>>,
     /// Whether a policy asked for the host name of the backend as the request's.
     pub takes_host_of_backend: bool,
     /// Whether a rewrite named a host, which outranks that.
@@ -66,6 +69,15 @@ pub struct RequestContext {
     pub(crate) preflight: bool,
 }
 
+/// A target as the client wrote it.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Before the first rewrite of a path.
+    pub path: Option<PathAndQuery>,
+    /// Host and port, before the first rewrite of a host.
+    pub authority: Option<HeaderValue>,
+}
+
 impl RequestContext {
     /// The context of a request that has met no policy yet.
     pub fn new(source: SocketAddr, scheme: &'static str, listener_port: u16) -> Self {
@@ -80,6 +92,7 @@ impl RequestContext {
             metadata: None,
             credentials: Credentials::default(),
             matched_prefix: None,
+            asked: None,
             takes_host_of_backend: false,
             has_own_host: false,
             telemetry: RequestTelemetry::off(),

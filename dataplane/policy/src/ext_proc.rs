@@ -157,7 +157,7 @@ impl ExternalProcessing {
 
 fn expressions(sources: &[String], scope: Scope) -> Result<Box<[Expression]>, String> {
     let compile = |source: &String| match Expression::compile_for(source, scope) {
-        Ok(expression) if expression.uses_mcp() || expression.uses_body() => {
+        Ok(expression) if expression.subject().is_some() || expression.uses_body() => {
             Err(format!("{source:?}: neither mcp nor bodies are known here"))
         }
         Ok(expression) => Ok(expression),

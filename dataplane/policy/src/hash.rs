@@ -1,5 +1,6 @@
 //! What of a request is hashed, where a backend's load balancer sends equal requests to one endpoint.
 
+use crate::rules::beyond_requests;
 use std::net::{IpAddr, SocketAddr};
 
 use agentgateway_expression::Expression;
@@ -38,8 +39,8 @@ impl HashPolicies {
                 Some(Kind::Expression(source)) => {
                     let wrong = |why: String| format!("hash policy {source:?}: {why}");
                     let expression = Expression::compile(source).map_err(|e| wrong(e.to_string()))?;
-                    if expression.uses_mcp() {
-                        return Err(wrong("mcp is known in rules on MCP items only".into()));
+                    if let Some(why) = beyond_requests(&expression) {
+                        return Err(wrong(why.into()));
                     }
                     On::Expression(expression)
                 }

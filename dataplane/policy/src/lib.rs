@@ -3,6 +3,7 @@
 //! A policy that cannot be applied becomes a deny, and [`Chain::errors`] says why. One file holds one policy: how it is
 //! compiled, what it does to a request and to a response, and its tests.
 
+mod a2a;
 mod api_key;
 mod authorization;
 mod backend_auth;
@@ -42,11 +43,12 @@ mod settings;
 mod state;
 mod transformation;
 
+pub use a2a::A2aRules;
 pub use backend_auth::{BackendAuthentication, PayloadHash, Signer};
 pub use body::{Read, Reading, Refused};
 pub use chain::{Attached, Chain, InForce};
 pub use concurrency::{InFlight, Permits};
-pub use context::RequestContext;
+pub use context::{Asked, RequestContext};
 pub use credentials::{Credentials, Scheme};
 pub use error::PolicyError;
 pub use hash::HashPolicies;

@@ -1,9 +1,9 @@
 //! Rules on MCP items: which tools, prompts and resources a client may see and use.
 
-use agentgateway_expression::{HttpInput, McpItem};
+use agentgateway_expression::{Expression, HttpInput, McpItem};
 use agentgateway_proto::v1;
 
-use crate::rules::Rules;
+use crate::rules::{Rules, beyond_requests};
 
 /// The rules of one policy. Several policies are evaluated each by itself, and all must allow.
 #[derive(Debug)]
@@ -15,7 +15,9 @@ pub struct McpRules {
 impl McpRules {
     /// Compiles the rules; on an error nothing is allowed.
     pub(crate) fn compile(spec: &v1::Authorization) -> (McpRules, Option<String>) {
-        match Rules::compile(spec) {
+        let of_calls = |rule: &Expression| beyond_requests(rule).filter(|_| rule.uses_a2a());
+        let compiled = Rules::compile(spec).and_then(|rules| rules.all_without(of_calls));
+        match compiled {
             Ok(rules) => (McpRules { rules: Some(rules) }, None),
             Err(reason) => (McpRules { rules: None }, Some(reason)),
         }

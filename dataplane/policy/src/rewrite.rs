@@ -46,6 +46,8 @@ impl UrlRewrite {
         let Some(path) = path else { return Ok(()) };
         let mut parts = head.uri.clone().into_parts();
         let new = with_query(path, head.uri.query());
+        let asked = context.asked.get_or_insert_default();
+        asked.path = asked.path.take().or(parts.path_and_query.take());
         parts.path_and_query = Some(PathAndQuery::try_from(new).map_err(|_| fail("the new path is not a path"))?);
         head.uri = Uri::from_parts(parts).map_err(|_| fail("the new URL is not a URL"))?;
         Ok(())
@@ -57,7 +59,8 @@ pub(crate) fn set_host(head: &mut Parts, context: &mut RequestContext, authority
     let host = HeaderValue::from_str(authority.as_str()).ok()?;
     // What the client asked for; it is lost otherwise.
     if let Ok(asked) = HeaderValue::from_str(context::authority(head)) {
-        head.headers.insert(FORWARDED_HOST, asked);
+        head.headers.insert(FORWARDED_HOST, asked.clone());
+        context.asked.get_or_insert_default().authority.get_or_insert(asked);
     }
     head.headers.insert(header::HOST, host);
     context.has_own_host = true;

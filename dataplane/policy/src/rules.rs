@@ -3,6 +3,14 @@
 use agentgateway_expression::{Expression, Outcome};
 use agentgateway_proto::v1;
 
+/// Why an expression has no meaning on a request alone, if it has none.
+pub(crate) fn beyond_requests(expression: &Expression) -> Option<&'static str> {
+    expression.subject().map(|subject| match subject {
+        "mcp" => "mcp is known in rules on MCP items only",
+        _ => "a2a is known in rules on calls of agents only",
+    })
+}
+
 /// The compiled rules of one policy.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -23,9 +31,15 @@ impl Rules {
         Ok(Rules { allow: compile(&spec.allow)?, deny: compile(&spec.deny)?, require: compile(&spec.require)? })
     }
 
-    /// The first rule with this property.
-    pub(crate) fn find(&self, property: impl Fn(&Expression) -> bool) -> Option<&Expression> {
-        self.deny.iter().chain(&self.require).chain(&self.allow).find(|rule| property(rule))
+    /// Refuses the first rule against which there is an `objection`.
+    pub(crate) fn all_without(
+        self,
+        objection: impl Fn(&Expression) -> Option<&'static str>,
+    ) -> Result<Rules, String> {
+        let mut all = self.deny.iter().chain(&self.require).chain(&self.allow);
+        let objected = all.find_map(|rule| Some(format!("rule {:?}: {}", rule.source(), objection(rule)?)));
+        drop(all);
+        objected.map_or(Ok(self), Err)
     }
 
     /// Whether the rules allow what `holds` evaluates them on.

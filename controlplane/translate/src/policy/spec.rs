@@ -46,7 +46,7 @@ impl Field {
     /// The field on this target: what is set for endpoints is left out where there are none.
     pub(crate) fn on(self, target: &v1::policy::Target, scope: Scope) -> Field {
         match (target, scope) {
-            (v1::policy::Target::BackendKey(_), Scope::Http) => self,
+            (v1::policy::Target::BackendKey(_), Scope::Http | Scope::A2aCalls) => self,
             _ => self.elsewhere(),
         }
     }
@@ -55,7 +55,7 @@ impl Field {
     pub(crate) fn elsewhere(self) -> Field {
         match &self.spec {
             Some(spec) if spec.is_of_backend() => {
-                let problem = format!("{} is left out: it is for Services and Backends of type Static", self.name);
+                let problem = format!("{} is left out: it is for Services and Backends of type Static or A2A", self.name);
                 Field { spec: None, problem: Some(problem), ..self }
             }
             _ => self,
@@ -161,11 +161,24 @@ fn rbac_spec(rbac: &Rbac, scope: Scope) -> Result<v1::PolicySpec, String> {
     for (i, source) in rbac.policy.match_expressions.iter().enumerate() {
         let at = format!("spec.rbac.policy.matchExpressions[{i}]");
         let expression = Expression::compile(source).map_err(|error| format!("{at}: {error}"))?;
-        if scope == Scope::Http && expression.uses_mcp() {
-            return Err(format!("{at}: mcp is known on a Backend of type MCP only"));
+        let known = match scope {
+            Scope::Http => None,
+            Scope::McpItems => Some("mcp"),
+            Scope::A2aCalls => Some("a2a"),
+        };
+        if let Some(subject) = expression.subject().filter(|subject| Some(*subject) != known) {
+            return Err(format!("{at}: {}", elsewhere(subject)));
         }
     }
     convert::rbac(rbac, scope).map_err(|e| wrong("spec.rbac", e))
+}
+
+/// Why a variable is not known where it is used.
+fn elsewhere(subject: &str) -> &'static str {
+    match subject {
+        "mcp" => "mcp is known on a Backend of type MCP only",
+        _ => "a2a is known on a Backend of type A2A only",
+    }
 }
 
 fn wrong(field: &str, error: Error) -> String {

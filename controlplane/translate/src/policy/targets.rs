@@ -146,6 +146,7 @@ fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec
                 Speech::Plain if mcp.contains(port) => continue,
                 Speech::Plain | Speech::Grpc => Scope::Http,
                 Speech::Mcp => Scope::McpItems,
+                Speech::A2a => Scope::A2aCalls,
                 // Nobody reads requests there.
                 Speech::Udp => continue,
             },
@@ -165,7 +166,11 @@ fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec
 
 fn on_backend(object: &ObjectKey, view: &View<'_>) -> Option<Resolved> {
     let state = view.backend(&object.name)?;
-    let scope = if state.mcp { Scope::McpItems } else { Scope::Http };
+    let scope = match (state.mcp, state.a2a) {
+        (true, _) => Scope::McpItems,
+        (false, true) => Scope::A2aCalls,
+        (false, false) => Scope::Http,
+    };
     let key = key::backend(&object.name.to_ref(object.kind.kind()));
     let target = v1::policy::Target::BackendKey(key.clone());
     let gateways = view.users(object).flat_map(|(_, gateways)| gateways.iter().cloned()).collect();

@@ -88,6 +88,7 @@ impl Referrer<'_> {
         let lacks = match asked {
             Asked::Http => None,
             _ if state.mcp => Some("is of type MCP, which HTTPRoutes alone can use"),
+            _ if state.a2a => Some("is an agent's, which HTTPRoutes alone can use"),
             Asked::Grpc if !state.http2 => Some("does not speak HTTP/2: set spec.static.appProtocol to grpc"),
             Asked::Grpc | Asked::Tcp | Asked::Udp => None,
         };

@@ -17,6 +17,7 @@ pub(super) enum Application {
     Http2,
     WebSocket,
     Mcp(Protocol),
+    A2a,
     /// Nothing that carries requests of HTTP.
     Other,
 }
@@ -36,6 +37,7 @@ impl Spoken {
             Some("https" | "tls") => encrypted(Application::Http),
             Some("kgateway.dev/mcp") => plain(Application::Mcp(Protocol::StreamableHttp)),
             Some("kgateway.dev/mcp-sse") => plain(Application::Mcp(Protocol::Sse)),
+            Some("kgateway.dev/a2a") => plain(Application::A2a),
             Some(other) if other.contains('/') && !other.starts_with("kubernetes.io/") => plain(Application::Http),
             Some(_) => plain(Application::Other),
         }
@@ -45,7 +47,7 @@ impl Spoken {
         match self.application {
             Application::Http2 => HttpVersion::H2c,
             Application::WebSocket => HttpVersion::Http11,
-            Application::Http | Application::Mcp(_) | Application::Other => HttpVersion::Unspecified,
+            Application::Http | Application::Mcp(_) | Application::A2a | Application::Other => HttpVersion::Unspecified,
         }
     }
 }
@@ -64,6 +66,7 @@ mod tests {
             (Some("kubernetes.io/quantum"), Application::Other, false),
             (Some("redis"), Application::Other, false),
             (Some("example.com/anything"), Application::Http, false),
+            (Some("kgateway.dev/a2a"), Application::A2a, false),
         ] {
             assert_eq!(Spoken::of(written), Spoken { application, tls }, "{written:?}");
         }

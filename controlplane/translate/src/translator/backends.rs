@@ -27,7 +27,7 @@ impl Translator {
             });
             let Some(state) = state else { continue };
             dirty.statuses.insert(ObjectKey { kind: ObjectKind::Backend, name: name.clone() });
-            let look = |s: &BackendState| (s.mcp, s.http2, s.refused.clone());
+            let look = |s: &BackendState| (s.mcp, s.a2a, s.http2, s.refused.clone());
             if self.made.backends.get(&unit).map(look) != state.as_ref().map(look) {
                 self.fire(&Fact::Backend(name.clone()), dirty);
             }

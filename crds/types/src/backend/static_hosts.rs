@@ -75,4 +75,7 @@ pub enum AppProtocol {
     /// WebSocket, over HTTP/1.1.
     #[serde(rename = "kubernetes.io/ws")]
     WebSocket,
+    /// A2A, over HTTP/1.1: the hosts are replicas of one agent.
+    #[serde(rename = "kgateway.dev/a2a")]
+    A2a,
 }

@@ -48,6 +48,10 @@ pub struct ListenerPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
 
+    /// Rules that decide which calls of A2A backends are allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a2a_authorization: Option<Authorization>,
+
     /// Limits of the rate of requests; a request takes what it costs from all buckets, or from none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -137,6 +141,10 @@ pub struct RoutePolicies {
     /// Rules that decide which tools, prompts and resources of MCP backends are seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
+
+    /// Rules that decide which calls of A2A backends are allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a2a_authorization: Option<Authorization>,
 
     /// Limits of the rate of requests; a request takes what it costs from all buckets, or from none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -233,6 +241,10 @@ pub struct BackendPolicies {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_authorization: Option<Authorization>,
 
+    /// Rules that decide which calls of an A2A backend are allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a2a_authorization: Option<Authorization>,
+
     /// Bounds how many requests are served at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_limit: Option<ConcurrencyLimit>,
@@ -312,6 +324,7 @@ impl From<ListenerPolicies> for RoutePolicies {
             api_key: policies.api_key,
             authorization: policies.authorization,
             mcp_authorization: policies.mcp_authorization,
+            a2a_authorization: policies.a2a_authorization,
             local_rate_limit: policies.local_rate_limit,
             rate_limit: policies.rate_limit,
             fault_injection: policies.fault_injection,
@@ -333,6 +346,7 @@ impl From<BackendPolicies> for RoutePolicies {
     fn from(policies: BackendPolicies) -> RoutePolicies {
         RoutePolicies {
             mcp_authorization: policies.mcp_authorization,
+            a2a_authorization: policies.a2a_authorization,
             concurrency_limit: policies.concurrency_limit,
             backend_auth: policies.backend_auth,
             transformation: policies.transformation,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policies::{BackendPolicies, RoutePolicies};
-use crate::backend::{AppProtocol, McpGroup, StaticBackend};
+use crate::backend::{A2aBackend, AppProtocol, McpGroup, StaticBackend};
 use crate::inference::InferenceHosts;
 
 /// Which requests go where, and what is done to them on the way.
@@ -104,7 +104,7 @@ pub struct KeyedMatch {
     pub regex: Option<String>,
 }
 
-/// Where a share of the requests goes: exactly one of `host`, `static`, `mcp` and
+/// Where a share of the requests goes: exactly one of `host`, `static`, `mcp`, `a2a` and
 /// `inference`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -131,6 +131,10 @@ pub struct RouteBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpGroup>,
 
+    /// An agent that speaks A2A.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub a2a: Option<A2aBackend>,
+
     /// Self-hosted model servers, each request to the one that serves it soonest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inference: Option<InferenceHosts>,
@@ -148,6 +152,7 @@ impl Default for RouteBackend {
             app_protocol: None,
             static_hosts: None,
             mcp: None,
+            a2a: None,
             inference: None,
             policies: None,
         }

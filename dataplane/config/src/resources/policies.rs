@@ -60,8 +60,10 @@ impl Maker<'_, '_> {
                 return Vec::new();
             }
         };
-        let mut rules_hold = self.rules(policies.authorization.as_ref(), false, &at.clone().key("authorization"));
-        rules_hold &= self.rules(policies.mcp_authorization.as_ref(), true, &at.clone().key("mcpAuthorization"));
+        let mut rules_hold = self.rules(policies.authorization.as_ref(), None, &at.clone().key("authorization"));
+        rules_hold &= self.rules(policies.mcp_authorization.as_ref(), Some("mcp"), &at.clone().key("mcpAuthorization"));
+        let of_calls = &at.clone().key("a2aAuthorization");
+        rules_hold &= self.rules(policies.a2a_authorization.as_ref(), Some("a2a"), of_calls);
         if rules_hold {
             for spec in &specs {
                 let attached = Attached { spec, source: "", key: "" };
@@ -116,17 +118,17 @@ impl Maker<'_, '_> {
         made
     }
 
-    /// Whether every rule compiles; those that do not are reported where they stand.
-    fn rules(&mut self, policy: Option<&Authorization>, on_items: bool, at: &Path) -> bool {
+    /// Whether every rule compiles, and speaks of no other `subject`; those that do not are reported where they stand.
+    fn rules(&mut self, policy: Option<&Authorization>, subject: Option<&str>, at: &Path) -> bool {
         let mut all = true;
         for (i, rule) in policy.iter().flat_map(|p| &p.rules).enumerate() {
             for (field, text) in [("allow", &rule.allow), ("deny", &rule.deny), ("require", &rule.require)] {
                 let Some(text) = text else { continue };
                 let message = match Expression::compile(text) {
-                    Ok(expression) if expression.uses_mcp() && !on_items => {
-                        "mcp is known in mcpAuthorization only".to_owned()
-                    }
-                    Ok(_) => continue,
+                    Ok(expression) => match expression.subject().filter(|used| Some(*used) != subject) {
+                        Some(used) => format!("{used} is known in {used}Authorization only"),
+                        None => continue,
+                    },
                     Err(error) => format!("{error}, in {text:?}"),
                 };
                 self.report.error(&at.clone().key("rules").index(i).key(field), message);

@@ -2,6 +2,7 @@
 
 /// Variables whose fields policies decide: those that checked a credential, and those that leave something for others.
 pub(crate) const OF_POLICIES: [&str; 4] = ["jwt", "apiKey", "basicAuth", "metadata"];
+pub(crate) const A2A_METHOD: &str = "@a2a.method";
 pub(crate) const HEADERS: &str = "@request.headers";
 pub(crate) const REQUEST_BODY: &str = "@request.body";
 pub(crate) const RESPONSE_BODY: &str = "@response.body";
@@ -11,6 +12,7 @@ pub(crate) const RESPONSE_BODY: &str = "@response.body";
 pub(crate) enum Parent {
     Request,
     Source,
+    A2a,
     Mcp,
     Tool,
     Prompt,
@@ -32,6 +34,7 @@ impl Parent {
             "request" => Some(Parent::Request),
             "source" => Some(Parent::Source),
             "mcp" => Some(Parent::Mcp),
+            "a2a" => Some(Parent::A2a),
             "response" => Some(Parent::Response),
             _ => None,
         }
@@ -43,6 +46,7 @@ impl Parent {
             Parent::Request => "request",
             Parent::Source => "source",
             Parent::Mcp => "mcp",
+            Parent::A2a => "a2a",
             Parent::Tool => "mcp.tool",
             Parent::Prompt => "mcp.prompt",
             Parent::Resource => "mcp.resource",
@@ -55,6 +59,7 @@ impl Parent {
             Parent::Request => &["method", "path", "uri", "host", "scheme", "headers", "query"],
             Parent::Source => &["address", "port", "identity", "subject", "subjectAltNames"],
             Parent::Mcp => &["method", "tool", "prompt", "resource"],
+            Parent::A2a => &["method", "version", "skill", "task", "context"],
             Parent::Tool | Parent::Prompt => &["name", "target", "arguments"],
             Parent::Resource => &["uri", "name", "target"],
             Parent::Response => &["code", "headers", "body"],
@@ -68,7 +73,7 @@ impl Parent {
 
     /// Whether it belongs to `mcp`.
     pub(crate) fn is_mcp(self) -> bool {
-        !matches!(self, Parent::Request | Parent::Source | Parent::Response)
+        !matches!(self, Parent::Request | Parent::Source | Parent::Response | Parent::A2a)
     }
 
     /// The field of this name.
@@ -94,6 +99,11 @@ impl Parent {
             (Parent::Source, "subject") => "@source.subject",
             (Parent::Source, "subjectAltNames") => "@source.subjectAltNames",
             (Parent::Mcp, "method") => "@mcp.method",
+            (Parent::A2a, "method") => A2A_METHOD,
+            (Parent::A2a, "version") => "@a2a.version",
+            (Parent::A2a, "skill") => "@a2a.skill",
+            (Parent::A2a, "task") => "@a2a.task",
+            (Parent::A2a, "context") => "@a2a.context",
             (Parent::Tool, "name") => "@tool.name",
             (Parent::Tool, "target") => "@tool.target",
             (Parent::Tool, "arguments") => "@tool.arguments",
@@ -114,7 +124,7 @@ impl Parent {
             Parent::Tool => "@is.tool",
             Parent::Prompt => "@is.prompt",
             Parent::Resource => "@is.resource",
-            Parent::Request | Parent::Source | Parent::Mcp | Parent::Response => "@is.request",
+            Parent::Request | Parent::Source | Parent::Mcp | Parent::A2a | Parent::Response => "@is.request",
         }
     }
 
@@ -127,7 +137,10 @@ impl Parent {
             (Parent::Resource, _) => Some("@resource.present"),
             (Parent::Source, "@source.identity") => Some("@source.has.identity"),
             (Parent::Source, "@source.subject" | "@source.subjectAltNames") => Some("@source.has.certificate"),
-            (Parent::Request | Parent::Source | Parent::Mcp | Parent::Response, _) => None,
+            (Parent::A2a, "@a2a.skill") => Some("@a2a.has.skill"),
+            (Parent::A2a, "@a2a.task") => Some("@a2a.has.task"),
+            (Parent::A2a, "@a2a.context") => Some("@a2a.has.context"),
+            (Parent::Request | Parent::Source | Parent::Mcp | Parent::A2a | Parent::Response, _) => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Decisions that this worker remembers for a while, bounded in number and size. Only what the service said is remembered, never
 //! that it could not be asked.
 
+use crate::rules::beyond_requests;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,8 +53,8 @@ impl Cache {
     pub(super) fn compile(spec: &v1::external_authorization::Cache, whole: &[u8]) -> Result<Cache, String> {
         let compile = |source: &String| {
             let expression = Expression::compile(source).map_err(|e| format!("cache key {source:?}: {e}"))?;
-            if expression.uses_mcp() {
-                return Err(format!("cache key {source:?}: mcp is known in rules on MCP items only"));
+            if let Some(why) = beyond_requests(&expression) {
+                return Err(format!("cache key {source:?}: {why}"));
             }
             Ok(expression)
         };

@@ -1,5 +1,6 @@
 //! One limit: a bucket, or a bucket for each key, and what a request costs.
 
+use crate::rules::beyond_requests;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,8 +70,8 @@ impl Keys {
 /// An expression over requests.
 pub(crate) fn expression(what: &str, source: &str) -> Result<Expression, String> {
     let expression = Expression::compile(source).map_err(|e| format!("{what} {source:?}: {e}"))?;
-    if expression.uses_mcp() {
-        return Err(format!("{what} {source:?}: mcp is known in rules on MCP items only"));
+    if let Some(why) = beyond_requests(&expression) {
+        return Err(format!("{what} {source:?}: {why}"));
     }
     Ok(expression)
 }

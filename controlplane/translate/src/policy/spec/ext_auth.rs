@@ -52,8 +52,7 @@ pub(super) fn ext_auth(config: &ExtAuth, policy: &Name, view: &View<'_>) -> Resu
 /// Why an expression over requests cannot be used.
 pub(super) fn unusable(key: &str) -> Option<String> {
     match agentgateway_expression::Expression::compile(key) {
-        Ok(expression) if expression.uses_mcp() => Some(format!("{key:?}: mcp is not known here")),
-        Ok(_) => None,
+        Ok(expression) => expression.subject().map(|subject| format!("{key:?}: {subject} is not known here")),
         Err(error) => Some(format!("{key:?}: {error}")),
     }
 }

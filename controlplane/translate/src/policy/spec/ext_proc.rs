@@ -66,7 +66,7 @@ fn settings(provider: &ExtProcProvider) -> ExtProc {
 /// Why an expression cannot be an attribute.
 fn unusable(source: &str, scope: Scope) -> Option<String> {
     match Expression::compile_for(source, scope) {
-        Ok(expression) if expression.uses_mcp() || expression.uses_body() => {
+        Ok(expression) if expression.subject().is_some() || expression.uses_body() => {
             Some(format!("{source:?}: neither mcp nor bodies are known here"))
         }
         Ok(_) => None,

@@ -78,8 +78,8 @@ fn hashes_compile(made: v1::PolicySpec) -> Result<v1::PolicySpec, String> {
         let Some(v1::hash_policy::Kind::Expression(source)) = &policy.kind else { continue };
         let at = format!("spec.loadBalancer: hash policy {i}");
         let expression = Expression::compile(source).map_err(|error| format!("{at}: {error}"))?;
-        if expression.uses_mcp() {
-            return Err(format!("{at}: mcp is known on a Backend of type MCP only"));
+        if let Some(subject) = expression.subject() {
+            return Err(format!("{at}: {}", super::elsewhere(subject)));
         }
     }
     Ok(made)

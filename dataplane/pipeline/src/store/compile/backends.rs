@@ -72,11 +72,11 @@ impl Store {
             Some(v1::backend::Kind::Host(host)) => self
                 .connecting(backend, host.version, connection)
                 .and_then(|connecting| self.host_cluster(backend, host, settings, connecting))
-                .map(BackendKind::Cluster),
+                .and_then(|cluster| self.spoken(backend, cluster)),
             Some(v1::backend::Kind::Service(service)) => self
                 .connecting(backend, service.version, connection)
                 .and_then(|connecting| self.service_cluster(backend, service, settings, &connecting))
-                .map(BackendKind::Cluster),
+                .and_then(|cluster| self.spoken(backend, cluster)),
             Some(v1::backend::Kind::Mcp(_) | v1::backend::Kind::Inference(_)) => {
                 let clusters = |key: &str| match &self.snapshot.backends.get(key)?.kind {
                     BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
@@ -87,6 +87,14 @@ impl Store {
             None => Err("the backend is of a kind that this release does not know".to_owned()),
         };
         compiled.unwrap_or_else(|reason| BackendKind::Broken(reason.into()))
+    }
+
+    /// The endpoints, with what looks at their requests.
+    fn spoken(&self, backend: &v1::Backend, cluster: Arc<Cluster>) -> Result<BackendKind, String> {
+        Ok(match self.environment.protocols.inspector(backend)? {
+            Some(inspector) => BackendKind::Inspected(cluster, inspector),
+            None => BackendKind::Cluster(cluster),
+        })
     }
 
     fn host_cluster(
