@@ -272,6 +272,7 @@ mod tests {
         let config = |plugins| EndpointPickerConfig {
             plugins: vec![named.clone(), plugin("token-load-scorer"), plugin("max-score-picker")],
             scheduling_profiles: vec![SchedulingProfile { name: "default".into(), plugins }],
+            ..EndpointPickerConfig::default()
         };
         let made = picker(&config(vec![used("q", Some(2.5))])).expect("converts");
         assert_eq!(made.scorers.iter().map(|s| (s.kind(), s.weight)).collect::<Vec<_>>(), [(Kind::Queue, 2.5)]);
