@@ -32,6 +32,10 @@ pub(crate) enum Fact {
     McpServices,
     /// The EndpointSlices of a Service.
     Slices(Name),
+    /// The pods of a namespace: their labels, addresses and whether they are ready.
+    Pods(String),
+    /// What an InferencePool is for routes: whether it can be used.
+    Pool(Name),
     /// The labels of a namespace.
     Namespace(String),
     /// The labels of all namespaces.

@@ -36,6 +36,7 @@ mod fact;
 mod features;
 mod gateway;
 mod hostname;
+mod inference;
 mod installed;
 mod made;
 mod name;

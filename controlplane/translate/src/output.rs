@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agentgateway_crds::{BackendStatus, ExtensionStatus, GatewayParametersSpec, PolicyStatus, RouteStatus};
+use agentgateway_crds::{
+    BackendStatus, ExtensionStatus, GatewayParametersSpec, InferencePoolStatus, PolicyStatus, RouteStatus,
+};
 use agentgateway_proto::snapshot::Snapshot;
 use agentgateway_proto::v1::bind::Transport;
 use gateway_api::apis::experimental::gatewayclasses::GatewayClassStatus;
@@ -61,6 +63,7 @@ pub enum Status {
     Route(RouteStatus),
     Backend(BackendStatus),
     Extension(ExtensionStatus),
+    Pool(InferencePoolStatus),
     /// Of a policy of any kind.
     Policy(PolicyStatus),
 }
@@ -71,6 +74,7 @@ impl Status {
         match self {
             Status::Route(status) => status.parents.is_empty(),
             Status::Policy(status) => status.ancestors.is_empty(),
+            Status::Pool(status) => status.parents.is_empty(),
             Status::GatewayClass(_) | Status::Gateway(_) | Status::ListenerSet(_) => false,
             Status::Backend(_) | Status::Extension(_) => false,
         }
@@ -85,6 +89,7 @@ impl Status {
             Status::Route(s) => serde_json::to_value(s),
             Status::Backend(s) => serde_json::to_value(s),
             Status::Extension(s) => serde_json::to_value(s),
+            Status::Pool(s) => serde_json::to_value(s),
             Status::Policy(s) => serde_json::to_value(s),
         }
     }

@@ -14,7 +14,7 @@ use crate::object::{ObjectKey, ObjectKind};
 use crate::output::{Status, StatusUpdate};
 use crate::unit::BackendUnit;
 use crate::world::World;
-use crate::{Name, Settings, backend, extension, gateway, names, parameters, policy, route};
+use crate::{Name, Settings, backend, extension, gateway, inference, names, parameters, policy, route};
 use same::says_the_same;
 
 /// The status of an object, if it has to be written. `touched` tells that the object came in just now: what it holds is then
@@ -104,6 +104,15 @@ fn wanted(
             let state = made.backends.get(&BackendUnit::Object(name.clone()));
             let rejected: Vec<String> = made.gateways.keys().flat_map(rejected).collect();
             Some(Status::Backend(backend::status(&held.unwrap_or_default(), state, reason, &rejected, given, at)))
+        }
+        ObjectKind::InferencePool => {
+            meta?;
+            let held = held.and_then(|h| if let Status::Pool(s) = h { Some(s.clone()) } else { None });
+            let given = given.and_then(|g| if let Status::Pool(s) = g { Some(s) } else { None });
+            let unit = BackendUnit::Pool(name.clone());
+            let (state, gateways) = (made.backends.get(&unit), made.users_of(&unit));
+            let held = held.unwrap_or_default();
+            Some(Status::Pool(inference::status(&held, state, reason, gateways.into_iter(), controller, given, at)))
         }
         ObjectKind::GatewayExtension => {
             meta?;

@@ -29,8 +29,17 @@ pub(crate) enum Unit {
 pub(crate) enum BackendUnit {
     /// A Backend object.
     Object(Name),
+    /// An InferencePool.
+    Pool(Name),
     /// A port of a Service.
     Port(Name, u16, Speech),
+}
+
+impl BackendUnit {
+    /// Whether it is translated for its own sake, and not only while it is used: it has a status.
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self, BackendUnit::Object(_) | BackendUnit::Pool(_))
+    }
 }
 
 /// How a port of a Service is spoken to. What its `appProtocol` and its BackendTLSPolicies say is found out when the port is
@@ -50,10 +59,11 @@ pub(crate) enum Speech {
 }
 
 impl BackendUnit {
-    /// The Backend or Service.
+    /// The Backend, InferencePool or Service.
     pub(crate) fn object(&self) -> ObjectKey {
         match self {
             BackendUnit::Object(name) => ObjectKey { kind: ObjectKind::Backend, name: name.clone() },
+            BackendUnit::Pool(name) => ObjectKey { kind: ObjectKind::InferencePool, name: name.clone() },
             BackendUnit::Port(name, ..) => ObjectKey { kind: ObjectKind::Service, name: name.clone() },
         }
     }
@@ -63,7 +73,7 @@ impl BackendUnit {
         let source = self.object();
         let source = source.name.to_ref(source.kind.kind());
         match self {
-            BackendUnit::Object(_) => key::backend(&source),
+            BackendUnit::Object(_) | BackendUnit::Pool(_) => key::backend(&source),
             BackendUnit::Port(_, port, speech) => {
                 let suffix = match speech {
                     Speech::Plain => "",

@@ -7,7 +7,7 @@ use agentgateway_collections::SmallSet;
 use agentgateway_crds::{DirectResponse, GatewayExtension, GatewayParameters, TrafficPolicy};
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::listenersets::ListenerSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
@@ -204,6 +204,23 @@ impl<'a> View<'a> {
     pub(crate) fn backend(&self, name: &Name) -> Option<&'a BackendState> {
         self.look(Fact::Backend(name.clone()));
         self.made.backends.get(&BackendUnit::Object(name.clone()))
+    }
+
+    /// What an InferencePool became; `None` when there is none.
+    pub(crate) fn pool(&self, name: &Name) -> Option<&'a BackendState> {
+        self.look(Fact::Pool(name.clone()));
+        self.made.backends.get(&BackendUnit::Pool(name.clone()))
+    }
+
+    /// The pods of a namespace with these labels.
+    pub(crate) fn pods<'l>(
+        &self,
+        namespace: &'l str,
+        wanted: &'l Labels,
+    ) -> impl Iterator<Item = &'a Pod> + use<'a, 'l> {
+        self.look(Fact::Pods(namespace.to_owned()));
+        let world = self.world;
+        filter(&world.pods, namespace, wanted).into_iter().filter_map(|name| world.pods.get(&name)).map(Arc::as_ref)
     }
 
     /// What a route became; `None` when there is none.

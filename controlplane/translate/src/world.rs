@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use agentgateway_crds::{
-    Backend, DirectResponse, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute,
+    Backend, DirectResponse, GatewayExtension, GatewayParameters, InferencePool, TcpRoute, TrafficPolicy, UdpRoute,
 };
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
@@ -17,7 +17,7 @@ use gateway_api::apis::experimental::listenersets::ListenerSet;
 use gateway_api::apis::experimental::referencegrants::ReferenceGrant;
 use gateway_api::apis::experimental::tlsroutes::TlsRoute;
 use gateway_api::apis::standard::backendtlspolicies::BackendTlsPolicy;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
 use kube::core::ObjectMeta;
@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) extensions: Table<GatewayExtension>,
     pub(crate) responses: Table<DirectResponse>,
     pub(crate) parameters: Table<GatewayParameters>,
+    pub(crate) pools: Table<InferencePool>,
+    pub(crate) pods: Table<Pod>,
     secrets: Read<Secret>,
     config_maps: Read<ConfigMap>,
     /// The definitions of Gateway API; `None` where there are none, as in a folder.
@@ -157,6 +159,8 @@ impl World {
             ObjectKind::GatewayExtension => of(&self.extensions, key),
             ObjectKind::DirectResponse => of(&self.responses, key),
             ObjectKind::GatewayParameters => of(&self.parameters, key),
+            ObjectKind::InferencePool => of(&self.pools, key),
+            ObjectKind::Pod => of(&self.pods, key),
         }
     }
 

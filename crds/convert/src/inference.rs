@@ -1,14 +1,15 @@
 //! Pools of model servers, and pickers in the spelling of llm-d's EndpointPickerConfig.
 
 use agentgateway_proto::key;
+use agentgateway_proto::v1::inference_flow_control::{Band, Fairness};
 use agentgateway_proto::v1::inference_picker::{Choice, PrefixCache, Scorer, scorer::Kind};
 use agentgateway_proto::v1::{self, ObjectRef, inference_metrics::Engine};
-use agentgateway_types::Path;
 use agentgateway_types::backend::StaticBackend;
 use agentgateway_types::inference::{
-    EndpointPickerConfig, InferenceEngine, InferenceHosts, InferenceMetrics, ModelRewriteRule, PluginParameters,
-    PluginSpec,
+    BandLimits, EndpointPickerConfig, FairnessPolicy, InferenceEngine, InferenceHosts, InferenceMetrics,
+    ModelRewriteRule, PluginParameters, PluginSpec, PriorityBand,
 };
+use agentgateway_types::{Duration, Path, Size};
 
 use crate::error::{Error, Within};
 use crate::{backend, check};
@@ -33,6 +34,9 @@ const PICKERS: [(&str, Choice); 3] = [
     ("weighted-random-picker", Choice::WeightedRandom),
     ("random-picker", Choice::Random),
 ];
+
+/// Says when a pool is saturated; it has no place in a profile.
+const DETECTOR: &str = "utilization-detector";
 
 /// What is always so here, and need not be said.
 const IMPLIED: [&str; 3] = ["single-profile-handler", "metrics-data-source", "core-metrics-extractor"];
@@ -59,7 +63,7 @@ pub fn inference_hosts(config: &InferenceHosts, source: &ObjectRef) -> Result<[v
         objectives,
         rewrites: config.model_rewrites.iter().map(rewrite).collect(),
         choice_header: header.transpose()?.unwrap_or_default(),
-        flow_control: None,
+        flow_control: config.picker.as_ref().and_then(flow_control),
     };
     Ok([below, inference_pool(pool, source)])
 }
@@ -132,11 +136,50 @@ pub fn picker(config: &EndpointPickerConfig) -> Result<v1::InferencePicker, Erro
     Ok(made.picker)
 }
 
+/// What requests do that find the pool saturated; None where all is as usual.
+fn flow_control(config: &EndpointPickerConfig) -> Option<v1::InferenceFlowControl> {
+    let detector = config.plugins.iter().find(|plugin| plugin.plugin_type == DETECTOR);
+    if detector.is_none() && config.flow_control.is_none() {
+        return None;
+    }
+    let thresholds = detector.and_then(|plugin| plugin.parameters.clone()).unwrap_or_default();
+    let flow = config.flow_control.clone().unwrap_or_default();
+    let bytes = |size: Option<Size>| size.map_or(0, Size::bytes);
+    let fairness = |policy: Option<FairnessPolicy>| match policy.unwrap_or_default() {
+        FairnessPolicy::GlobalStrict => Fairness::GlobalStrict.into(),
+        FairnessPolicy::RoundRobin => Fairness::RoundRobin.into(),
+    };
+    let limits = |band: BandLimits| Band {
+        priority: 0,
+        max_requests: band.max_requests.unwrap_or_default(),
+        max_bytes: bytes(band.max_bytes),
+        fairness: fairness(band.fairness_policy_ref),
+    };
+    let band = |band: PriorityBand| Band {
+        priority: band.priority,
+        max_requests: band.max_requests.unwrap_or_default(),
+        max_bytes: bytes(band.max_bytes),
+        fairness: fairness(band.fairness_policy_ref),
+    };
+    Some(v1::InferenceFlowControl {
+        max_requests: flow.max_requests.unwrap_or_default(),
+        max_bytes: bytes(flow.max_bytes),
+        ttl_milliseconds: flow.default_request_ttl.map_or(0, Duration::milliseconds),
+        bands: flow.priority_bands.into_iter().map(band).collect(),
+        default_band: flow.default_priority_band.map(limits),
+        default_negative_band: flow.default_negative_priority_band.map(limits),
+        queue_depth: thresholds.queue_depth_threshold.map_or(0.0, f64::from),
+        kv_cache_utilization: thresholds.kv_cache_util_threshold.unwrap_or_default(),
+        waits: config.flow_control.is_some(),
+    })
+}
+
 /// Refuses plugins, and settings of plugins, that are not known here.
 fn known(plugin: &PluginSpec) -> Result<(), Error> {
     let kind = plugin.plugin_type.as_str();
     let is_picker = PICKERS.iter().any(|(name, _)| *name == kind);
-    if !is_picker && !SCORERS.iter().any(|(name, _)| *name == kind) && !IMPLIED.contains(&kind) {
+    let is_other = IMPLIED.contains(&kind) || kind == DETECTOR;
+    if !is_picker && !SCORERS.iter().any(|(name, _)| *name == kind) && !is_other {
         let names: Vec<&str> =
             SCORERS.iter().map(|(name, _)| *name).chain(PICKERS.iter().map(|(name, _)| *name)).collect();
         let message = format!("there is no plugin {kind:?} here; there are {}", names.join(", "));
@@ -149,6 +192,8 @@ fn known(plugin: &PluginSpec) -> Result<(), Error> {
         ("lruCapacityPerServer", p.lru_capacity_per_server.is_some(), kind == "prefix-cache-scorer"),
         ("threshold", p.threshold.is_some(), kind == "load-aware-scorer"),
         ("queueThresholdTokens", p.queue_threshold_tokens.is_some(), kind == "token-load-scorer"),
+        ("queueDepthThreshold", p.queue_depth_threshold.is_some(), kind == DETECTOR),
+        ("kvCacheUtilThreshold", p.kv_cache_util_threshold.is_some(), kind == DETECTOR),
         ("maxNumOfEndpoints", p.max_num_of_endpoints.is_some(), is_picker),
     ];
     match settings.into_iter().find(|(_, is_set, is_its)| *is_set && !is_its) {
@@ -227,6 +272,7 @@ mod tests {
         let config = |plugins| EndpointPickerConfig {
             plugins: vec![named.clone(), plugin("token-load-scorer"), plugin("max-score-picker")],
             scheduling_profiles: vec![SchedulingProfile { name: "default".into(), plugins }],
+            ..EndpointPickerConfig::default()
         };
         let made = picker(&config(vec![used("q", Some(2.5))])).expect("converts");
         assert_eq!(made.scorers.iter().map(|s| (s.kind(), s.weight)).collect::<Vec<_>>(), [(Kind::Queue, 2.5)]);

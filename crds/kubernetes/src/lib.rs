@@ -9,6 +9,7 @@ pub mod backend;
 pub mod definitions;
 pub mod direct_response;
 pub mod extension;
+pub mod inference_pool;
 pub mod parameters;
 pub mod policy;
 pub mod stream_route;
@@ -18,6 +19,10 @@ pub use direct_response::{DirectResponse, DirectResponseSpec};
 pub use extension::{
     ExtAuthProvider, ExtProcProvider, ExtensionStatus, ExtensionType, GatewayExtension, GatewayExtensionSpec,
     GrpcService, RateLimitProvider, RedisService, RequestBody, ServiceReference,
+};
+pub use inference_pool::{
+    EndpointPickerRef, INFERENCE_GROUP, InferencePool, InferencePoolSpec, InferencePoolStatus, PoolParentRef,
+    PoolParentStatus, PoolPort, PoolSelector,
 };
 pub use parameters::{GatewayParameters, GatewayParametersSpec};
 pub use policy::{

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{AppProtocol, HostPort};
 
-pub use picker::{EndpointPickerConfig, PluginParameters, PluginRef, PluginSpec, SchedulingProfile};
+pub use picker::{
+    BandLimits, EndpointPickerConfig, FairnessPolicy, FlowControl, PluginParameters, PluginRef, PluginSpec,
+    PriorityBand, SchedulingProfile,
+};
 
 /// Self-hosted model servers that serve the same models.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

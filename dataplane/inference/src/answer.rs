@@ -10,16 +10,18 @@ use agentgateway_upstream::{Body, BoxError};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::flow;
+use crate::pool::Pool;
 use crate::server::InFlight;
-use crate::state::PoolState;
 
 /// An answer on its way.
 pub(crate) struct Answer {
     // Dropped first: what comes next may use its connection.
     body: Body,
-    _in_flight: Option<InFlight>,
+    in_flight: Option<InFlight>,
+    pool: Arc<Pool>,
     /// None once the first byte was there.
-    began: Option<(Instant, Arc<PoolState>)>,
+    began: Option<Instant>,
     telemetry: RequestTelemetry,
 }
 
@@ -29,10 +31,10 @@ impl Answer {
         body: Body,
         in_flight: Option<InFlight>,
         began: Instant,
-        state: Arc<PoolState>,
+        pool: Arc<Pool>,
         telemetry: RequestTelemetry,
     ) -> Answer {
-        Answer { body, _in_flight: in_flight, began: Some((began, state)), telemetry }
+        Answer { body, in_flight, pool, began: Some(began), telemetry }
     }
 }
 
@@ -42,9 +44,9 @@ impl http_body::Body for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some((began, state)) = self.began.take() {
+        if let Some(began) = self.began.take() {
             let took = began.elapsed();
-            state.counters.first_byte.observe(took);
+            self.pool.state.counters.first_byte.observe(took);
             self.telemetry.set("gen_ai.server.time_to_first_token", took.as_secs_f64());
         }
         Poll::Ready(frame)
@@ -56,5 +58,15 @@ impl http_body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.in_flight = None;
+        // Its place may be another's.
+        if self.pool.flow.waiting.is_some() && self.pool.state.flow.waiting() > 0 {
+            flow::release(&self.pool);
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod answer;
 mod backend;
 pub mod exposition;
+mod flow;
 pub mod limits;
 mod metrics;
 mod objectives;

@@ -48,3 +48,11 @@ pub const POOL_SWEEP: Duration = Duration::from_secs(1);
 pub const SATURATED_QUEUE: f32 = 5.0;
 /// Use of the KV cache at which a model server is saturated.
 pub const SATURATED_KV_USAGE: f32 = 0.8;
+/// Requests of one priority that wait, and bytes of their bodies, where the configuration says nothing.
+pub const DEFAULT_BAND_REQUESTS: usize = 5000;
+/// See there.
+pub const DEFAULT_BAND_BYTES: usize = 1_000_000_000;
+/// How long a request waits, where the configuration says nothing.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(60);
+/// How often it is looked whether those that wait can go on.
+pub const QUEUE_TICK: Duration = Duration::from_millis(10);

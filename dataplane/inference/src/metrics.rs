@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::backend::Shared;
+use crate::flow::Dropped;
 use crate::picker::ScorerKind;
 use crate::state::Counters;
 
@@ -26,7 +27,7 @@ struct PoolCollector(Arc<Shared>);
 type Read = fn(&Counters) -> &AtomicU64;
 type ReadTimes = fn(&Counters) -> &DurationHistogram;
 
-const COUNTERS: [(&str, &str, Read); 5] = [
+const COUNTERS: [(&str, &str, Read); 4] = [
     ("agentgateway_inference_prompt_blocks", "Blocks of prompts", |c| &c.blocks),
     (
         "agentgateway_inference_prompt_blocks_cached",
@@ -34,7 +35,6 @@ const COUNTERS: [(&str, &str, Read); 5] = [
         |c| &c.blocks_cached,
     ),
     ("agentgateway_inference_fallbacks", "Requests that went to another endpoint than the best", |c| &c.fallbacks),
-    ("agentgateway_inference_no_endpoints", "Requests for which a pool had no endpoint", |c| &c.no_endpoints),
     ("agentgateway_inference_rewritten", "Requests whose model was rewritten", |c| &c.rewritten),
 ];
 
@@ -68,6 +68,22 @@ impl Collector for PoolCollector {
                     ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
                 }
             }
+        }
+        let help = "Requests that were dropped, by the reason";
+        let mut family =
+            encoder.encode_descriptor("agentgateway_inference_dropped", help, None, MetricType::Counter)?;
+        for pool in &pools {
+            for (dropped, counter) in Dropped::ALL.iter().zip(&pool.state.counters.dropped) {
+                let labels = [("pool", pool.state.printed.as_str()), ("reason", dropped.reason())];
+                let count = counter.load(Ordering::Relaxed);
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Requests that wait in the proxy for a saturated pool";
+        let mut family = encoder.encode_descriptor("agentgateway_inference_waiting", help, None, MetricType::Gauge)?;
+        for pool in &pools {
+            let gauge = ConstGauge::new(i64::try_from(pool.state.flow.waiting()).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("pool", pool.state.printed.as_str())])?)?;
         }
         for (name, help, read) in COUNTERS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

@@ -10,10 +10,10 @@ use agentgateway_proto::v1;
 use agentgateway_upstream::{Cluster, Endpoint, Picked};
 use arc_swap::ArcSwap;
 use smallvec::SmallVec;
+use tokio::runtime::Handle;
 
-use crate::limits::{
-    DEFAULT_LRU_CAPACITY, DEFAULT_MATCHED_TOKENS, MIN_BLOCK_TOKENS, SATURATED_KV_USAGE, SATURATED_QUEUE,
-};
+use crate::flow::FlowControl;
+use crate::limits::{DEFAULT_LRU_CAPACITY, DEFAULT_MATCHED_TOKENS, MIN_BLOCK_TOKENS};
 use crate::objectives::Objectives;
 use crate::picker::{Profile, ScorerKind, Scratch};
 use crate::prompt::{Blocks, Prompt};
@@ -30,6 +30,8 @@ pub(crate) struct Pool {
     pub(crate) profile: Profile,
     pub(crate) rewrites: Rewrites,
     pub(crate) objectives: Objectives,
+    pub(crate) flow: FlowControl,
+    pub(crate) background: Handle,
     pub(crate) choice_header: Option<http::HeaderName>,
     pub(crate) state: Arc<PoolState>,
     pub(crate) block_tokens: usize,
@@ -121,6 +123,8 @@ impl Pool {
             profile,
             rewrites: Rewrites::compile(&config.rewrites)?,
             objectives: Objectives::compile(&config.objectives),
+            flow: FlowControl::compile(config.flow_control.as_ref())?,
+            background: readers.background().clone(),
             choice_header: header,
             state,
             block_tokens,
@@ -241,10 +245,14 @@ impl Pool {
         }
     }
 
-    /// The average over the endpoints of how near to full they are: 1 and more are saturated.
+    /// The average over the endpoints of how near to full they are: 1 and more are saturated. Where nothing at all is known of
+    /// the endpoints the pool counts as idle, as it would serve nobody else.
     pub(crate) fn saturation(&self) -> f32 {
         let (members, now) = (self.members.load(), server::now());
-        let one = |pod: &Arc<Pod>| pod.server.saturation(SATURATED_QUEUE, SATURATED_KV_USAGE, now);
+        if !members.iter().any(|pod| pod.server.is_fresh(now)) {
+            return 0.0;
+        }
+        let one = |pod: &Arc<Pod>| pod.server.saturation(self.flow.queue_depth, self.flow.kv_usage, now);
         members.iter().map(one).sum::<f32>() / members.len().max(1) as f32
     }
 

@@ -47,6 +47,11 @@ impl Readers {
         Arc::new(Readers { known, endpoints, rules, background, running: AtomicUsize::new(0), cost: AtomicU64::new(0) })
     }
 
+    /// The runtime of the readers.
+    pub(crate) fn background(&self) -> &Handle {
+        &self.background
+    }
+
     /// The server behind an endpoint; its reader runs for as long as somebody has it.
     pub(crate) fn server(self: &Arc<Self>, endpoint: &Endpoint, source: &Source) -> Arc<Server> {
         let mut slot = self.known.entry((endpoint.address(), source.clone())).or_default();

@@ -14,12 +14,13 @@ use agentgateway_upstream::{Blame, Body};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body::Body as _;
 
 use crate::answer::Answer;
 use crate::backend::Shared;
+use crate::flow::{self, Dropped};
 use crate::limits::{DEFAULT_ANSWER_TOKENS, MAX_INLINE_BYTES, MAX_READ_BYTES, MAX_REWRITTEN_BYTES};
 use crate::picker::ScorerKind;
 use crate::pool::{Chosen, Pool, Wanted};
@@ -29,6 +30,9 @@ use crate::server::InFlight;
 
 /// Characters of a model's name in the access log.
 const MAX_MODEL_CHARACTERS: usize = 128;
+
+/// Says why a request was dropped.
+const DROPPED_REASON: HeaderName = HeaderName::from_static("x-llm-d-request-dropped-reason");
 
 /// Carries a session's endpoint, both ways.
 const SESSION: HeaderName = HeaderName::from_static("x-session-token");
@@ -51,10 +55,20 @@ pub(crate) async fn handle(
     let read = read(pool, shared, &mut request, worker).await?;
     if pool.is_empty() {
         // Names may never have been looked up; whoever waits for one makes that happen.
-        let _any = worker.upstream.pick(&pool.cluster).await?;
+        if let Err(error) = worker.upstream.pick(&pool.cluster).await {
+            tracing::debug!(%error, "the pool has no endpoint");
+        }
         pool.refresh();
     }
-    let chosen = choose(pool, shared, &request, &read, worker).await?;
+    if pool.is_empty() {
+        return Ok(dropped(pool, Dropped::NoEndpoints, &telemetry));
+    }
+    if let Err(reason) = flow::admit(pool, priority, &request.head.headers, read.bytes.len()).await {
+        return Ok(dropped(pool, reason, &telemetry));
+    }
+    let Some(chosen) = choose(pool, shared, &request, &read, worker).await? else {
+        return Ok(dropped(pool, Dropped::NoEndpoints, &telemetry));
+    };
     let tokens = read.bytes.len() / BYTES_PER_TOKEN;
     let tokens = tokens as u64 + read.prompt.max_tokens.unwrap_or(DEFAULT_ANSWER_TOKENS);
     // Counted from now on, so that a request that comes while this one connects sees it.
@@ -72,7 +86,7 @@ pub(crate) async fn handle(
     }
     let (mut head, body) = response.into_parts();
     tell(pool, &chosen, by.endpoint().address(), at, &mut head.headers);
-    let body = Body::stream(Answer::new(body, in_flight, began, Arc::clone(&pool.state), telemetry));
+    let body = Body::stream(Answer::new(body, in_flight, began, Arc::clone(pool), telemetry));
     Ok(Response::from_parts(head, body))
 }
 
@@ -134,13 +148,13 @@ async fn choose(
     request: &BackendRequest,
     read: &Read,
     worker: &Worker,
-) -> Result<Chosen, Error> {
+) -> Result<Option<Chosen>, Error> {
     let tried = request.tries.borrow().tried.iter().map(|endpoint| endpoint.address()).collect();
     let session = session(pool, &request.head.headers);
     let explain = pool.choice_header.is_some();
     let (bytes, prompt, mut seed) = (read.bytes.clone(), read.prompt.clone(), worker.random());
     let known = Arc::clone(pool);
-    let chosen = beside(shared, read.bytes.len(), move || {
+    beside(shared, read.bytes.len(), move || {
         let model = prompt.model(&bytes);
         let wanted = Wanted { blocks: known.blocks(&prompt, &bytes), model, session, tried, explain };
         known.choose(&wanted, &mut || {
@@ -148,12 +162,27 @@ async fn choose(
             seed ^ (seed >> 29)
         })
     })
-    .await?;
-    chosen.ok_or_else(|| {
-        pool.state.counters.no_endpoints.fetch_add(1, Ordering::Relaxed);
-        let message = format!("pool {} has no endpoint", pool.state.printed);
-        agentgateway_upstream::Error::new(agentgateway_upstream::Kind::NoEndpoints, message).into()
-    })
+    .await
+}
+
+/// The answer to a request that is not sent on, and why.
+fn dropped(pool: &Pool, why: Dropped, telemetry: &RequestTelemetry) -> Response<Body> {
+    let at = Dropped::ALL.iter().position(|other| *other == why);
+    if let Some(counter) = at.and_then(|at| pool.state.counters.dropped.get(at)) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+    telemetry.set("inference.dropped", why.reason());
+    let text = match why {
+        Dropped::NoEndpoints => "no model server is ready\n",
+        _ => "all model servers are busy\n",
+    };
+    let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = why.status();
+    let headers = response.headers_mut();
+    headers.insert(DROPPED_REASON, HeaderValue::from_static(why.reason()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn session(pool: &Pool, headers: &HeaderMap) -> Option<SocketAddr> {

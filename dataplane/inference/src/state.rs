@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use agentgateway_telemetry::histogram::DurationHistogram;
 
+use crate::flow::{Dropped, Flow};
 use crate::limits::{MAX_PODS, RECORDED_AT_ONCE};
 use crate::picker::ScorerKind;
 use crate::prefix::{PodNumber, PrefixIndex};
@@ -21,6 +22,7 @@ pub(crate) struct PoolState {
     /// As metrics name it.
     pub(crate) printed: String,
     pub(crate) counters: Counters,
+    pub(crate) flow: Flow,
     /// When its servers were told that requests come.
     pub(crate) marked_at: AtomicU64,
     prefixes: RwLock<PrefixIndex>,
@@ -72,8 +74,8 @@ pub(crate) struct Counters {
     pub(crate) blocks_cached: AtomicU64,
     /// Requests that went to another endpoint than the best.
     pub(crate) fallbacks: AtomicU64,
-    /// Requests for which there was no endpoint.
-    pub(crate) no_endpoints: AtomicU64,
+    /// Requests that were dropped, by the reason.
+    pub(crate) dropped: [AtomicU64; Dropped::ALL.len()],
     /// Requests whose model was rewritten.
     pub(crate) rewritten: AtomicU64,
 }
@@ -83,6 +85,7 @@ impl PoolState {
         PoolState {
             printed,
             counters: Counters::default(),
+            flow: Flow::default(),
             marked_at: AtomicU64::new(0),
             prefixes: RwLock::new(PrefixIndex::new(capacity)),
             numbers: Mutex::default(),

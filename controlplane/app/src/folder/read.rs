@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use agentgateway_controlplane_translate::{Object, ObjectKind, Secret, Unreadable};
 use agentgateway_crds::{
-    Backend, DirectResponse, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute,
+    Backend, DirectResponse, GatewayExtension, GatewayParameters, InferencePool, TcpRoute, TrafficPolicy, UdpRoute,
 };
 use agentgateway_types::path::Path;
 use agentgateway_types::strict;
@@ -18,7 +18,7 @@ use gateway_api::apis::experimental::listenersets::ListenerSet;
 use gateway_api::apis::experimental::referencegrants::ReferenceGrant;
 use gateway_api::apis::experimental::tlsroutes::TlsRoute;
 use gateway_api::apis::standard::backendtlspolicies::BackendTlsPolicy;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -207,6 +207,8 @@ fn check(kind: ObjectKind, value: &Value) -> Result<(), (Path, String)> {
         ObjectKind::Secret => check_as::<Secret>(value),
         ObjectKind::ConfigMap => check_as::<ConfigMap>(value),
         ObjectKind::GatewayParameters => check_as::<GatewayParameters>(value),
+        ObjectKind::InferencePool => check_as::<InferencePool>(value),
+        ObjectKind::Pod => check_as::<Pod>(value),
         ObjectKind::ReferenceGrant => check_as::<ReferenceGrant>(value),
         ObjectKind::Service => check_as::<Service>(value),
         ObjectKind::EndpointSlice => check_as::<EndpointSlice>(value),

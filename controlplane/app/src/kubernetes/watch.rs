@@ -54,9 +54,11 @@ impl Watches {
 
     async fn watch(&self, kind: ObjectKind, place: &Place, incomplete: &AtomicUsize) {
         let mut told = Told { kind, inputs: &self.inputs, listing: Listing::default(), incomplete: Some(incomplete) };
-        let definition = format!("{}.{}", kind.plural(), kind.group());
+        // Pods are looked at for pools alone.
+        let defined = if kind == ObjectKind::Pod { ObjectKind::InferencePool } else { kind };
+        let definition = format!("{}.{}", defined.plural(), defined.group());
         // What Kubernetes itself brings has no definition.
-        let custom = !matches!(kind.group(), "" | "discovery.k8s.io");
+        let custom = !matches!(defined.group(), "" | "discovery.k8s.io");
         let is_absent = |known: &Known| custom && known.has(&definition) == Some(false);
         let (mut definitions, mut goes) = (self.definitions.clone(), self.definitions.clone());
         loop {

@@ -89,6 +89,7 @@ fn sections(candidate: &Candidate<'_>, target: &ObjectKey) -> BTreeSet<Option<St
 fn users(target: &ObjectKey, section: Option<&str>, view: &View<'_>) -> BTreeSet<Name> {
     let concerned = |unit: &BackendUnit| match unit {
         BackendUnit::Object(_) => true,
+        BackendUnit::Pool(_) => false,
         BackendUnit::Port(name, port, Speech::Plain | Speech::Grpc) => section.is_none_or(|section| {
             view.service(name).and_then(|service| service::port_name(service, *port)) == Some(section)
         }),

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use agentgateway_crds::{
-    Backend, DirectResponse, GATEWAY_GROUP, GROUP, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy,
-    UdpRoute,
+    Backend, DirectResponse, GATEWAY_GROUP, GROUP, GatewayExtension, GatewayParameters, INFERENCE_GROUP, InferencePool,
+    TcpRoute, TrafficPolicy, UdpRoute,
 };
 use gateway_api::apis::experimental::gatewayclasses::GatewayClass;
 use gateway_api::apis::experimental::gateways::Gateway;
@@ -15,7 +15,7 @@ use gateway_api::apis::experimental::listenersets::ListenerSet;
 use gateway_api::apis::experimental::referencegrants::ReferenceGrant;
 use gateway_api::apis::experimental::tlsroutes::TlsRoute;
 use gateway_api::apis::standard::backendtlspolicies::BackendTlsPolicy;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
 use kube::core::ObjectMeta;
@@ -117,6 +117,8 @@ kinds! {
     TrafficPolicy: TrafficPolicy, "TrafficPolicy", GROUP, "v1alpha1", "trafficpolicies";
     GatewayExtension: GatewayExtension, "GatewayExtension", GROUP, "v1alpha1", "gatewayextensions";
     DirectResponse: DirectResponse, "DirectResponse", GROUP, "v1alpha1", "directresponses";
+    InferencePool: InferencePool, "InferencePool", INFERENCE_GROUP, "v1", "inferencepools";
+    Pod: Pod, "Pod", "", "v1", "pods";
     GatewayParameters: GatewayParameters, "GatewayParameters", GROUP, "v1alpha1", "gatewayparameters";
 }
 

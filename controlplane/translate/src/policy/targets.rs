@@ -150,7 +150,7 @@ fn on_service(object: &ObjectKey, section: Option<&str>, view: &View<'_>) -> Vec
                 // Nobody reads requests there.
                 Speech::Udp => continue,
             },
-            BackendUnit::Port(..) | BackendUnit::Object(_) => continue,
+            BackendUnit::Port(..) | BackendUnit::Object(_) | BackendUnit::Pool(_) => continue,
         };
         let key = unit.key();
         let target = v1::policy::Target::BackendKey(key.clone());

@@ -57,8 +57,13 @@ impl Referrer<'_> {
         let name = Name::new(namespace, reference.name.clone());
         let service = group.is_empty() && kind == "Service";
         let backend = group == agentgateway_crds::GROUP && kind == "Backend" && asked != Asked::Udp;
-        if !service && !backend {
-            let can = if asked == Asked::Udp { "only Service can" } else { "only Service and Backend can" };
+        let pool = group == agentgateway_crds::INFERENCE_GROUP && kind == "InferencePool" && asked == Asked::Http;
+        if !service && !backend && !pool {
+            let can = match asked {
+                Asked::Udp => "only Service can",
+                Asked::Http => "only Service, Backend and InferencePool can",
+                Asked::Grpc | Asked::Tcp => "only Service and Backend can",
+            };
             return Err(("InvalidKind", format!("kind {kind} of group {group:?} cannot be a backend here, {can}")));
         }
         if !self.view.granted((self.kind, &self.name.namespace), group, kind, &name) {
@@ -74,9 +79,20 @@ impl Referrer<'_> {
         if backend {
             return self.backend(name, asked);
         }
+        if pool {
+            // A port at the reference is ignored: the pool names its own.
+            return self.pool(name);
+        }
         let port = reference.port.and_then(|port| u16::try_from(port).ok());
         let port = port.ok_or_else(|| ("BackendNotFound", format!("a port of Service {name} must be named")))?;
         service::unit(&name, port, asked, self.view)
+    }
+
+    fn pool(&self, name: Name) -> Result<BackendUnit, service::Problem> {
+        let state = self.view.pool(&name);
+        state.ok_or_else(|| ("BackendNotFound", format!("InferencePool {name} does not exist")))?;
+        // One that cannot be used is used all the same: its status says why, and its requests get 500.
+        Ok(BackendUnit::Pool(name))
     }
 
     fn backend(&self, name: Name, asked: Asked) -> Result<BackendUnit, service::Problem> {

@@ -1,6 +1,6 @@
 //! The status that an object holds, in the form in which it is given out.
 
-use agentgateway_crds::{BackendStatus, ExtensionStatus, PolicyStatus, RouteStatus};
+use agentgateway_crds::{BackendStatus, ExtensionStatus, InferencePoolStatus, PolicyStatus, RouteStatus};
 use serde_json::Value;
 
 use crate::backend_tls;
@@ -25,6 +25,7 @@ pub(super) fn status(key: &ObjectKey, world: &World) -> Option<Status> {
         ObjectKind::TcpRoute => route(world.tcp_routes.get(name)?.status.as_ref()),
         ObjectKind::UdpRoute => route(world.udp_routes.get(name)?.status.as_ref()),
         ObjectKind::Backend => world.backends.get(name)?.status.clone().map(Status::Backend),
+        ObjectKind::InferencePool => world.pools.get(name)?.status.clone().map(Status::Pool),
         ObjectKind::GatewayExtension => world.extensions.get(name)?.status.clone().map(Status::Extension),
         ObjectKind::TrafficPolicy => world.policies.get(name)?.status.clone().map(Status::Policy),
         ObjectKind::BackendTlsPolicy => {
@@ -44,6 +45,9 @@ fn raw(kind: ObjectKind, object: &Unreadable) -> Option<Status> {
         ObjectKind::Backend => serde_json::from_value::<BackendStatus>(status.clone()).ok().map(Status::Backend),
         ObjectKind::GatewayExtension => {
             serde_json::from_value::<ExtensionStatus>(status.clone()).ok().map(Status::Extension)
+        }
+        ObjectKind::InferencePool => {
+            serde_json::from_value::<InferencePoolStatus>(status.clone()).ok().map(Status::Pool)
         }
         ObjectKind::TrafficPolicy | ObjectKind::BackendTlsPolicy => {
             serde_json::from_value::<PolicyStatus>(status.clone()).ok().map(Status::Policy)

@@ -1,6 +1,6 @@
 //! Whether two statuses say the same: conditions and listeners may be in any order, as the API server merges them.
 
-use agentgateway_crds::{PolicyStatus, RouteStatus};
+use agentgateway_crds::{InferencePoolStatus, PolicyStatus, RouteStatus};
 use gateway_api::apis::experimental::gateways::{GatewayStatus, GatewayStatusListeners};
 use gateway_api::apis::experimental::listenersets::{ListenerSetStatus, ListenerSetStatusListeners};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -19,6 +19,7 @@ pub(super) fn says_the_same(a: &Status, b: &Status) -> bool {
         (Status::Route(a), Status::Route(b)) => same_route(a, b),
         (Status::Backend(a), Status::Backend(b)) => same(&a.conditions, &b.conditions),
         (Status::Extension(a), Status::Extension(b)) => same(&a.conditions, &b.conditions),
+        (Status::Pool(a), Status::Pool(b)) => same_pool(a, b),
         (Status::Policy(a), Status::Policy(b)) => same_policy(a, b),
         _ => false,
     }
@@ -57,6 +58,15 @@ fn same_set(a: &ListenerSetStatus, b: &ListenerSetStatus) -> bool {
 }
 
 fn same_route(a: &RouteStatus, b: &RouteStatus) -> bool {
+    a.parents.len() == b.parents.len()
+        && a.parents.iter().zip(&b.parents).all(|(one, other)| {
+            one.parent_ref == other.parent_ref
+                && one.controller_name == other.controller_name
+                && same(&one.conditions, &other.conditions)
+        })
+}
+
+fn same_pool(a: &InferencePoolStatus, b: &InferencePoolStatus) -> bool {
     a.parents.len() == b.parents.len()
         && a.parents.iter().zip(&b.parents).all(|(one, other)| {
             one.parent_ref == other.parent_ref

@@ -7,6 +7,7 @@ use agentgateway_collections::SmallSet;
 use crate::Name;
 use crate::backend::{self, BackendState};
 use crate::fact::Fact;
+use crate::inference;
 use crate::object::{ObjectKey, ObjectKind};
 use crate::service;
 use crate::unit::{BackendUnit, Dirty, Items, Speech, Unit, replace};
@@ -16,9 +17,13 @@ use super::Translator;
 impl Translator {
     pub(super) fn backend_objects(&mut self, dirty: &mut Dirty) {
         let (objects, others) =
-            std::mem::take(&mut dirty.backends).into_iter().partition(|unit| matches!(unit, BackendUnit::Object(_)));
+            std::mem::take(&mut dirty.backends).into_iter().partition(|unit: &BackendUnit| unit.is_object());
         dirty.backends = others;
         for unit in objects {
+            if let BackendUnit::Pool(name) = &unit {
+                self.pool(name.clone(), dirty);
+                continue;
+            }
             let BackendUnit::Object(name) = &unit else { continue };
             self.counters.backends += 1;
             let exists = self.world.backends.contains_key(name);
@@ -33,6 +38,22 @@ impl Translator {
             }
             self.put_backend(unit, state, dirty);
         }
+    }
+
+    fn pool(&mut self, name: Name, dirty: &mut Dirty) {
+        let unit = BackendUnit::Pool(name.clone());
+        self.counters.backends += 1;
+        let exists = self.world.pools.contains_key(&name);
+        let state = self.look(Unit::Backend(unit.clone()), exists, |world, view| {
+            world.pools.get(&name).map(|pool| inference::translate(&name, pool, view))
+        });
+        let Some(state) = state else { return };
+        dirty.statuses.insert(unit.object());
+        let look = |s: &BackendState| (s.http2, s.refused.clone());
+        if self.made.backends.get(&unit).map(look) != state.as_ref().map(look) {
+            self.fire(&Fact::Pool(name), dirty);
+        }
+        self.put_backend(unit, state, dirty);
     }
 
     pub(super) fn services(&mut self, dirty: &mut Dirty) {
@@ -99,6 +120,7 @@ impl Translator {
             replace(state.edit(), &Items::default(), &backend.items);
         }
         self.made.add_user(unit, gateway);
+        self.tell_pool(unit, dirty);
         self.fire(&Fact::Users(unit.object()), dirty);
         match self.made.backends.get(unit) {
             Some(backend) => {
@@ -106,7 +128,7 @@ impl Translator {
                     self.acquire(gateway, &child, dirty);
                 }
             }
-            None if matches!(unit, BackendUnit::Object(_)) => {}
+            None if unit.is_object() => {}
             None => {
                 dirty.backends.insert(unit.clone());
             }
@@ -125,6 +147,7 @@ impl Translator {
             None => return,
         };
         self.made.forget_user(unit, gateway);
+        self.tell_pool(unit, dirty);
         self.fire(&Fact::Users(unit.object()), dirty);
         if let Some(backend) = self.made.backends.get(unit) {
             let children = backend.children.clone();
@@ -138,9 +161,16 @@ impl Translator {
         self.drop_if_unused(unit);
     }
 
+    /// A pool's status names the gateways that use it.
+    fn tell_pool(&self, unit: &BackendUnit, dirty: &mut Dirty) {
+        if matches!(unit, BackendUnit::Pool(_)) {
+            dirty.statuses.insert(unit.object());
+        }
+    }
+
     /// A port of a Service is kept only while it is used; a Backend object has a status of its own.
     pub(super) fn drop_if_unused(&mut self, unit: &BackendUnit) {
-        if !matches!(unit, BackendUnit::Object(_)) && self.made.users_of(unit).is_empty() {
+        if !unit.is_object() && self.made.users_of(unit).is_empty() {
             self.made.backends.remove(unit);
             self.index.set(Unit::Backend(unit.clone()), SmallSet::default());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agentgateway_crds::{
-    Backend, DirectResponse, GatewayExtension, GatewayParameters, TcpRoute, TrafficPolicy, UdpRoute,
+    Backend, DirectResponse, GatewayExtension, GatewayParameters, InferencePool, TcpRoute, TrafficPolicy, UdpRoute,
 };
 use gateway_api::apis::experimental::gateways::Gateway;
 use gateway_api::apis::experimental::grpcroutes::GrpcRoute;
@@ -12,7 +12,7 @@ use gateway_api::apis::experimental::httproutes::HttpRoute;
 use gateway_api::apis::experimental::listenersets::ListenerSet;
 use gateway_api::apis::experimental::tlsroutes::TlsRoute;
 use gateway_api::apis::standard::backendtlspolicies::BackendTlsPolicy;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
@@ -149,6 +149,24 @@ impl World {
                     meaning.facts.push(Fact::Response(name.clone()));
                 }
             }
+            ObjectKind::InferencePool => {
+                if swap(&mut self.pools, name, object, |p: &InferencePool| p.spec.clone()) {
+                    meaning.units.push(Unit::Backend(BackendUnit::Pool(name.clone())));
+                }
+            }
+            ObjectKind::Pod => {
+                // Of all that changes in a pod's life these alone count.
+                let look = |p: &Pod| {
+                    let status = p.status.as_ref();
+                    let ready = status.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+                    let ready = ready.into_iter().any(|c| c.type_ == "Ready" && c.status == "True");
+                    let address = status.and_then(|s| s.pod_ip.clone());
+                    (p.metadata.labels.clone(), p.metadata.deletion_timestamp.is_some(), address, ready)
+                };
+                if swap(&mut self.pods, name, object, look) {
+                    meaning.facts.push(Fact::Pods(name.namespace.clone()));
+                }
+            }
             ObjectKind::GatewayParameters => {
                 if swap(&mut self.parameters, name, object, |p: &GatewayParameters| p.spec.clone()) {
                     meaning.facts.push(Fact::Parameters(name.clone()));
@@ -252,7 +270,7 @@ fn has_status(kind: ObjectKind) -> bool {
     kind.is_route()
         || matches!(kind, ObjectKind::GatewayClass | ObjectKind::Gateway | ObjectKind::ListenerSet)
         || matches!(kind, ObjectKind::Backend | ObjectKind::TrafficPolicy | ObjectKind::BackendTlsPolicy)
-        || kind == ObjectKind::GatewayExtension
+        || matches!(kind, ObjectKind::GatewayExtension | ObjectKind::InferencePool)
 }
 
 /// Whether what was read of an object before counts no more when its newest state does not fit.
@@ -266,6 +284,7 @@ fn unit(key: &ObjectKey) -> Option<Unit> {
     match key.kind {
         ObjectKind::Gateway => Some(Unit::Gateway(name)),
         ObjectKind::Backend => Some(Unit::Backend(BackendUnit::Object(name))),
+        ObjectKind::InferencePool => Some(Unit::Backend(BackendUnit::Pool(name))),
         ObjectKind::TrafficPolicy => Some(Unit::Policy(name)),
         ObjectKind::BackendTlsPolicy => Some(Unit::BackendTls(name)),
         kind if kind.is_route() => Some(Unit::Route(key.clone())),

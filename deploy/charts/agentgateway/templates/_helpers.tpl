@@ -54,6 +54,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
+# Pools of model servers, and their pods: these are watched only where the cluster has InferencePools.
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
 # Certificates and keys: the names of all, the content of those that objects refer to.
 - apiGroups: [""]
   resources: [secrets]
@@ -72,6 +79,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [patch]
 - apiGroups: [gateway.kgateway.dev]
   resources: [backends/status, trafficpolicies/status, gatewayextensions/status]
+  verbs: [patch]
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools/status]
   verbs: [patch]
 # What is deployed for a Gateway, in its namespace. Services and ConfigMaps are inputs as well.
 - apiGroups: [""]
