@@ -1,9 +1,14 @@
 //! Backends: what routes send requests to, in the spellings of the `Backend` resource and of the YAML file.
 
+pub mod ai;
+mod ai_file;
 mod mcp_file;
 mod mcp_static;
 mod static_hosts;
 
+pub use ai_file::{
+    AiAzure, AiBedrock, AiCompatible, AiGroup, AiGroups, AiModel, AiProvider, AiProviderKind, AiProviderPolicies, AiVertex,
+};
 pub use mcp_file::{McpAddress, McpGroup, McpTarget, Stdio};
 pub use mcp_static::{McpProtocol, McpStaticTarget};
 pub use static_hosts::{AppProtocol, HostBackend, HostPort, StaticBackend};

@@ -259,6 +259,7 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<
                 "target": { "targets": mcp.targets.iter().map(mcp_target).collect::<Vec<_>>(), "stateful": true },
             }),
         ),
+        Some(Kind::Llm(llm)) => ("ai", json!({ "name": name, "target": llm::backend(llm) })),
         None => ("unknown", json!({ "name": name })),
     };
     if let Some(tls) = &backend.tls {
