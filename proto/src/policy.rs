@@ -42,6 +42,7 @@ impl PolicySpec {
             Some(Kind::Csrf(_)) => "csrf",
             Some(Kind::RequestBuffer(_)) => "buffer",
             Some(Kind::Transformation(_)) => "transformation",
+            Some(Kind::ExternalProcessing(_)) => "extProc",
         }
     }
 
@@ -100,8 +101,9 @@ impl PolicySpec {
                 | Kind::RequestLimits(_)
                 | Kind::Csrf(_)
                 | Kind::RequestBuffer(_)
-                // It may be what takes a secret out of a message.
-                | Kind::Transformation(_),
+                // They may be what takes a secret out of a message.
+                | Kind::Transformation(_)
+                | Kind::ExternalProcessing(_),
             )
             | None => true,
         }

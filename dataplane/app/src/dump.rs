@@ -404,6 +404,11 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "failOpen": e.fail_open,
             "cached": e.cache.is_some(),
         } }),
+        Some(Kind::ExternalProcessing(e)) => json!({ "extProc": {
+            "backend": key::print_backend_key(&e.backend_key),
+            "failOpen": e.fail_open,
+            "observability": e.observability,
+        } }),
         Some(
             Kind::OutlierDetection(_)
             | Kind::CircuitBreakers(_)

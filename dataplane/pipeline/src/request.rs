@@ -155,12 +155,12 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
     let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
     let mut reach = Reach { services: &services, body };
     if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed, &mut reach).await {
-        return answered(answer, record, &passed, &context).await;
+        return answered(answer, record, &passed, &mut context).await;
     }
     let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
     let Some(route) = route else {
         let response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
-        return back(response, &passed, &context).await;
+        return back(response, &passed, &mut context).await;
     };
     record.route = Some(Arc::clone(&route));
     context.matched_prefix = route.matched_prefix.clone();
@@ -171,12 +171,12 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
             Ok(allowed) => allowed,
             Err(_) => {
                 let response = failed(&attempts::late(), record);
-                return back(response, &passed, &context).await;
+                return back(response, &passed, &mut context).await;
             }
         },
     };
     if let Err(answer) = allowed {
-        return answered(answer, record, &passed, &context).await;
+        return answered(answer, record, &passed, &mut context).await;
     }
     record.permits.append(context.take_permits());
     let mut response = match choose(&snapshot, &route, &origin.worker) {
@@ -189,7 +189,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
             } else {
                 for chain in [&choice.0.policies, &choice.1.policies] {
                     if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed, &mut reach).await {
-                        return answered(answer, record, &passed, &context).await;
+                        return answered(answer, record, &passed, &mut context).await;
                     }
                 }
                 match reach.body.take() {
@@ -211,7 +211,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         // Whatever the backend made of a body that broke off.
         response = replied(refusal, record);
     }
-    back(response, &passed, &context).await
+    back(response, &passed, &mut context).await
 }
 
 /// A request whose route is known.
@@ -290,12 +290,12 @@ pub(crate) fn replied(answer: Reply, record: &mut Record) -> Response<Body> {
 }
 
 /// A policy's answer, on its way back through the policies before it.
-async fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &RequestContext) -> Response<Body> {
+async fn answered(answer: Reply, record: &mut Record, passed: &Passed, context: &mut RequestContext) -> Response<Body> {
     back(replied(context.refusal_of_body().unwrap_or(answer), record), passed, context).await
 }
 
 /// A response's way back through the policies that its request has passed.
-async fn back(response: Response<Body>, passed: &Passed, context: &RequestContext) -> Response<Body> {
+async fn back(response: Response<Body>, passed: &Passed, context: &mut RequestContext) -> Response<Body> {
     let mut response = response;
     for chain in passed.iter().rev() {
         response = if chain.reads_responses() {

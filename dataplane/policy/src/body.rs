@@ -20,6 +20,7 @@ pub(crate) struct Reading {
 pub(crate) struct Read {
     pub(crate) bytes: Bytes,
     pub(crate) is_partial: bool,
+    pub(crate) has_trailers: bool,
 }
 
 /// Why a body cannot be read.
@@ -72,7 +73,7 @@ impl Reading {
         }
         let (read, is_partial) = (read.freeze(), !ended);
         let is_larger = is_partial || read.len() > self.limit;
-        let sent = read.slice(..read.len().min(self.limit));
+        let (sent, has_trailers) = (read.slice(..read.len().min(self.limit)), trailers.is_some());
         *body = Some(if ended && trailers.is_none() {
             Body::from(read)
         } else {
@@ -81,7 +82,50 @@ impl Reading {
         if is_larger && !self.partial {
             return Err(Refused::TooLarge);
         }
-        Ok(Read { bytes: sent, is_partial: is_larger })
+        Ok(Read { bytes: sent, is_partial: is_larger, has_trailers })
+    }
+}
+
+/// A body with other bytes in the place of its first ones.
+pub(crate) fn replace_beginning(body: Body, first: usize, with: Bytes) -> Body {
+    Body::stream(Replaced { with: Some(with).filter(|with| !with.is_empty()), skip: first, rest: body })
+}
+
+struct Replaced {
+    with: Option<Bytes>,
+    skip: usize,
+    rest: Body,
+}
+
+impl http_body::Body for Replaced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(with) = self.with.take() {
+            return Poll::Ready(Some(Ok(Frame::data(with))));
+        }
+        loop {
+            let frame = match std::task::ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                other => return Poll::Ready(other),
+            };
+            match frame.into_data() {
+                Ok(mut data) => {
+                    let skipped = data.len().min(self.skip);
+                    self.skip -= skipped;
+                    let data = data.split_off(skipped);
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Err(other) => return Poll::Ready(Some(Ok(other))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.with.is_none() && self.rest.is_end_stream()
     }
 }
 
@@ -184,6 +228,15 @@ mod tests {
         assert_eq!(Reading { limit: 3, partial: false }.read(&mut body).await.err(), Some(Refused::TooLarge));
         assert_eq!(rest(body).await.0, "too long");
         assert_eq!(Reading { limit: 3, partial: false }.read(&mut None).await.err(), Some(Refused::Gone));
+    }
+
+    #[tokio::test]
+    async fn the_beginning_is_replaced() {
+        for (first, with, expected) in [(0, "", "abcdef"), (2, "x", "xcdef"), (4, "xyz", "xyzef"), (6, "", "")] {
+            let body = pieces(&["abc", "def"], true).expect("a body");
+            let replaced = replace_beginning(body, first, Bytes::from_static(with.as_bytes()));
+            assert_eq!(rest(Some(replaced)).await, (expected.to_owned(), 1), "{first} {with}");
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod deny;
 mod direct_response;
 mod error;
 mod ext_authz;
+mod ext_proc;
 mod fault;
 mod global_rate_limit;
 mod hash;

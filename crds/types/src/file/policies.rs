@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::tls::BackendTls;
 use crate::policy::{
     ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers,
-    ConcurrencyLimit, Cors, Csrf, DirectResponse, ExtAuthz, FaultInjection, GlobalRateLimit, HeaderModifier,
+    ConcurrencyLimit, Cors, Csrf, DirectResponse, ExtAuthz, ExtProc, FaultInjection, GlobalRateLimit, HeaderModifier,
     HealthCheck, JwtAuth, KeySet, LoadBalancer, OutlierDetection, RateLimit, RequestLimits, RequestMirror,
     RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket, Transformation,
     UrlRewrite,
@@ -76,6 +76,10 @@ pub struct ListenerPolicies {
     /// Reads bodies of requests whole, and refuses larger ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer: Option<Buffer>,
+
+    /// Sends requests and responses to another service that may change them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_proc: Option<ExtProc>,
 
     /// Changes requests and responses by CEL expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +166,10 @@ pub struct RoutePolicies {
     /// Reads bodies of requests whole, and refuses larger ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer: Option<Buffer>,
+
+    /// Sends requests and responses to another service that may change them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_proc: Option<ExtProc>,
 
     /// Changes requests and responses by CEL expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -313,6 +321,7 @@ impl From<ListenerPolicies> for RoutePolicies {
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
             ext_authz: policies.ext_authz,
+            ext_proc: policies.ext_proc,
             timeout: policies.timeout,
             retry: policies.retry,
             ..RoutePolicies::default()
