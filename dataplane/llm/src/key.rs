@@ -36,11 +36,17 @@ impl Key {
         }
     }
 
-    /// Takes the client's credentials off the head, and gives it those of the provider, but for a signature.
+    /// Takes the client's credentials off the head for the provider, and gives it those of the provider, but for a signature.
+    /// `client` is the head as policies left it.
     ///
     /// # Errors
     /// The client's key is to be passed on, and there is none: what to tell it.
-    pub(crate) fn apply(&self, head: &mut Parts, context: &RequestContext) -> Result<(), &'static str> {
+    pub(crate) fn apply(
+        &self,
+        head: &mut Parts,
+        client: &Parts,
+        context: &RequestContext,
+    ) -> Result<(), &'static str> {
         match self {
             Key::None => strip(head),
             Key::Own(own) => {
@@ -48,8 +54,14 @@ impl Key {
                 own.apply(head, context);
             }
             Key::OfClient { header, prefix } => {
-                context.credentials.put_back(head);
-                let key = of_client(head).ok_or("the request has no API key")?;
+                let key = if context.credentials.is_empty() {
+                    of_client(client)
+                } else {
+                    let mut client = client.clone();
+                    context.credentials.put_back(&mut client);
+                    of_client(&client)
+                };
+                let key = key.ok_or("the request has no API key")?;
                 strip(head);
                 let mut value =
                     HeaderValue::try_from(format!("{prefix}{key}")).map_err(|_| "the API key is not a header value")?;
@@ -131,23 +143,26 @@ mod tests {
             ("/", "api-key", "k1"),
             ("/?alt=sse&key=k1", "x", "y"),
         ] {
-            let mut head = head(uri, &[(name, value), ("cookie", "a=b")]);
-            pass.apply(&mut head, &context()).expect("has a key");
+            let client = head(uri, &[(name, value), ("cookie", "a=b")]);
+            let mut head = client.clone();
+            pass.apply(&mut head, &client, &context()).expect("has a key");
             assert_eq!(head.headers["x-api-key"], "k1", "{name}");
             assert!(!head.headers.contains_key("authorization") && !head.headers.contains_key("cookie"));
             assert!(!format!("{head:?}").contains("x-api-key\": \"k1"), "it is no secret in {head:?}");
         }
-        assert!(pass.apply(&mut head("/", &[]), &context()).is_err());
-        assert!(pass.apply(&mut head("/", &[("authorization", "Basic eA==")]), &context()).is_err());
+        for none in [head("/", &[]), head("/", &[("authorization", "Basic eA==")])] {
+            assert!(pass.apply(&mut none.clone(), &none, &context()).is_err());
+        }
     }
 
     #[test]
     fn no_provider_gets_what_was_meant_for_the_gateway() {
         let all = [("authorization", "Bearer a"), ("x-api-key", "a"), ("x-goog-api-key", "a"), ("api-key", "a")];
         let own = auth::Key { header: String::new(), value: "Bearer own".into() };
-        let (mut with, mut without) = (head("/", &all), head("/", &all));
-        key(Some(auth::Kind::Key(own)), "", "").apply(&mut with, &context()).expect("applies");
-        key(None, "", "").apply(&mut without, &context()).expect("applies");
+        let client = head("/", &all);
+        let (mut with, mut without) = (client.clone(), client.clone());
+        key(Some(auth::Kind::Key(own)), "", "").apply(&mut with, &client, &context()).expect("applies");
+        key(None, "", "").apply(&mut without, &client, &context()).expect("applies");
         assert_eq!(with.headers.len(), 1);
         assert_eq!(with.headers["authorization"], "Bearer own");
         assert!(without.headers.is_empty());

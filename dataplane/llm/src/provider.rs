@@ -33,7 +33,7 @@ pub(crate) struct Provider {
     pub(crate) aliases: Aliases,
     /// The only model that is asked for.
     pub(crate) model: Option<Box<str>>,
-    pub(crate) rest: Rest,
+    pub(crate) rest: Arc<Rest>,
     formats: Box<[Format]>,
     first: Format,
 }
@@ -41,6 +41,7 @@ pub(crate) struct Provider {
 impl Provider {
     pub(crate) fn compile(
         spec: &v1::LlmProvider,
+        rest: Arc<Rest>,
         clusters: &dyn Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Result<Provider, String> {
         let wrong = |reason: String| format!("provider \"{}\": {reason}", spec.name);
@@ -72,7 +73,7 @@ impl Provider {
             key: Key::compile(spec).map_err(wrong)?,
             aliases: Aliases::compile(&spec.aliases).map_err(wrong)?,
             model: some(&spec.model),
-            rest: Rest::default(),
+            rest,
             formats: formats.into(),
             first,
             cluster,

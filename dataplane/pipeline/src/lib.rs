@@ -38,3 +38,4 @@ pub mod worker;
 mod testing;
 
 pub use error::Error;
+pub use forward::remove_hop_by_hop;

@@ -22,6 +22,8 @@ pub enum BackendAuthentication {
 }
 
 impl BackendAuthentication {
+    /// Compiles it.
+    ///
     /// # Errors
     /// Why it cannot be applied, for the operator.
     pub fn compile(spec: &Spec) -> Result<BackendAuthentication, String> {
