@@ -2,6 +2,7 @@
 //! environment and arguments of commands are left out, since credentials are passed in them.
 
 mod limits;
+mod llm;
 mod resilience;
 mod streams;
 

@@ -1,5 +1,6 @@
 //! From the user-facing types to resources, in the order in which a control plane would push them.
 
+mod ai;
 mod listeners;
 mod names;
 mod policies;
@@ -193,8 +194,8 @@ impl Maker<'_, '_> {
 
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
         let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
-        let made = match (&config.host, &config.static_hosts, &config.mcp) {
-            (Some(host), None, None) => {
+        let made = match (&config.host, &config.static_hosts, &config.mcp, &config.ai) {
+            (Some(host), None, None, None) => {
                 let host = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
                 vec![self.host(&host, source, tls, at)?]
             }
@@ -202,10 +203,11 @@ impl Maker<'_, '_> {
                 self.report.error(&at.clone().key("appProtocol"), "is for host only");
                 return None;
             }
-            (None, Some(hosts), None) => vec![self.static_hosts(hosts, source, tls, at)?],
-            (None, None, Some(group)) => self.mcp(group, source, tls, at)?,
+            (None, Some(hosts), None, None) => vec![self.static_hosts(hosts, source, tls, at)?],
+            (None, None, Some(group), None) => self.mcp(group, source, tls, at)?,
+            (None, None, None, Some(groups)) => self.ai(groups, source, tls, at)?,
             _ => {
-                self.report.error(at, "exactly one of host, static and mcp must be set");
+                self.report.error(at, "exactly one of host, static, mcp and ai must be set");
                 return None;
             }
         };

@@ -90,7 +90,8 @@ pub fn aws(
     })
 }
 
-pub(super) fn from_file(
+/// As the YAML file writes it.
+pub fn from_file(
     policy: &BackendAuth<TextSource, AwsAuth>,
     lookup: &mut dyn Lookup,
 ) -> Result<v1::PolicySpec, Error> {
