@@ -261,6 +261,9 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<
             }),
         ),
         Some(Kind::Llm(llm)) => ("ai", json!({ "name": name, "target": llm::backend(llm) })),
+        Some(Kind::Inference(pool)) => {
+            ("inference", json!({ "name": name, "target": key::print_backend_key(&pool.backend_key) }))
+        }
         None => ("unknown", json!({ "name": name })),
     };
     if let Some(tls) = &backend.tls {

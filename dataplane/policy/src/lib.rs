@@ -43,6 +43,7 @@ mod state;
 mod transformation;
 
 pub use backend_auth::{BackendAuthentication, PayloadHash, Signer};
+pub use body::{Read, Reading, Refused};
 pub use chain::{Attached, Chain, InForce};
 pub use concurrency::{InFlight, Permits};
 pub use context::RequestContext;

@@ -21,10 +21,10 @@ impl Store {
             tracing::warn!(kind = kind.message(), key, reason, "resource refused");
             rejected.push(Rejected { kind, key: key.to_owned(), reason });
         };
-        // Backends that stand on other backends come second.
+        // Backends that stand on others come second.
         let stands_on_others = |b: &Option<v1::Backend>| {
-            let kind = b.as_ref().and_then(|b| b.kind.as_ref());
-            matches!(kind, Some(v1::backend::Kind::Mcp(_) | v1::backend::Kind::Llm(_)))
+            use v1::backend::Kind;
+            matches!(b.as_ref().and_then(|b| b.kind.as_ref()), Some(Kind::Mcp(_) | Kind::Llm(_) | Kind::Inference(_)))
         };
         let (over, plain): (Vec<_>, Vec<_>) =
             dirty.backends.iter().map(|key| (key, self.index.backend(key))).partition(|(_, b)| stands_on_others(b));

@@ -21,7 +21,7 @@ type Sets = BTreeMap<Arc<str>, Keys>;
 pub(super) struct Index {
     all: BTreeMap<(Kind, Arc<str>), Held>,
     endpoints_of_backend: Sets,
-    /// MCP backends by the backend that one of their targets stands on.
+    /// MCP backends and pools by the backend that they stand on.
     over_backend: Sets,
     /// By "<kind>/<namespace>/<name>".
     routes_of_object: Sets,
@@ -314,16 +314,21 @@ fn keys(sets: &Sets, of: &str) -> impl Iterator<Item = Arc<str>> + use<> {
     sets.get(of).cloned().unwrap_or_default().into_iter()
 }
 
-/// Keys of the backends that a backend stands on: those of an MCP backend's targets, of an LLM backend's providers.
+/// Keys of the backends that a backend stands on: those of an MCP backend's targets, of an LLM backend's providers, of a pool.
 pub(super) fn backends_below(backend: &v1::Backend) -> impl Iterator<Item = &str> {
     let (targets, groups) = match &backend.kind {
         Some(v1::backend::Kind::Mcp(mcp)) => (mcp.targets.as_slice(), [].as_slice()),
         Some(v1::backend::Kind::Llm(llm)) => ([].as_slice(), llm.groups.as_slice()),
         _ => ([].as_slice(), [].as_slice()),
     };
+    let pool = match &backend.kind {
+        Some(v1::backend::Kind::Inference(pool)) => Some(pool.backend_key.as_str()),
+        _ => None,
+    };
     let targets = targets.iter().filter_map(|t| match &t.transport {
         Some(v1::mcp_target::Transport::Http(http)) => Some(http.backend_key.as_str()),
         _ => None,
     });
-    targets.chain(groups.iter().flat_map(|group| &group.providers).map(|provider| provider.backend_key.as_str()))
+    let providers = groups.iter().flat_map(|group| &group.providers).map(|provider| provider.backend_key.as_str());
+    targets.chain(providers).chain(pool)
 }
