@@ -45,7 +45,9 @@ impl Alias {
             None => (pattern.as_str(), None),
         };
         if after.is_some_and(|after| after.contains('*')) || model.matches('*').count() > usize::from(after.is_some()) {
-            return Err(format!("model alias \"{pattern}\" -> \"{model}\": at most one * on either side, and none for a name without"));
+            return Err(format!(
+                "model alias \"{pattern}\" -> \"{model}\": at most one * on either side, and none for a name without"
+            ));
         }
         Ok(Alias { before: before.into(), after: after.map(Into::into), model: model.as_str().into() })
     }

@@ -1,11 +1,11 @@
 //! Paths that are no operation of a known API: to the first provider, unread, with its key.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use agentgateway_llm_format::{Dialect, Fault, FaultKind};
 use agentgateway_pipeline::remove_hop_by_hop;
 use agentgateway_pipeline::worker::Worker;
-use agentgateway_policy::RequestContext;
+use agentgateway_policy::{Chain, RequestContext};
 use agentgateway_upstream::Body;
 use http::request::Parts;
 use http::{Response, header};
@@ -20,15 +20,12 @@ pub(crate) async fn pass(
     backend: &LlmBackend,
     (client, path): (&Parts, &str),
     content: Body,
-    context: &RequestContext,
-    worker: Rc<Worker>,
+    (context, policies): (&RequestContext, &[Arc<Chain>]),
+    worker: &Worker,
     record: &Record,
 ) -> Response<Body> {
-    let api = if client.headers.contains_key("anthropic-version") {
-        Dialect::AnthropicMessages
-    } else {
-        Dialect::OpenAiChat
-    };
+    let api =
+        if client.headers.contains_key("anthropic-version") { Dialect::AnthropicMessages } else { Dialect::OpenAiChat };
     let refuse = |kind, message: &str| {
         record.error(message);
         reply::fault(api, &Fault::new(kind, message))
@@ -50,23 +47,24 @@ pub(crate) async fn pass(
         Ok(outgoing) => outgoing,
         Err(reason) => return refuse(FaultKind::InvalidRequest, reason),
     };
-    if let Err(reason) = provider.key.apply(&mut outgoing, client, context) {
+    let key = provider.key.in_force(policies);
+    if let Err(reason) = key.apply(&mut outgoing, client, context) {
         return refuse(FaultKind::Authentication, reason);
     }
-    let content = if provider.key.signs_body() {
+    let content = if key.signs_body() {
         match body::read(content, MAX_REQUEST_BODY, SILENCE_TIMEOUT).await {
             Ok(whole) => {
-                provider.key.sign(&mut outgoing, &whole);
+                key.sign(&mut outgoing, &whole);
                 whole.into()
             }
             Err(Unread::TooLarge) => return refuse(FaultKind::TooLarge, "the body is too large to be signed"),
             Err(_) => return refuse(FaultKind::InvalidRequest, "the body broke off"),
         }
     } else {
-        provider.key.sign(&mut outgoing, &[]);
+        key.sign(&mut outgoing, &[]);
         content
     };
-    match send::send(&worker, provider, outgoing, content).await {
+    match send::send(worker, provider, outgoing, content).await {
         Ok(mut response) => {
             remove_hop_by_hop(response.headers_mut());
             response.headers_mut().remove(header::SET_COOKIE);

@@ -91,7 +91,10 @@ impl Provider {
             return (&**model).into();
         }
         let named = aliases.resolve(request.model());
-        match named.as_deref().map_or_else(|| self.aliases.resolve(request.model()), |named| self.aliases.resolve(named)) {
+        match named
+            .as_deref()
+            .map_or_else(|| self.aliases.resolve(request.model()), |named| self.aliases.resolve(named))
+        {
             Some(own) => own.into(),
             None => named.map_or(request.model().into(), Into::into),
         }

@@ -10,7 +10,7 @@ use agentgateway_llm_format::{
 use agentgateway_pipeline::Error;
 use agentgateway_pipeline::protocol::BackendRequest;
 use agentgateway_pipeline::worker::Worker;
-use agentgateway_policy::RequestContext;
+use agentgateway_policy::{Chain, RequestContext};
 use agentgateway_upstream::Body;
 use bytes::Bytes;
 use http::request::Parts;
@@ -31,17 +31,17 @@ pub(crate) async fn handle(
     request: BackendRequest,
     worker: Rc<Worker>,
 ) -> Result<Response<Body>, Error> {
-    let BackendRequest { head, body, context, policies: _ } = request;
+    let BackendRequest { head, body, context, policies } = request;
     let record = Record::new(context.telemetry.clone());
     let path = below(head.uri.path(), context.matched_prefix.as_deref());
     let anthropic = head.headers.contains_key("anthropic-version");
     Ok(match Call::recognise(head.method.as_str(), path, head.uri.query(), anthropic) {
-        None => pass::pass(&backend, (&head, path), body, &context, worker, &record).await,
+        None => pass::pass(&backend, (&head, path), body, (&context, &policies), &worker, &record).await,
         Some(call) if call.operation == Operation::Models => {
             record.asked(call.dialect, call.operation, call.model.as_deref().unwrap_or_default(), false);
             match models(&backend, &call) {
                 Some(answer) => answer,
-                None => pass::pass(&backend, (&head, path), body, &context, worker, &record).await,
+                None => pass::pass(&backend, (&head, path), body, (&context, &policies), &worker, &record).await,
             }
         }
         Some(call) => {
@@ -49,9 +49,16 @@ pub(crate) async fn handle(
             match read(&backend, call, &head, body).await {
                 Ok(request) => {
                     record.asked(client, request.operation(), request.model(), request.streams());
-                    Asked { backend: &backend, head: &head, context: &context, worker: &worker, request: Arc::new(request) }
-                        .answer(record)
-                        .await
+                    Asked {
+                        backend: &backend,
+                        head: &head,
+                        context: &context,
+                        policies: &policies,
+                        worker: &worker,
+                        request: Arc::new(request),
+                    }
+                    .answer(record)
+                    .await
                 }
                 Err(fault) => refuse(&record, client, &fault),
             }
@@ -115,6 +122,7 @@ struct Asked<'a> {
     backend: &'a LlmBackend,
     head: &'a Parts,
     context: &'a RequestContext,
+    policies: &'a [Arc<Chain>],
     worker: &'a Worker,
     request: Arc<Request>,
 }
@@ -133,7 +141,12 @@ struct Failed {
 enum Tried {
     Whole(Response<Body>, agentgateway_llm_format::Answer),
     /// The provider's stream has begun with these bytes.
-    Stream { headers: HeaderMap, first: Bytes, source: Body, exchange: Exchange },
+    Stream {
+        headers: HeaderMap,
+        first: Bytes,
+        source: Body,
+        exchange: Exchange,
+    },
     /// The request is wrong, whoever is asked.
     Refused(Fault),
     Failed(Failed),
@@ -182,9 +195,7 @@ impl Asked<'_> {
                 failed.answer
             }
             (None, Some(fault)) => refuse(&record, client, &fault),
-            (None, None) => {
-                refuse(&record, client, &Fault::new(FaultKind::Internal, "the backend has no provider"))
-            }
+            (None, None) => refuse(&record, client, &Fault::new(FaultKind::Internal, "the backend has no provider")),
         }
     }
 
@@ -215,10 +226,11 @@ impl Asked<'_> {
             Ok(outgoing) => outgoing,
             Err(reason) => return Tried::Refused(Fault::new(FaultKind::InvalidRequest, reason)),
         };
-        if let Err(reason) = provider.key.apply(&mut outgoing, self.head, self.context) {
+        let key = provider.key.in_force(self.policies);
+        if let Err(reason) = key.apply(&mut outgoing, self.head, self.context) {
             return Tried::Refused(Fault::new(FaultKind::Authentication, reason));
         }
-        provider.key.sign(&mut outgoing, &body);
+        key.sign(&mut outgoing, &body);
         match send::send(self.worker, provider, outgoing, body.into()).await {
             Ok(response) => self.understand(response, exchange, same).await,
             Err(error) => {
@@ -245,10 +257,15 @@ impl Asked<'_> {
         }
         if status.is_success() && exchange.upstream_framing() != Framing::Whole {
             let expected = exchange.upstream_framing().content_type();
-            let found = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let found =
+                parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
             if !found.trim_start().get(..expected.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(expected)) {
                 let fault = Fault::new(FaultKind::BadGateway, "the provider did not answer with a stream");
-                return Tried::failed(&exchange, fault, format!("an answer of type {found:?} in the place of a stream"));
+                return Tried::failed(
+                    &exchange,
+                    fault,
+                    format!("an answer of type {found:?} in the place of a stream"),
+                );
             }
             return match body::piece(&mut source, SILENCE_TIMEOUT).await {
                 Ok(Some(first)) => {

@@ -12,15 +12,19 @@ use crate::limits::{ANSWER_TIMEOUT, MAX_CONNECT_TRIES};
 use crate::provider::Provider;
 
 /// Sends a request, whose head is as it goes out, and gives the answer when its head is there.
-pub(crate) async fn send(worker: &Worker, provider: &Provider, head: Parts, body: Body) -> Result<Response<Body>, Error> {
+pub(crate) async fn send(
+    worker: &Worker,
+    provider: &Provider,
+    head: Parts,
+    body: Body,
+) -> Result<Response<Body>, Error> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     let late = || Error::new(Kind::Timeout, "the provider did not begin to answer in time");
     let mut request = Request::from_parts(head, body);
     let mut tries = 1;
     let mut _retry = None;
     loop {
-        let picked =
-            timeout_at(deadline, worker.upstream.pick(&provider.cluster)).await.map_err(|_| late())??;
+        let picked = timeout_at(deadline, worker.upstream.pick(&provider.cluster)).await.map_err(|_| late())??;
         let failed = match timeout_at(deadline, worker.upstream.try_send(&picked, request)).await {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(failed)) => failed,
