@@ -131,7 +131,7 @@ def test_a_provider_dies_under_load(gateway, provider):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         running = [pool.submit(run, i) for i in range(8)]
         try:
-                    until(lambda: len(first.seen) > 100, 30, "load")
+            until(lambda: len(first.seen) > 100, 30, "load")
             first.answer = lambda _: whole(ERROR, 500)
             until(lambda: len(second.seen) > 100, 30, "the other one's answers")
         finally:
