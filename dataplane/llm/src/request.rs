@@ -104,8 +104,34 @@ async fn read(backend: &LlmBackend, call: Call, head: &Parts, body: Body) -> Res
         Unread::BrokeOff => Fault::new(FaultKind::InvalidRequest, "the body broke off"),
         Unread::Silent => Fault::new(FaultKind::Timeout, "the body did not come in time"),
     })?;
-    let parsed = backend.offload.run(bytes.len(), move || Request::parse(call, bytes)).await;
+    let fixed = backend.groups.providers().next().and_then(|provider| provider.model.clone());
+    let parsed = backend.offload.run(bytes.len(), move || parse(call, bytes, fixed.as_deref())).await;
     parsed.ok_or_else(busy)?.map_err(|error| error.fault())
+}
+
+/// Reads a body. Whoever leaves the model to the gateway may send none; it is then the `fixed` one.
+fn parse(call: Call, body: Bytes, fixed: Option<&str>) -> Result<Request, agentgateway_llm_format::Error> {
+    let Some(fixed) = fixed else { return Request::parse(call, body) };
+    match Request::parse(call.clone(), body.clone()) {
+        // Only one that lacks it: of a name that is wrong the client is told.
+        Err(error) if error.field() == Some("model") => match with_model(&body, fixed) {
+            Some(named) => Request::parse(call, named).map_err(|_| error),
+            None => Err(error),
+        },
+        other => other,
+    }
+}
+
+/// The body with this model before its other members; with one that it has already it cannot be read.
+fn with_model(body: &[u8], model: &str) -> Option<Bytes> {
+    let rest = body.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
+    let mut named = b"{\"model\":".to_vec();
+    named.extend_from_slice(serde_json::to_string(model).ok()?.as_bytes());
+    if !rest.starts_with(b"}") {
+        named.push(b',');
+    }
+    named.extend_from_slice(rest);
+    Some(named.into())
 }
 
 fn busy() -> Fault {
@@ -323,6 +349,19 @@ fn unix_seconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_that_is_left_to_the_gateway_is_put_in() {
+        let call = || Call::recognise("POST", "/v1/chat/completions", None, false).expect("known");
+        let model = |body: &'static str, fixed: Option<&str>| {
+            parse(call(), Bytes::from_static(body.as_bytes()), fixed).map(|request| request.model().to_owned())
+        };
+        assert_eq!(model(r#" { "messages": []}"#, Some("m\"")).expect("put in"), "m\"");
+        assert_eq!(model(r#"{"model": "own"}"#, Some("m")).expect("has one"), "own");
+        for (body, fixed) in [(r#"{"messages": []}"#, None), (r#"{"model": 7}"#, Some("m")), ("[]", Some("m"))] {
+            assert!(model(body, fixed).is_err(), "{body}");
+        }
+    }
 
     #[test]
     fn the_routes_prefix_is_no_part_of_the_apis_path() {
