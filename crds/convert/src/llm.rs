@@ -119,18 +119,11 @@ impl Place {
         };
         let compatible = v1::LlmQuirks { max_tokens: true, no_developer_role: true, ..v1::LlmQuirks::default() };
         Ok(match maker {
-            Maker::OpenAi => {
-                place("api.openai.com", "/v1", &[LlmApi::OpenaiChat, LlmApi::OpenaiResponses], "openai")
+            Maker::OpenAi => place("api.openai.com", "/v1", &[LlmApi::OpenaiChat, LlmApi::OpenaiResponses], "openai"),
+            Maker::Anthropic { .. } => place("api.anthropic.com", "/v1", &[LlmApi::AnthropicMessages], "anthropic"),
+            Maker::Gemini { api_version } => {
+                place("generativelanguage.googleapis.com", &format!("/{api_version}"), &[LlmApi::Gemini], "gcp.gemini")
             }
-            Maker::Anthropic { .. } => {
-                place("api.anthropic.com", "/v1", &[LlmApi::AnthropicMessages], "anthropic")
-            }
-            Maker::Gemini { api_version } => place(
-                "generativelanguage.googleapis.com",
-                &format!("/{api_version}"),
-                &[LlmApi::Gemini],
-                "gcp.gemini",
-            ),
             Maker::Azure { endpoint, api_version } => {
                 let host = endpoint.strip_prefix("https://").unwrap_or(endpoint).trim_end_matches('/');
                 let dated = api_version.starts_with(|c: char| c.is_ascii_digit());

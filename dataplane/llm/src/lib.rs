@@ -20,5 +20,6 @@ mod request;
 mod rest;
 mod send;
 mod stream;
+mod tokens;
 
 pub use backend::LlmFactory;

@@ -23,7 +23,7 @@ use crate::pass;
 use crate::provider::Provider;
 use crate::record::Record;
 use crate::stream::Streamed;
-use crate::{head, reply, send};
+use crate::{head, reply, send, tokens};
 
 /// Answers a request; what goes wrong is an answer in the shape of the client's API.
 pub(crate) async fn handle(
@@ -36,7 +36,13 @@ pub(crate) async fn handle(
     let path = below(head.uri.path(), context.matched_prefix.as_deref());
     let anthropic = head.headers.contains_key("anthropic-version");
     Ok(match Call::recognise(head.method.as_str(), path, head.uri.query(), anthropic) {
-        None => pass::pass(&backend, (&head, path), body, (&context, &policies), &worker, &record).await,
+        None => {
+            // What it will cost is not known; it must not be a way around the limits.
+            match tokens::admit(None, (&head, &context, &policies), &worker, &backend.offload).await {
+                Ok(_) => pass::pass(&backend, (&head, path), body, (&context, &policies), &worker, &record).await,
+                Err(refused) => limited(&record, Dialect::OpenAiChat, *refused),
+            }
+        }
         Some(call) if call.operation == Operation::Models => {
             record.asked(call.dialect, call.operation, call.model.as_deref().unwrap_or_default(), false);
             match models(&backend, &call) {
@@ -143,6 +149,11 @@ fn refuse(record: &Record, client: Dialect, fault: &Fault) -> Response<Body> {
     reply::fault(client, fault)
 }
 
+fn limited(record: &Record, client: Dialect, (fault, headers): (Fault, HeaderMap)) -> Response<Body> {
+    record.error(&fault.message);
+    reply::json(fault.kind.status(), headers, fault.body(client))
+}
+
 /// A request that was read.
 struct Asked<'a> {
     backend: &'a LlmBackend,
@@ -182,6 +193,11 @@ impl Asked<'_> {
     /// Tries one provider after the other.
     async fn answer(self, record: Record) -> Response<Body> {
         let client = self.request.dialect();
+        let asker = (self.head, self.context, self.policies);
+        let mut charge = match tokens::admit(Some(&self.request), asker, self.worker, &self.backend.offload).await {
+            Ok(charge) => charge,
+            Err(refused) => return limited(&record, client, *refused),
+        };
         let order = self.backend.groups.order(Instant::now(), |n| self.worker.random_below(n));
         let mut last = None;
         let mut refused = None;
@@ -194,13 +210,23 @@ impl Asked<'_> {
                         record.error(&fault.message);
                     }
                     record.answered(answer.model.as_deref(), answer.usage, answer.finish);
+                    let mut response = response;
+                    if let Some(charge) = charge.take() {
+                        charge.write_headers(response.headers_mut());
+                        let unknown = if answer.fault.is_some() { 0 } else { charge.estimate };
+                        charge.settle(answer.usage.map_or(unknown, |usage| usage.total()));
+                    }
                     return response;
                 }
-                Tried::Stream { headers, first, source, exchange } => {
+                Tried::Stream { mut headers, first, source, exchange } => {
                     provider.rest.succeeded();
                     record.begun();
                     let content_type = HeaderValue::from_static(exchange.content_type());
-                    let streamed = Streamed::new(source, first, exchange.stream(None, false), record);
+                    if let Some(charge) = &charge {
+                        charge.write_headers(&mut headers);
+                    }
+                    let translator = exchange.stream(None, false);
+                    let streamed = Streamed::new((source, first), translator, record, charge.take());
                     return reply::with_type(200, headers, content_type, Body::stream(streamed));
                 }
                 // Another provider may have words for it.
@@ -214,6 +240,9 @@ impl Asked<'_> {
                     last = Some(failed);
                 }
             }
+        }
+        if let Some(charge) = charge {
+            charge.settle(0);
         }
         match (last, refused) {
             (Some(failed), _) => {

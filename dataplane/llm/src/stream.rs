@@ -11,6 +11,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::limits::SILENCE_TIMEOUT;
 use crate::record::Record;
+use crate::tokens::Charge;
 
 /// Keeps nothing but what the translator keeps; the provider is read no faster than the client reads.
 pub(crate) struct Streamed {
@@ -20,14 +21,21 @@ pub(crate) struct Streamed {
     /// What was read before the answer's head was sent.
     first: Bytes,
     record: Record,
+    /// None: nothing limits the tokens.
+    charge: Option<Charge>,
     silence: Pin<Box<Sleep>>,
     heard: Instant,
 }
 
 impl Streamed {
-    pub(crate) fn new(source: Body, first: Bytes, translator: StreamTranslator, record: Record) -> Streamed {
+    pub(crate) fn new(
+        (source, first): (Body, Bytes),
+        translator: StreamTranslator,
+        record: Record,
+        charge: Option<Charge>,
+    ) -> Streamed {
         let silence = Box::pin(sleep(SILENCE_TIMEOUT));
-        Streamed { source: Some(source), translator, first, record, silence, heard: Instant::now() }
+        Streamed { source: Some(source), translator, first, record, charge, silence, heard: Instant::now() }
     }
 
     /// Whether the provider has been silent for too long. The timer is set anew only when it fires, not with each piece.
@@ -97,6 +105,11 @@ impl Drop for Streamed {
         let translator = &self.translator;
         if let Some(fault) = translator.fault() {
             self.record.error(&fault.message);
+        }
+        if let Some(charge) = self.charge.take() {
+            // Of a stream that was left before its end the provider tells no usage; its events are about as many as its tokens.
+            let seen = charge.estimate.saturating_add(translator.events());
+            charge.settle(translator.usage().map_or(seen, |usage| usage.total()));
         }
         self.record.answered(translator.model(), translator.usage(), translator.finish_reason());
     }

@@ -39,3 +39,4 @@ mod testing;
 
 pub use error::Error;
 pub use forward::remove_hop_by_hop;
+pub use services::WorkerServices;

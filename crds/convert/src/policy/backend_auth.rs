@@ -91,10 +91,7 @@ pub fn aws(
 }
 
 /// As the YAML file writes it.
-pub fn from_file(
-    policy: &BackendAuth<TextSource, AwsAuth>,
-    lookup: &mut dyn Lookup,
-) -> Result<v1::PolicySpec, Error> {
+pub fn from_file(policy: &BackendAuth<TextSource, AwsAuth>, lookup: &mut dyn Lookup) -> Result<v1::PolicySpec, Error> {
     // One lookup for two closures, of which one is called.
     let lookup = std::cell::RefCell::new(lookup);
     backend_auth(
