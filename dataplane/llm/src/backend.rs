@@ -64,8 +64,8 @@ impl LlmFactory {
             let rest = self.rest(&backend.key, &provider.name);
             Provider::compile(provider, rest, clusters).map(Arc::new)
         };
-        let groups = spec.groups.iter().map(|group| group.providers.iter().map(compile).collect());
-        let groups = Groups(groups.collect::<Result<_, _>>()?);
+        let group = |group: &v1::LlmGroup| group.providers.iter().map(compile).collect::<Result<Box<[_]>, String>>();
+        let groups = Groups(spec.groups.iter().map(group).collect::<Result<_, String>>()?);
         if groups.providers().all(|provider| provider.weight == 0) {
             return Err("it has no provider with a weight".into());
         }

@@ -38,8 +38,10 @@ pub(crate) async fn handle(
     Ok(match Call::recognise(head.method.as_str(), path, head.uri.query(), anthropic) {
         None => {
             // What it will cost is not known; it must not be a way around the limits.
-            match tokens::admit(None, (&head, &context, &policies), &worker, &backend.offload).await {
-                Ok(_) => pass::pass(&backend, (&head, path), body, (&context, &policies), &worker, &record).await,
+            match tokens::admit(None, (&head, &context, policies.as_slice()), &worker, &backend.offload).await {
+                Ok(_) => {
+                    pass::pass(&backend, (&head, path), body, (&context, policies.as_slice()), &worker, &record).await
+                }
                 Err(refused) => limited(&record, Dialect::OpenAiChat, *refused),
             }
         }
@@ -47,7 +49,9 @@ pub(crate) async fn handle(
             record.asked(call.dialect, call.operation, call.model.as_deref().unwrap_or_default(), false);
             match models(&backend, &call) {
                 Some(answer) => answer,
-                None => pass::pass(&backend, (&head, path), body, (&context, &policies), &worker, &record).await,
+                None => {
+                    pass::pass(&backend, (&head, path), body, (&context, policies.as_slice()), &worker, &record).await
+                }
             }
         }
         Some(call) => {
