@@ -154,7 +154,8 @@ struct SecretsOf<'v> {
 impl llm::Secrets for SecretsOf<'_> {
     fn text(&self, name: &str, key: &str) -> Result<String, String> {
         let name = Name::new(self.namespace, name);
-        let secret = self.view.secret(&name).ok_or_else(|| format!("Secret {name} does not exist or cannot be read"))?;
+        let secret =
+            self.view.secret(&name).ok_or_else(|| format!("Secret {name} does not exist or cannot be read"))?;
         let bytes = secret.get(key).ok_or_else(|| format!("Secret {name} has no key {key}"))?;
         String::from_utf8(bytes.to_vec()).map_err(|_| format!("key {key} of Secret {name} is not UTF-8"))
     }

@@ -7,7 +7,8 @@ mod mcp_static;
 mod static_hosts;
 
 pub use ai_file::{
-    AiAzure, AiBedrock, AiCompatible, AiGroup, AiGroups, AiModel, AiProvider, AiProviderKind, AiProviderPolicies, AiVertex,
+    AiAzure, AiBedrock, AiCompatible, AiGroup, AiGroups, AiModel, AiProvider, AiProviderKind, AiProviderPolicies,
+    AiVertex,
 };
 pub use mcp_file::{McpAddress, McpGroup, McpTarget, Stdio};
 pub use mcp_static::{McpProtocol, McpStaticTarget};

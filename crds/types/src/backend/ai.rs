@@ -397,7 +397,10 @@ pub struct AuthToken {
 impl std::fmt::Debug for AuthToken {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthToken").field("kind", &self.kind).field("secret_ref", &self.secret_ref).finish_non_exhaustive()
+        f.debug_struct("AuthToken")
+            .field("kind", &self.kind)
+            .field("secret_ref", &self.secret_ref)
+            .finish_non_exhaustive()
     }
 }
 

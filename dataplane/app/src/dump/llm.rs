@@ -5,7 +5,11 @@ use agentgateway_proto::v1;
 use serde_json::{Map, Value, json};
 
 pub(super) fn backend(llm: &v1::LlmBackend) -> Value {
-    let groups: Vec<Value> = llm.groups.iter().map(|group| json!({ "providers": group.providers.iter().map(provider).collect::<Vec<_>>() })).collect();
+    let groups: Vec<Value> = llm
+        .groups
+        .iter()
+        .map(|group| json!({ "providers": group.providers.iter().map(provider).collect::<Vec<_>>() }))
+        .collect();
     let mut out = json!({ "groups": groups });
     if !llm.aliases.is_empty() {
         out["modelAliases"] = aliases(&llm.aliases);
