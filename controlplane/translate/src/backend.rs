@@ -1,9 +1,10 @@
-//! Backend objects: hosts and agents by their addresses, and MCP servers by address or by the labels of their Services.
+//! Backend objects: hosts and agents by their addresses, LLM providers, and MCP servers by address or by the labels of their
+//! Services.
 
 use std::collections::BTreeSet;
 
 use agentgateway_convert::backend as convert;
-use agentgateway_convert::reserved;
+use agentgateway_convert::{llm, reserved};
 use agentgateway_crds::{Backend, BackendStatus, BackendType, McpSelector, McpTarget};
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
@@ -48,6 +49,7 @@ pub(crate) fn translate(backend: &Backend, view: &View<'_>) -> BackendState {
         BackendType::Static => translate_static(backend, &name, view),
         BackendType::Mcp => translate_mcp(backend, &name, view),
         BackendType::A2a => translate_a2a(backend, &name, view),
+        BackendType::Ai => translate_ai(backend, &name, view),
     };
     let a2a = backend.spec.backend_type == BackendType::A2a;
     made.unwrap_or_else(|refused| BackendState { mcp, a2a, refused: Some(refused), ..BackendState::default() })
@@ -133,6 +135,52 @@ fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<Back
     let mcp = Resource::Backend(convert::mcp_backend(targets, config.prefix_mode, config.failure_mode, &source));
     state.items = items(std::iter::once(mcp).chain(hosts));
     Ok(state)
+}
+
+fn translate_ai(backend: &Backend, name: &Name, view: &View<'_>) -> Result<BackendState, String> {
+    let config = backend.spec.ai.as_ref().ok_or("spec.ai: must be set when type is AI")?;
+    let source = name.to_ref(ObjectKind::Backend.kind());
+    let secrets = SecretsOf { namespace: &name.namespace, view };
+    let mut made = llm::ai_backend(config, &source, &secrets).map_err(|e| e.within(Path::of("spec.ai")).to_string())?;
+    let object = ObjectKey { kind: ObjectKind::Backend, name: name.clone() };
+    let providers: Vec<(String, String)> = match made.first().and_then(|made| made.kind.as_ref()) {
+        Some(v1::backend::Kind::Llm(llm)) => {
+            let all = llm.groups.iter().flat_map(|group| &group.providers);
+            all.map(|provider| (provider.backend_key.clone(), provider.name.clone())).collect()
+        }
+        _ => Vec::new(),
+    };
+    for host in &mut made {
+        let Some(v1::backend::Kind::Host(hosts)) = &host.kind else { continue };
+        for at in &hosts.hosts {
+            let port = u16::try_from(at.port).unwrap_or_default();
+            if let Some(reason) = reserved::refuse(&at.host, port, view.settings.allowed) {
+                return Err(format!("spec.ai: {reason}"));
+            }
+        }
+        let section = providers.iter().find(|(key, _)| *key == host.key).map(|(_, name)| name.as_str());
+        // What a policy says takes the place of the system's authorities.
+        if let Some(tls) = backend_tls::of(&object, section, view) {
+            host.tls = Some(tls);
+        }
+    }
+    Ok(BackendState { items: items(made.into_iter().map(Resource::Backend)), ..BackendState::default() })
+}
+
+/// Secrets of a Backend's namespace.
+struct SecretsOf<'v> {
+    namespace: &'v str,
+    view: &'v View<'v>,
+}
+
+impl llm::Secrets for SecretsOf<'_> {
+    fn text(&self, name: &str, key: &str) -> Result<String, String> {
+        let name = Name::new(self.namespace, name);
+        let secret =
+            self.view.secret(&name).ok_or_else(|| format!("Secret {name} does not exist or cannot be read"))?;
+        let bytes = secret.get(key).ok_or_else(|| format!("Secret {name} has no key {key}"))?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| format!("key {key} of Secret {name} is not UTF-8"))
+    }
 }
 
 /// A Service's port that a selector found.

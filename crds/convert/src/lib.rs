@@ -10,6 +10,7 @@ mod jwks;
 pub mod backend;
 mod bind_limits;
 pub mod inference;
+pub mod llm;
 pub mod matches;
 pub mod policy;
 pub mod reserved;

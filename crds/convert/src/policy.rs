@@ -29,7 +29,9 @@ use crate::check;
 use crate::error::{Error, Within};
 
 pub use api_key::{api_key, api_key_entry, api_keys};
-pub use backend_auth::{Credentials as AwsCredentials, aws, backend_auth, key as backend_key};
+pub use backend_auth::{
+    Credentials as AwsCredentials, aws, backend_auth, from_file as file_backend_auth, key as backend_key,
+};
 pub use basic_auth::basic_auth;
 pub use csrf::csrf;
 pub use direct_response::{auto_host_rewrite, direct_response};

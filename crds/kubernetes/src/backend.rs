@@ -1,13 +1,14 @@
 //! `Backend`: where requests go, beyond Services.
 
+use agentgateway_types::backend::ai::AiBackend;
 use agentgateway_types::backend::{A2aBackend, McpFailureMode, McpPrefixMode, McpStaticTarget, StaticBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A backend beyond Services: MCP servers, an agent that speaks A2A, or hosts by their addresses. HTTPRoutes name it in backendRefs with group
-/// gateway.kgateway.dev and kind Backend.
+/// A backend beyond Services: MCP servers, an agent that speaks A2A, LLM providers, or hosts by their addresses. HTTPRoutes name
+/// it in backendRefs with group gateway.kgateway.dev and kind Backend.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gateway.kgateway.dev",
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
+    { "rule": "self.type == 'AI' ? has(self.ai) : !has(self.ai)", "message": "ai must be set when type is AI, and only then" },
     { "rule": "self.type == 'MCP' ? has(self.mcp) : !has(self.mcp)", "message": "mcp must be set when type is MCP, and only then" },
     { "rule": "self.type == 'A2A' ? has(self.a2a) : !has(self.a2a)", "message": "a2a must be set when type is A2A, and only then" },
     { "rule": "self.type == 'Static' ? has(self.static) : !has(self.static)", "message": "static must be set when type is Static, and only then" }
@@ -34,6 +36,10 @@ pub struct BackendSpec {
     /// Which of the members below describes the backend.
     #[serde(rename = "type")]
     pub backend_type: BackendType,
+
+    /// LLM providers behind one API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ai: Option<AiBackend>,
 
     /// MCP servers behind one endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +64,9 @@ pub enum BackendType {
     /// An agent that speaks A2A.
     #[serde(rename = "A2A")]
     A2a,
+    /// LLM providers behind one API.
+    #[serde(rename = "AI")]
+    Ai,
     /// Hosts by their addresses.
     Static,
 }

@@ -2,6 +2,7 @@
 //! environment and arguments of commands are left out, since credentials are passed in them.
 
 mod limits;
+mod llm;
 mod resilience;
 mod streams;
 
@@ -259,6 +260,7 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<
                 "target": { "targets": mcp.targets.iter().map(mcp_target).collect::<Vec<_>>(), "stateful": true },
             }),
         ),
+        Some(Kind::Llm(llm)) => ("ai", json!({ "name": name, "target": llm::backend(llm) })),
         Some(Kind::Inference(pool)) => {
             ("inference", json!({ "name": name, "target": key::print_backend_key(&pool.backend_key) }))
         }

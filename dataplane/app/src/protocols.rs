@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agentgateway_a2a::A2aFactory;
 use agentgateway_inference::InferenceFactory;
+use agentgateway_llm::LlmFactory;
 use agentgateway_mcp::{Limits, McpFactory, SessionKey};
 use agentgateway_pipeline::protocol::{Inspector, ProtocolBackend, ProtocolFactory};
 use agentgateway_proto::v1;
@@ -18,6 +19,7 @@ pub(crate) struct Protocols {
     mcp: McpFactory,
     a2a: A2aFactory,
     inference: InferenceFactory,
+    llm: LlmFactory,
 }
 
 /// What protocols need of the process.
@@ -40,7 +42,7 @@ impl Protocols {
         a2a.metrics().register(registry);
         let inference = InferenceFactory::new(endpoints, rules, resolver, &background);
         inference.register(registry);
-        Ok(Protocols { mcp, a2a, inference })
+        Ok(Protocols { mcp, a2a, inference, llm: LlmFactory::default() })
     }
 
     /// Ends sessions and child processes.
@@ -58,6 +60,7 @@ impl ProtocolFactory for Protocols {
         match &backend.kind {
             Some(v1::backend::Kind::Mcp(_)) => self.mcp.compile(backend, clusters),
             Some(v1::backend::Kind::Inference(_)) => self.inference.compile(backend, clusters),
+            Some(v1::backend::Kind::Llm(_)) => self.llm.compile(backend, clusters),
             _ => Err("the backend speaks no protocol that this release knows".to_owned()),
         }
     }

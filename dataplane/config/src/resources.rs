@@ -1,5 +1,6 @@
 //! From the user-facing types to resources, in the order in which a control plane would push them.
 
+mod ai;
 mod listeners;
 mod names;
 mod policies;
@@ -194,8 +195,9 @@ impl Maker<'_, '_> {
 
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
         let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
-        let made = match (&config.host, &config.static_hosts, &config.mcp, &config.a2a, &config.inference) {
-            (Some(host), None, None, None, None) => {
+        let file::RouteBackend { host, static_hosts, mcp, a2a, ai, inference, .. } = config;
+        let made = match (host, static_hosts, mcp, a2a, ai, inference) {
+            (Some(host), None, None, None, None, None) => {
                 let host = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
                 vec![self.host(&host, source, tls, at)?]
             }
@@ -203,12 +205,13 @@ impl Maker<'_, '_> {
                 self.report.error(&at.clone().key("appProtocol"), "is for host only");
                 return None;
             }
-            (None, Some(hosts), None, None, None) => vec![self.static_hosts(hosts, source, tls, at)?],
-            (None, None, Some(group), None, None) => self.mcp(group, source, tls, at)?,
-            (None, None, None, Some(agent), None) => vec![self.a2a(agent, source, tls, at)?],
-            (None, None, None, None, Some(pool)) => self.inference(pool, source, tls, at)?,
+            (None, Some(hosts), None, None, None, None) => vec![self.static_hosts(hosts, source, tls, at)?],
+            (None, None, Some(group), None, None, None) => self.mcp(group, source, tls, at)?,
+            (None, None, None, Some(agent), None, None) => vec![self.a2a(agent, source, tls, at)?],
+            (None, None, None, None, Some(groups), None) => self.ai(groups, source, tls, at)?,
+            (None, None, None, None, None, Some(pool)) => self.inference(pool, source, tls, at)?,
             _ => {
-                self.report.error(at, "exactly one of host, static, mcp, a2a and inference must be set");
+                self.report.error(at, "exactly one of host, static, mcp, a2a, ai and inference must be set");
                 return None;
             }
         };

@@ -55,6 +55,9 @@ fn every_complete_configuration_loads_without_a_warning() {
         folder.path(),
         &[
             ("GITHUB_TOKEN", "token"),
+            ("OPENAI_API_KEY", "key"),
+            ("AZURE_API_KEY", "key"),
+            ("GROQ_API_KEY", "key"),
             ("INDEXER_KEY", "0123456789abcdef"),
             ("AWS_KEY_ID", "id"),
             ("AWS_SECRET", "secret"),

@@ -203,7 +203,8 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes off what concerns one connection only.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     // One pass over a handful of names is several times cheaper than looking each header up to find nothing.
     if !headers.keys().any(|name| *name == header::CONNECTION || HOP_BY_HOP.contains(name)) {
         return;

@@ -38,3 +38,5 @@ pub mod worker;
 mod testing;
 
 pub use error::Error;
+pub use forward::remove_hop_by_hop;
+pub use services::WorkerServices;

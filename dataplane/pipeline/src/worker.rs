@@ -101,7 +101,7 @@ impl Worker {
     }
 
     /// A number below `n`, which is not 0.
-    pub(crate) fn random_below(&self, n: u64) -> u64 {
+    pub fn random_below(&self, n: u64) -> u64 {
         u64::try_from((u128::from(self.random()) * u128::from(n)) >> 64).unwrap_or(0)
     }
 }

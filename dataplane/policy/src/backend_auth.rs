@@ -22,7 +22,11 @@ pub enum BackendAuthentication {
 }
 
 impl BackendAuthentication {
-    pub(crate) fn compile(spec: &Spec) -> Result<BackendAuthentication, String> {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// Why it cannot be applied, for the operator.
+    pub fn compile(spec: &Spec) -> Result<BackendAuthentication, String> {
         match &spec.kind {
             Some(Kind::Passthrough(_)) => Ok(BackendAuthentication::Passthrough),
             Some(Kind::Key(key)) => {

@@ -147,6 +147,14 @@ impl GlobalRateLimit {
         }
     }
 
+    /// Whether it counts the tokens of language models.
+    pub(crate) fn limits_tokens(&self) -> bool {
+        match &self.service {
+            Service::Envoy(envoy) => envoy.limits_tokens(),
+            Service::Redis(redis) => redis.limits_tokens(),
+        }
+    }
+
     /// Takes the tokens of language models.
     #[allow(clippy::result_large_err, reason = "the answer is moved once, to the connection that sends it")]
     pub(crate) async fn admit_tokens(
@@ -156,11 +164,7 @@ impl GlobalRateLimit {
         services: &dyn Services,
         charge: &mut TokenCharge,
     ) -> Result<(), Reply> {
-        let limits_tokens = match &self.service {
-            Service::Envoy(envoy) => envoy.limits_tokens(),
-            Service::Redis(redis) => redis.limits_tokens(),
-        };
-        if !limits_tokens {
+        if !self.limits_tokens() {
             return Ok(());
         }
         let cluster = self.cluster(services)?;

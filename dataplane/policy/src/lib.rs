@@ -55,7 +55,7 @@ pub use hash::HashPolicies;
 pub use jwt::RemoteKeys;
 pub use mcp::McpRules;
 pub use pool::Pool;
-pub use rate_limit::{TokenCharge, admit_tokens};
+pub use rate_limit::{TokenCharge, admit_tokens, limits_tokens};
 pub use reach::{Reach, Services};
 pub use reply::{Reason, Reply};
 pub use retry::Retry;

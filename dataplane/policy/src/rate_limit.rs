@@ -20,7 +20,7 @@ pub(crate) use self::keyed::Table;
 use self::limit::Limit;
 pub(crate) use self::limit::{Keys, cost, expression, parameters};
 pub(crate) use self::quota::Quota;
-pub use self::tokens::{TokenCharge, admit_tokens};
+pub use self::tokens::{TokenCharge, admit_tokens, limits_tokens};
 use crate::{HttpInput, LimitCounters, Reason, Reply, RequestContext, State};
 
 /// A compiled policy: buckets of which a request takes what it costs from all, or from none.
@@ -102,6 +102,11 @@ impl RateLimit {
                 limit.give_back(input, now, cost);
             }
         }
+    }
+
+    /// Whether one of them counts the tokens of language models.
+    fn limits_tokens(&self) -> bool {
+        self.limits.iter().any(|limit| limit.of_tokens)
     }
 
     /// Takes the tokens of language models.

@@ -90,10 +90,8 @@ pub fn aws(
     })
 }
 
-pub(super) fn from_file(
-    policy: &BackendAuth<TextSource, AwsAuth>,
-    lookup: &mut dyn Lookup,
-) -> Result<v1::PolicySpec, Error> {
+/// As the YAML file writes it.
+pub fn from_file(policy: &BackendAuth<TextSource, AwsAuth>, lookup: &mut dyn Lookup) -> Result<v1::PolicySpec, Error> {
     // One lookup for two closures, of which one is called.
     let lookup = std::cell::RefCell::new(lookup);
     backend_auth(

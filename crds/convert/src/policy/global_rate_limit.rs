@@ -134,7 +134,7 @@ fn descriptor(descriptor: &RateLimitDescriptor) -> Result<global::Descriptor, Er
     let one = |(i, entry)| self::entry(entry).within(|| Path::of("entries").index(i));
     Ok(global::Descriptor {
         entries: descriptor.entries.iter().enumerate().map(one).collect::<Result<_, _>>()?,
-        unit: unit(kind)?.into(),
+        unit: unit(kind).into(),
         cost: descriptor.cost.clone().unwrap_or_default(),
     })
 }

@@ -60,20 +60,16 @@ pub(super) fn token_bucket(bucket: &TokenBucket) -> Result<v1::LocalRateLimit, E
         fill_interval_milliseconds: bucket.fill_interval.milliseconds(),
         key: bucket.key.clone(),
         max_keys: bucket.max_keys.unwrap_or(0),
-        unit: self::unit(unit)?.into(),
+        unit: self::unit(unit).into(),
         cost: bucket.cost.clone().unwrap_or_default(),
         ..v1::LocalRateLimit::default()
     })
 }
 
-/// A limit that would let everything through is refused.
-pub(super) fn unit(unit: RateLimitUnit) -> Result<Unit, Error> {
+pub(super) fn unit(unit: RateLimitUnit) -> Unit {
     match unit {
-        RateLimitUnit::Requests => Ok(Unit::Requests),
-        RateLimitUnit::Tokens => {
-            let reason = "Tokens needs a backend that serves a language model, and this release has none";
-            Err(Error::invalid(Path::of("unit"), reason))
-        }
+        RateLimitUnit::Requests => Unit::Requests,
+        RateLimitUnit::Tokens => Unit::Tokens,
     }
 }
 
@@ -107,7 +103,6 @@ mod tests {
         let never = TokenBucket { fill_interval: "0s".parse().expect("a duration"), ..bucket() };
         let no_key = TokenBucket { max_keys: Some(5), ..bucket() };
         let cost = TokenBucket { cost: Some("2".into()), unit: Some(RateLimitUnit::Tokens), ..bucket() };
-        let tokens = TokenBucket { unit: Some(RateLimitUnit::Tokens), ..bucket() };
         let both = LocalRateLimit { token_bucket: Some(bucket()), buckets: Some(vec![bucket()]), ..Default::default() };
         let second = LocalRateLimit { buckets: Some(vec![bucket(), never.clone()]), ..Default::default() };
         let one = |bucket| LocalRateLimit { token_bucket: Some(bucket), ..Default::default() };
@@ -115,7 +110,6 @@ mod tests {
             (one(never), "tokenBucket.fillInterval"),
             (one(no_key), "tokenBucket.maxKeys"),
             (one(cost), "tokenBucket.cost"),
-            (one(tokens), "tokenBucket.unit"),
             (second, "buckets[1].fillInterval"),
             (both, ""),
         ] {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policies::{BackendPolicies, RoutePolicies};
-use crate::backend::{A2aBackend, AppProtocol, McpGroup, StaticBackend};
+use crate::backend::{A2aBackend, AiGroups, AppProtocol, McpGroup, StaticBackend};
 use crate::inference::InferenceHosts;
 
 /// Which requests go where, and what is done to them on the way.
@@ -104,8 +104,7 @@ pub struct KeyedMatch {
     pub regex: Option<String>,
 }
 
-/// Where a share of the requests goes: exactly one of `host`, `static`, `mcp`, `a2a` and
-/// `inference`.
+/// Where a share of the requests goes: exactly one of `host`, `static`, `mcp`, `a2a`, `ai` and `inference`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteBackend {
@@ -135,6 +134,10 @@ pub struct RouteBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub a2a: Option<A2aBackend>,
 
+    /// LLM providers behind one API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ai: Option<AiGroups>,
+
     /// Self-hosted model servers, each request to the one that serves it soonest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inference: Option<InferenceHosts>,
@@ -153,6 +156,7 @@ impl Default for RouteBackend {
             static_hosts: None,
             mcp: None,
             a2a: None,
+            ai: None,
             inference: None,
             policies: None,
         }

@@ -91,7 +91,7 @@ impl Maker<'_, '_> {
                 return made;
             }
         };
-        if config.mcp.is_some() {
+        if config.mcp.is_some() || config.ai.is_some() {
             if let Some(spec) = specs.first() {
                 self.report.error(&at.key(spec.name()), "is for host and static only");
             }
@@ -140,10 +140,10 @@ impl Maker<'_, '_> {
 }
 
 /// What policies name: files, and hosts, which become backends of their own.
-struct InFile<'e> {
-    environment: &'e Environment,
-    files: Vec<PathBuf>,
-    backends: Vec<v1::Backend>,
+pub(super) struct InFile<'e> {
+    pub(super) environment: &'e Environment,
+    pub(super) files: Vec<PathBuf>,
+    pub(super) backends: Vec<v1::Backend>,
 }
 
 impl Lookup for InFile<'_> {

@@ -24,7 +24,7 @@ impl Store {
         // Backends that stand on others come second.
         let stands_on_others = |b: &Option<v1::Backend>| {
             use v1::backend::Kind;
-            matches!(b.as_ref().and_then(|b| b.kind.as_ref()), Some(Kind::Mcp(_) | Kind::Inference(_)))
+            matches!(b.as_ref().and_then(|b| b.kind.as_ref()), Some(Kind::Mcp(_) | Kind::Llm(_) | Kind::Inference(_)))
         };
         let (over, plain): (Vec<_>, Vec<_>) =
             dirty.backends.iter().map(|key| (key, self.index.backend(key))).partition(|(_, b)| stands_on_others(b));

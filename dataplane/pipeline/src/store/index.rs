@@ -314,11 +314,12 @@ fn keys(sets: &Sets, of: &str) -> impl Iterator<Item = Arc<str>> + use<> {
     sets.get(of).cloned().unwrap_or_default().into_iter()
 }
 
-/// Keys of the backends that an MCP backend's targets, or a pool, stand on.
+/// Keys of the backends that a backend stands on: those of an MCP backend's targets, of an LLM backend's providers, of a pool.
 pub(super) fn backends_below(backend: &v1::Backend) -> impl Iterator<Item = &str> {
-    let targets = match &backend.kind {
-        Some(v1::backend::Kind::Mcp(mcp)) => mcp.targets.as_slice(),
-        _ => &[],
+    let (targets, groups) = match &backend.kind {
+        Some(v1::backend::Kind::Mcp(mcp)) => (mcp.targets.as_slice(), [].as_slice()),
+        Some(v1::backend::Kind::Llm(llm)) => ([].as_slice(), llm.groups.as_slice()),
+        _ => ([].as_slice(), [].as_slice()),
     };
     let pool = match &backend.kind {
         Some(v1::backend::Kind::Inference(pool)) => Some(pool.backend_key.as_str()),
@@ -328,5 +329,6 @@ pub(super) fn backends_below(backend: &v1::Backend) -> impl Iterator<Item = &str
         Some(v1::mcp_target::Transport::Http(http)) => Some(http.backend_key.as_str()),
         _ => None,
     });
-    targets.chain(pool)
+    let providers = groups.iter().flat_map(|group| &group.providers).map(|provider| provider.backend_key.as_str());
+    targets.chain(providers).chain(pool)
 }

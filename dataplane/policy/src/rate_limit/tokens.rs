@@ -24,6 +24,14 @@ pub struct TokenCharge {
     quota: Option<Quota>,
 }
 
+/// Whether a limit of these chains counts tokens, so that an estimate is worth its cost.
+pub fn limits_tokens(chains: &[Arc<Chain>]) -> bool {
+    chains.iter().any(|chain| {
+        chain.rate_limits().any(super::RateLimit::limits_tokens)
+            || chain.global_rate_limits().any(crate::global_rate_limit::GlobalRateLimit::limits_tokens)
+    })
+}
+
 /// Takes `estimate` tokens from every limit of tokens in `chains`, or from none. An estimate of 0 passes while there is any token
 /// left, so usage can be charged for afterwards where nobody can tell before.
 ///
@@ -71,6 +79,13 @@ impl TokenCharge {
         for remote in self.remote {
             remote.settle(self.estimate, used, upstream).await;
         }
+    }
+
+    /// As [`settle`](TokenCharge::settle), for those limits that are the proxy's own. What is left, of other services, is still to
+    /// be settled.
+    pub fn settle_own(mut self, used: u64) -> Option<TokenCharge> {
+        self.release(used);
+        (!self.remote.is_empty()).then_some(self)
     }
 
     /// Says in the response how much is left, where a limit asks for that.

@@ -77,7 +77,7 @@ impl Store {
                 .connecting(backend, service.version, connection)
                 .and_then(|connecting| self.service_cluster(backend, service, settings, &connecting))
                 .and_then(|cluster| self.spoken(backend, cluster)),
-            Some(v1::backend::Kind::Mcp(_) | v1::backend::Kind::Inference(_)) => {
+            Some(v1::backend::Kind::Mcp(_) | v1::backend::Kind::Llm(_) | v1::backend::Kind::Inference(_)) => {
                 let clusters = |key: &str| match &self.snapshot.backends.get(key)?.kind {
                     BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
                     _ => None,
