@@ -31,7 +31,7 @@ pub(crate) async fn handle(
     request: BackendRequest,
     worker: Rc<Worker>,
 ) -> Result<Response<Body>, Error> {
-    let BackendRequest { head, body, context, policies } = request;
+    let BackendRequest { head, body, context, policies, .. } = request;
     let record = Record::new(context.telemetry.clone());
     let path = below(head.uri.path(), context.matched_prefix.as_deref());
     let anthropic = head.headers.contains_key("anthropic-version");
@@ -352,7 +352,7 @@ impl Asked<'_> {
             }
         };
         let translate = exchange.clone();
-        let translated = self.backend.offload.run(body.len(), move || translate.answer(status.as_u16(), body)).await;
+        let translated = self.backend.offload.run(body.len(), move || translate.answer(status.as_u16(), body, None)).await;
         let Some(answer) = translated else {
             return Tried::failed(&exchange, busy(), "too many large answers".to_owned());
         };

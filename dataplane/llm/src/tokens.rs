@@ -12,7 +12,6 @@ use http::{HeaderMap, StatusCode};
 use crate::offload::Offload;
 
 /// What a request has taken of its limits. Dropped without being settled, the estimate stays taken.
-#[derive(Debug)]
 pub(crate) struct Charge {
     charge: TokenCharge,
     /// Tokens of the prompt, before a provider has counted them.
