@@ -352,7 +352,8 @@ impl Asked<'_> {
             }
         };
         let translate = exchange.clone();
-        let translated = self.backend.offload.run(body.len(), move || translate.answer(status.as_u16(), body, None)).await;
+        let translated =
+            self.backend.offload.run(body.len(), move || translate.answer(status.as_u16(), body, None)).await;
         let Some(answer) = translated else {
             return Tried::failed(&exchange, busy(), "too many large answers".to_owned());
         };
