@@ -29,6 +29,7 @@ pub(crate) struct Lowered {
     pub(crate) constants: Vec<Constant>,
     pub(crate) uses_mcp: bool,
     pub(crate) uses_body: bool,
+    pub(crate) uses_fields: bool,
 }
 
 /// Checks and rewrites `tree`.
@@ -43,9 +44,11 @@ pub(crate) fn lower(tree: IdedExpr, places: &Places, used: Scope) -> Result<Lowe
         input_loop_depth: 0,
         uses_mcp: false,
         uses_body: false,
+        uses_fields: false,
     };
     let tree = lowering.expression(tree, 0)?;
-    Ok(Lowered { tree, constants: lowering.constants, uses_mcp: lowering.uses_mcp, uses_body: lowering.uses_body })
+    let Lowering { constants, uses_mcp, uses_body, uses_fields, .. } = lowering;
+    Ok(Lowered { tree, constants, uses_mcp, uses_body, uses_fields })
 }
 
 struct Lowering<'p> {
@@ -60,6 +63,7 @@ struct Lowering<'p> {
     input_loop_depth: usize,
     uses_mcp: bool,
     uses_body: bool,
+    uses_fields: bool,
 }
 
 type Node = Result<IdedExpr, ExpressionError>;
@@ -114,11 +118,15 @@ impl Lowering<'_> {
         nodes.into_iter().map(|n| self.expression(n, depth + 1)).collect()
     }
 
-    fn identifier(&self, id: u64, name: String) -> Result<Expr, ExpressionError> {
+    fn identifier(&mut self, id: u64, name: String) -> Result<Expr, ExpressionError> {
         if self.scope.contains(&name)
             || attribute::OF_CREDENTIALS.contains(&name.as_str())
             || TYPES.contains(&name.as_str())
         {
+            return Ok(Expr::Ident(name));
+        }
+        if name == attribute::FIELDS && self.used == Scope::Record {
+            self.uses_fields = true;
             return Ok(Expr::Ident(name));
         }
         let place = self.place(id);
@@ -129,6 +137,7 @@ impl Lowering<'_> {
                     Scope::Rule => "apiKey, basicAuth, jwt, mcp, request and source",
                     Scope::Request => "apiKey, basicAuth, jwt, request and source",
                     Scope::Response => "apiKey, basicAuth, jwt, request, response and source",
+                    Scope::Record => "apiKey, basicAuth, fields, jwt, request, response and source",
                 };
                 Err(ExpressionError::UnknownVariable { name, known, place })
             }
@@ -138,7 +147,7 @@ impl Lowering<'_> {
     /// The variable of this name, where it is known.
     fn root(&self, name: &str) -> Option<Parent> {
         Parent::root(name).filter(|parent| match parent {
-            Parent::Response => self.used == Scope::Response,
+            Parent::Response => matches!(self.used, Scope::Response | Scope::Record),
             parent => !parent.is_mcp() || self.used == Scope::Rule,
         })
     }
@@ -149,9 +158,13 @@ impl Lowering<'_> {
         let Some(parent) = self.known_parent(operand) else { return Ok(None) };
         let place = self.place(node.id);
         self.uses_mcp |= parent.is_mcp();
-        // A request's body is read where values for the request are made, and nowhere else.
-        let is_unread =
-            |found: &Field| matches!(found, Field::Value(attribute::REQUEST_BODY)) && self.used != Scope::Request;
+        // A request's body is read where values for the request are made, a response's where values for that are, and nowhere
+        // else.
+        let is_unread = |found: &Field| match found {
+            Field::Value(attribute::REQUEST_BODY) => self.used != Scope::Request,
+            Field::Value(attribute::RESPONSE_BODY) => self.used != Scope::Response,
+            _ => false,
+        };
         let expr = match parent.field(field).filter(|found| !is_unread(found)) {
             None => {
                 let (parent, known) = (parent.name(), parent.known());
@@ -355,7 +368,8 @@ impl Lowering<'_> {
             return Err(ExpressionError::TooComplex { what, place });
         }
         for name in std::iter::once(&c.iter_var).chain(&c.iter_var2) {
-            if Parent::root(name).is_some() || attribute::OF_CREDENTIALS.contains(&name.as_str()) {
+            let is_fields = name == attribute::FIELDS && self.used == Scope::Record;
+            if is_fields || Parent::root(name).is_some() || attribute::OF_CREDENTIALS.contains(&name.as_str()) {
                 return Err(ExpressionError::Shadowed { name: name.clone(), place });
             }
         }

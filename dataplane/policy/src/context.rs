@@ -206,6 +206,7 @@ fn input<'a>(
         }),
         body: None,
         response: None,
+        fields: None,
     }
 }
 

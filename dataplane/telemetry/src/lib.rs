@@ -5,6 +5,9 @@ pub mod counters;
 pub mod histogram;
 pub mod logging;
 pub mod metrics;
+pub mod lines;
 mod request;
+pub mod labels;
+pub mod trace;
 
 pub use request::{Field, FieldValue, MAX_FIELDS, MAX_TEXT_BYTES, RequestTelemetry};

@@ -2,6 +2,8 @@
 
 /// Variables whose fields a caller's credential decides.
 pub(crate) const OF_CREDENTIALS: [&str; 3] = ["jwt", "apiKey", "basicAuth"];
+/// What was learnt of a request.
+pub(crate) const FIELDS: &str = "fields";
 pub(crate) const HEADERS: &str = "@request.headers";
 pub(crate) const REQUEST_BODY: &str = "@request.body";
 pub(crate) const RESPONSE_BODY: &str = "@response.body";
