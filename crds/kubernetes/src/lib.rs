@@ -21,6 +21,7 @@ pub use extension::{
 };
 pub use parameters::{GatewayParameters, GatewayParametersSpec};
 pub use policy::{
+    CollectorSink,
     ExtAuth, ExtensionReference, HeaderModifiers, PolicyAncestor, PolicyAncestorRef, PolicyStatus, RetryOn,
     SharedRateLimit, TargetRef, TargetSelector, Timeouts, TrafficPolicy, TrafficPolicySpec, TrafficRetry,
 };

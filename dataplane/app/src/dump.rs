@@ -2,6 +2,7 @@
 //! environment and arguments of commands are left out, since credentials are passed in them.
 
 mod limits;
+mod observability;
 mod resilience;
 mod streams;
 
@@ -353,6 +354,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "request": transformed(t.request.as_ref()),
             "response": transformed(t.response.as_ref()),
         } }),
+        Some(Kind::AccessLogs(_) | Kind::Tracing(_) | Kind::Metrics(_)) => observability::print(spec),
         Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),

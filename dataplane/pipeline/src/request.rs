@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_telemetry::RequestTelemetry;
+use agentgateway_telemetry::trace::SpanKind;
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Endpoint, Picked};
 use http::request::Parts;
@@ -26,7 +27,7 @@ use crate::snapshot::{Backend, BackendKind, Bind, Listener, Listeners, Route, Sn
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
-use crate::{Error, attempts, bind_limits, forwarded, grpc, reply, target};
+use crate::{Error, attempts, bind_limits, forwarded, grpc, observe, reply, target};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -69,13 +70,20 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         endpoint: None,
         telemetry: if worker.access_log.is_some() { RequestTelemetry::on() } else { RequestTelemetry::off() },
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
+        observed: None,
         tunnel: None,
         worker,
     };
+    let mut context = RequestContext::new(origin.source, "http", origin.port);
+    context.telemetry.clone_from(&record.telemetry);
+    if let Some(secure) = &origin.secure {
+        context.scheme = "https";
+        context.identity.clone_from(&secure.identity);
+    }
     let discards = !is_held_back(&head.headers);
     let is_grpc = grpc::is_call(&head);
     let mut body = Some(Body::Incoming(body));
-    let mut response = walk(&origin, head, &mut body, &mut record).await;
+    let mut response = walk(&origin, head, &mut body, &mut record, &mut context).await;
     if let Some(unread) = body.filter(|_| discards) {
         discard(unread);
     }
@@ -83,6 +91,9 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         grpc::translate(&mut response);
     }
     record.status = response.status().as_u16();
+    if let Some(observed) = &mut record.observed {
+        response = observed.answered(&context, response);
+    }
     if let Some(tunnel) = record.tunnel.take() {
         tunnel.start(record);
         return response.map(|_| Tracked { body: Body::Empty, record: None });
@@ -93,7 +104,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
     response.map(|body| Tracked { body, record: Some(record) })
 }
 
-fn line(origin: &Origin, head: &Parts) -> Line {
+pub(crate) fn line(origin: &Origin, head: &Parts) -> Line {
     Line {
         source: origin.source,
         method: head.method.clone(),
@@ -105,7 +116,13 @@ fn line(origin: &Origin, head: &Parts) -> Line {
 }
 
 /// Takes `body` when a backend gets it.
-async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record: &mut Record) -> Response<Body> {
+async fn walk(
+    origin: &Origin,
+    mut head: Parts,
+    body: &mut Option<Body>,
+    record: &mut Record,
+    context: &mut RequestContext,
+) -> Response<Body> {
     if head.method == Method::CONNECT && !upgrade::normalise_connect(&mut head) {
         return refuse(record, StatusCode::BAD_REQUEST, "CONNECT is not supported");
     }
@@ -144,57 +161,53 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         return refuse(record, StatusCode::BAD_REQUEST, reason);
     }
 
-    let mut context = RequestContext::new(origin.source, "http", origin.port);
-    context.telemetry.clone_from(&record.telemetry);
-    if let Some(secure) = &origin.secure {
-        context.scheme = "https";
-        context.identity.clone_from(&secure.identity);
-    }
+    observe::begin(&listener.policies, origin, &head, context, record);
     origin.address.add(origin.source, context.scheme, &mut head.headers);
     let mut passed = Passed::new();
     let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
     let mut reach = Reach { services: &services, body };
-    if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed, &mut reach).await {
-        return answered(answer, record, &passed, &context).await;
+    if let Err(answer) = pass(&listener.policies, &mut head, context, &mut passed, &mut reach).await {
+        return answered(answer, record, &passed, context).await;
     }
     let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
     let Some(route) = route else {
         let response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
-        return back(response, &passed, &context).await;
+        return back(response, &passed, context).await;
     };
     record.route = Some(Arc::clone(&route));
     context.matched_prefix = route.matched_prefix.clone();
-    let passing = pass(&route.policies, &mut head, &mut context, &mut passed, &mut reach);
+    observe::begin(&route.policies, origin, &head, context, record);
+    let passing = pass(&route.policies, &mut head, context, &mut passed, &mut reach);
     let allowed = match attempts::deadline(&listener, &route, record.start) {
         None => passing.await,
         Some(deadline) => match timeout_at(deadline, passing).await {
             Ok(allowed) => allowed,
             Err(_) => {
                 let response = failed(&attempts::late(), record);
-                return back(response, &passed, &context).await;
+                return back(response, &passed, context).await;
             }
         },
     };
     if let Err(answer) = allowed {
-        return answered(answer, record, &passed, &context).await;
+        return answered(answer, record, &passed, context).await;
     }
     record.permits.append(context.take_permits());
     let mut response = match choose(&snapshot, &route, &origin.worker) {
         Ok(choice) => {
             if let Some(exchange) = attempts::settings(&listener, &route, choice) {
                 let routed = Routed { origin, snapshot: &snapshot, listener: &listener, route: &route, head, record };
-                let all = attempts::run(routed, exchange, choice, &mut reach, &mut context, &mut passed);
+                let all = attempts::run(routed, exchange, choice, &mut reach, context, &mut passed);
                 // Boxed: only requests that ask for more than one plain exchange pay for its size.
                 Box::pin(all).await
             } else {
                 for chain in [&choice.0.policies, &choice.1.policies] {
-                    if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed, &mut reach).await {
-                        return answered(answer, record, &passed, &context).await;
+                    if let Err(answer) = pass(chain, &mut head, context, &mut passed, &mut reach).await {
+                        return answered(answer, record, &passed, context).await;
                     }
                 }
                 match reach.body.take() {
                     Some(body) => {
-                        let request = Sent { head, body, context: &context, passed: &passed };
+                        let request = Sent { head, body, context, passed: &passed };
                         match send(origin, choice.1, request, Pick::Any, record).await {
                             Ok(response) => response,
                             Err(error) => failed(&error, record),
@@ -211,7 +224,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         // Whatever the backend made of a body that broke off.
         response = replied(refusal, record);
     }
-    back(response, &passed, &context).await
+    back(response, &passed, context).await
 }
 
 /// A request whose route is known.
@@ -346,6 +359,8 @@ pub(crate) async fn send(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let Sent { mut head, mut body, context, passed } = request;
+    let mut span = context.telemetry.span("upstream request", SpanKind::Client);
+    context.telemetry.propagate(&span, &mut head.headers);
     match &backend.kind {
         BackendKind::Cluster(cluster) => {
             let signature = match Authentication::of(passed.iter()) {
@@ -373,6 +388,7 @@ pub(crate) async fn send(
                     once(worker, cluster, outgoing, &picked).await
                 }
             };
+            observe::outcome(&mut span, *endpoint, &result);
             let mut response = result?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 let upgrade = upgrade.ok_or_else(upgrade::unasked)?;
@@ -383,7 +399,9 @@ pub(crate) async fn send(
         BackendKind::Protocol(protocol) => {
             let request =
                 BackendRequest { head, body, context: context.clone(), policies: passed.iter().cloned().collect() };
-            Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await
+            let result = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await;
+            observe::outcome(&mut span, None, &result);
+            result
         }
         BackendKind::Broken(reason) => Err(Error::Protocol {
             blame: agentgateway_upstream::Blame::Gateway,
