@@ -45,6 +45,7 @@ impl PolicySpec {
             Some(Kind::AccessLogs(_)) => "accessLog",
             Some(Kind::Tracing(_)) => "tracing",
             Some(Kind::Metrics(_)) => "metrics",
+            Some(Kind::ExternalProcessing(_)) => "extProc",
         }
     }
 
@@ -106,8 +107,9 @@ impl PolicySpec {
                 | Kind::RequestLimits(_)
                 | Kind::Csrf(_)
                 | Kind::RequestBuffer(_)
-                // It may be what takes a secret out of a message.
-                | Kind::Transformation(_),
+                // They may be what takes a secret out of a message.
+                | Kind::Transformation(_)
+                | Kind::ExternalProcessing(_),
             )
             | None => true,
         }

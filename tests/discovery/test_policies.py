@@ -1,15 +1,17 @@
 """TrafficPolicies from manifests to the proxy: what the YAML file has in files is in Secrets and ConfigMaps."""
 
 import base64
+import hashlib
 import json
 import re
 
 import pytest
 import yaml
 
-from support import paths
+from support import envoy, paths
 from support.authz import GrpcAuthz
 from support.echo import headers_of
+from support.envoy import EnvoyServices
 from support.http1 import request
 from support.jwks_server import JwksServer
 from support.tokens import AUDIENCE, ISSUER, Key, bearer
@@ -121,6 +123,40 @@ def test_external_authorization_by_an_extension(world, proxies, ports):
         world.wait_printed("RateLimit, and ExtAuth is needed")
     finally:
         authz.close()
+
+
+def test_external_processing_by_an_extension(world, proxies, ports):
+    processor = EnvoyServices(ports)
+    try:
+        world.apply("processor", static("processor", processor.address, appProtocol="grpc"))
+        reference = {"group": "gateway.kgateway.dev", "kind": "Backend", "name": "processor"}
+        config = {
+            "grpcService": {"backendRef": reference, "authority": "guard.example"},
+            "messageTimeout": "10s",
+            "processingMode": {"responseHeaderMode": "SKIP"},
+            "requestAttributes": ["request.path"],
+            "mutationRules": {"deny": ["x-role"]},
+        }
+        world.apply("extension", obj(OWN, "GatewayExtension", "guard", {"type": "ExtProc", "extProc": config}))
+        world.apply("policy", on_route(extProc={"extensionRef": {"name": "guard"}, "processingMode": {"requestBodyMode": "BUFFERED", "responseHeaderMode": "SKIP"}}))
+        mutation = {"set_headers": [envoy.option("x-user", "ada"), envoy.option("x-role", "admin")]}
+        processor.script(request_headers=envoy.about("request_headers", {"header_mutation": mutation}), request_body={"upper": True})
+        proxies(world)
+        until(lambda: "x-user" in headers_of(request(world.gateway_port).json()), what="the policy")
+        response = request(world.gateway_port, "/a", "POST", body=b"abc").json()
+        assert response["sha256"] == hashlib.sha256(b"ABC").hexdigest() and "x-role" not in headers_of(response)
+        call = processor.ended()[-1]
+        assert (call["authority"], envoy.kinds(call)) == ("guard.example", ["request_headers", "request_body"])
+        assert call["messages"][0]["attributes"]["envoy.filters.http.ext_proc"] == {"request.path": "/a"}
+        world.wait_printed("GatewayExtension default/guard Accepted=True")
+        # The processor is away, and then no processor: nobody passes.
+        processor.close()
+        becomes(world, 500)
+        world.apply("extension", obj(OWN, "GatewayExtension", "guard", {"type": "ExtProc"}))
+        becomes(world, 403)
+        world.wait_printed("spec.extProc: must be set")
+    finally:
+        processor.close()
 
 
 def test_fields_of_the_exchange(world, proxies):
@@ -271,7 +307,7 @@ def test_the_examples_of_the_guide_are_accepted(plane, page):
     web = route("web", rule("provider", name="pages"), rule("provider", name="models"), gateway="edge")
     web["metadata"]["labels"] = {"team": "web"}
     around = [gateway(80, "edge", listeners), web, static("provider", "provider.example:443")]
-    services = {"opa": 9191, "redis": 6379, "ratelimit": 8081}
+    services = {"opa": 9191, "guard": 9000, "redis": 6379, "ratelimit": 8081}
     around += [obj("v1", "Service", name, {"ports": [{"port": port}]}) for name, port in services.items()]
     example = [each for block in re.findall("```yaml kubernetes\n(.*?)```", page.read_text(), re.DOTALL) for each in yaml.safe_load_all(block)]
     plane.apply("all", *around, *example)

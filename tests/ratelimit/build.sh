@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds Envoy's rate limit service, which tests of global limits ask, into <project>/build/bin. Safe to repeat; what it needs
-# is pinned in go.sum.
+# Builds servers that policies ask, from Envoy's own modules, into <project>/build/bin: its rate limit service, and ours on its
+# messages for external processing and authorization. Safe to repeat; what it needs is pinned in go.sum.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(dirname "$(dirname "$here")")/build
@@ -12,5 +12,6 @@ if ! command -v go >/dev/null; then
 fi
 mkdir -p "$build/bin"
 cd "$here"
-go build -trimpath -gcflags "all=-dwarf=false -l" -ldflags "-s -w" -o "$build/bin/ratelimit" \
-  github.com/envoyproxy/ratelimit/src/service_cmd
+build() { go build -trimpath -gcflags "all=-dwarf=false -l" -ldflags "-s -w" -o "$build/bin/$1" "$2"; }
+build ratelimit github.com/envoyproxy/ratelimit/src/service_cmd
+build envoy-services ./envoyservices

@@ -1,7 +1,7 @@
 //! GatewayExtensions: what policies can use, and their status.
 
 use agentgateway_crds::{
-    ExtAuthProvider, ExtensionReference, ExtensionStatus, ExtensionType, GROUP, GatewayExtension,
+    ExtAuthProvider, ExtProcProvider, ExtensionReference, ExtensionStatus, ExtensionType, GROUP, GatewayExtension,
     RateLimitProvider, ServiceReference,
 };
 
@@ -19,6 +19,15 @@ pub(crate) fn ext_auth(extension: &GatewayExtension) -> Result<&ExtAuthProvider,
         (ExtensionType::ExtAuth, Some(provider)) => Ok(provider),
         (ExtensionType::ExtAuth, None) => Err("spec.extAuth: must be set".to_owned()),
         (other, _) => Err(format!("spec.type: is {other:?}, and ExtAuth is needed here")),
+    }
+}
+
+/// What an extension is for `extProc`, or why it is nothing.
+pub(crate) fn ext_proc(extension: &GatewayExtension) -> Result<&ExtProcProvider, String> {
+    match (extension.spec.extension_type, &extension.spec.ext_proc) {
+        (ExtensionType::ExtProc, Some(provider)) => Ok(provider),
+        (ExtensionType::ExtProc, None) => Err("spec.extProc: must be set".to_owned()),
+        (other, _) => Err(format!("spec.type: is {other:?}, and ExtProc is needed here")),
     }
 }
 
@@ -76,7 +85,7 @@ fn usable(extension: &GatewayExtension) -> Result<(), String> {
     match extension.spec.extension_type {
         ExtensionType::ExtAuth => ext_auth(extension).map(|_| ()),
         ExtensionType::RateLimit => rate_limit(extension).map(|_| ()),
-        ExtensionType::ExtProc => Err("spec.type: ExtProc is not supported, only ExtAuth and RateLimit are".to_owned()),
+        ExtensionType::ExtProc => ext_proc(extension).map(|_| ()),
     }
 }
 

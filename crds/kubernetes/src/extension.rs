@@ -1,7 +1,9 @@
 //! `GatewayExtension`: a service that policies ask about requests.
 
-use agentgateway_types::Duration;
-use agentgateway_types::policy::{DecisionCache, RateLimitHeaders, SecretSource};
+use agentgateway_types::policy::{
+    DecisionCache, MetadataOptions, MutationRules, ProcessingMode, RateLimitHeaders, SecretSource,
+};
+use agentgateway_types::{Duration, Size};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -9,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::stream_route::BackendReference;
 
-/// A service that policies ask about requests. TrafficPolicies name it in extAuth.extensionRef and
-/// rateLimit.global.extensionRef.
+/// A service that policies ask about requests. TrafficPolicies name it in extAuth.extensionRef,
+/// extProc.extensionRef and rateLimit.global.extensionRef.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "gateway.kgateway.dev",
@@ -29,16 +31,21 @@ use crate::stream_route::BackendReference;
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     { "rule": "self.type == 'ExtAuth' ? has(self.extAuth) : !has(self.extAuth)", "message": "extAuth must be set when type is ExtAuth, and only then" },
+    { "rule": "self.type == 'ExtProc' ? has(self.extProc) : !has(self.extProc)", "message": "extProc must be set when type is ExtProc, and only then" },
     { "rule": "self.type == 'RateLimit' ? has(self.rateLimit) : !has(self.rateLimit)", "message": "rateLimit must be set when type is RateLimit, and only then" }
 ]))]
 pub struct GatewayExtensionSpec {
-    /// What the service does. ExtProc is not supported: policies that use it refuse all requests.
+    /// What the service does.
     #[serde(rename = "type")]
     pub extension_type: ExtensionType,
 
     /// External authorization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ext_auth: Option<ExtAuthProvider>,
+
+    /// External processing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_proc: Option<ExtProcProvider>,
 
     /// Limits that all proxies share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +87,60 @@ pub struct ExtAuthProvider {
     /// Remembers decisions. Not together with bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<DecisionCache>,
+}
+
+/// A service that reads and changes requests and responses, by Envoy's protocol `envoy.service.ext_proc.v3.ExternalProcessor`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtProcProvider {
+    /// Where it is. Its requestTimeout counts where messageTimeout is not set.
+    pub grpc_service: GrpcService,
+
+    /// Lets requests and responses pass as they are when the service fails. Off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_open: Option<bool>,
+
+    /// Which parts of requests and responses are sent. Headers alone by default. A policy that says so itself outranks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processing_mode: Option<ProcessingMode>,
+
+    /// How long the answer to one message may take. `200ms` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_timeout: Option<Duration>,
+
+    /// The longest time that the service may ask for instead. By default it may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_message_timeout: Option<Duration>,
+
+    /// The service may change the mode for one request. Off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_mode_override: Option<bool>,
+
+    /// The service gets copies and changes nothing, and nobody waits for it. Off by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observability_mode: Option<bool>,
+
+    /// CEL expressions whose values are sent with the first message about a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 4096)))]
+    pub request_attributes: Vec<String>,
+
+    /// CEL expressions whose values are sent with the first message about a response.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 4096)))]
+    pub response_attributes: Vec<String>,
+
+    /// Metadata that is sent along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_options: Option<MetadataOptions>,
+
+    /// Which headers the service may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutation_rules: Option<MutationRules>,
+
+    /// Largest body that is read whole. `1Mi` by default, up to `64Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body_size: Option<Size>,
 }
 
 /// A service that counts for all proxies: Envoy's protocol `envoy.service.ratelimit.v3.RateLimitService`, or Redis.
@@ -153,7 +214,8 @@ pub struct GrpcService {
     #[schemars(length(min = 1, max = 253))]
     pub authority: Option<String>,
 
-    /// How long an answer may take. `10s` by default, of rate limits `100ms`.
+    /// How long an answer may take. `10s` by default, of rate limits `100ms`, of each message of
+    /// external processing `200ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Duration>,
 }

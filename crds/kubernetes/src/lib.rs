@@ -16,14 +16,14 @@ pub mod stream_route;
 pub use backend::{Backend, BackendSpec, BackendStatus, BackendType, McpBackend, McpSelector, McpTarget};
 pub use direct_response::{DirectResponse, DirectResponseSpec};
 pub use extension::{
-    ExtAuthProvider, ExtensionStatus, ExtensionType, GatewayExtension, GatewayExtensionSpec, GrpcService,
-    RateLimitProvider, RedisService, RequestBody, ServiceReference,
+    ExtAuthProvider, ExtProcProvider, ExtensionStatus, ExtensionType, GatewayExtension, GatewayExtensionSpec,
+    GrpcService, RateLimitProvider, RedisService, RequestBody, ServiceReference,
 };
 pub use parameters::{GatewayParameters, GatewayParametersSpec};
 pub use policy::{
-    CollectorSink,
-    ExtAuth, ExtensionReference, HeaderModifiers, PolicyAncestor, PolicyAncestorRef, PolicyStatus, RetryOn,
-    SharedRateLimit, TargetRef, TargetSelector, Timeouts, TrafficPolicy, TrafficPolicySpec, TrafficRetry,
+    CollectorSink, ExtAuth, ExtProcPolicy, ExtensionReference, HeaderModifiers, PolicyAncestor, PolicyAncestorRef,
+    PolicyStatus, RetryOn, SharedRateLimit, TargetRef, TargetSelector, Timeouts, TrafficPolicy, TrafficPolicySpec,
+    TrafficRetry,
 };
 pub use stream_route::{
     BackendReference, ParentReference, RouteParentStatus, RouteStatus, StreamRouteRule, TcpRoute, UdpRoute,

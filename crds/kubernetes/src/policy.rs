@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use agentgateway_types::Duration;
 use agentgateway_types::policy::{
-    AccessLog, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, ConcurrencyLimit, Cors, Csrf, FaultInjection,
-    HeaderModifier, HealthCheck, JwtAuth, LoadBalancer, Metrics, OpenTelemetry, OutlierDetection, RateLimit, RateLimitDescriptor, Rbac,
-    ReferencedKeySet, RequestLimits, RetryConstraint, SecretApiKeyAuth, SecretAwsAuth, SecretSource, TokenBucket,
-    Tracing, Transformation,
+    AccessLog, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, ConcurrencyLimit, Cors, Csrf,
+    FaultInjection, HeaderModifier, HealthCheck, JwtAuth, LoadBalancer, Metrics, OpenTelemetry, OutlierDetection,
+    ProcessingMode, RateLimit, RateLimitDescriptor, Rbac, ReferencedKeySet, RequestLimits, RetryConstraint,
+    SecretApiKeyAuth, SecretAwsAuth, SecretSource, TokenBucket, Tracing, Transformation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -39,7 +39,7 @@ use crate::extension::{GrpcService, RequestBody};
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.rbac) || has(self.rateLimit) || has(self.concurrencyLimit) || has(self.requestLimits) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth) || has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection) || has(self.faultInjection) || has(self.accessLog) || has(self.tracing) || has(self.metrics)", "message": "at least one policy must be set" },
+    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.extProc) || has(self.rbac) || has(self.rateLimit) || has(self.concurrencyLimit) || has(self.requestLimits) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth) || has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection) || has(self.faultInjection) || has(self.accessLog) || has(self.tracing) || has(self.metrics)", "message": "at least one policy must be set" },
     { "rule": "!has(self.autoHostRewrite) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind == 'HTTPRoute')) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind == 'HTTPRoute')))", "message": "autoHostRewrite is for HTTPRoutes" },
     { "rule": "!(has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection)) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind in ['Service', 'Backend'])) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind in ['Service', 'Backend'])))", "message": "outlierDetection, circuitBreakers, retryConstraint, loadBalancer, healthCheck and connection are for Services and Backends" },
     { "rule": "!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) <= duration(self.timeouts.request)", "message": "retry.perTryTimeout must not be more than timeouts.request" }
@@ -104,6 +104,10 @@ pub struct TrafficPolicySpec {
     /// Reads bodies of requests whole, and refuses larger ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer: Option<Buffer>,
+
+    /// Sends requests and responses to another service that may change them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_proc: Option<ExtProcPolicy>,
 
     /// Changes requests and responses by CEL expressions. Those of all levels are made, the more specific ones later on the way to
     /// the backend and earlier on the way back.
@@ -193,6 +197,19 @@ pub struct ExtAuth {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64), inner(length(max = 4096)))]
     pub context_extensions: BTreeMap<String, String>,
+}
+
+/// Sends requests and responses to another service that may change them. Those of several policies all get them, the more specific
+/// ones later on the way to the backend and earlier on the way back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtProcPolicy {
+    /// The GatewayExtension of type ExtProc.
+    pub extension_ref: ExtensionReference,
+
+    /// Which parts of requests and responses are sent, in the place of what the extension says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processing_mode: Option<ProcessingMode>,
 }
 
 /// A limit that all proxies share: descriptors where the extension is Envoy's service, buckets where it is Redis.

@@ -14,6 +14,7 @@ mod credentials;
 mod csrf;
 mod direct_response;
 mod ext_authz;
+mod ext_proc;
 mod fault_injection;
 mod global_rate_limit;
 mod headers;
@@ -49,6 +50,9 @@ pub use credentials::{AuthMode, CredentialLocation, HeaderLocation, NamedLocatio
 pub use csrf::{Csrf, StringMatcher};
 pub use direct_response::DirectResponse;
 pub use ext_authz::{DecisionCache, ExtAuthz, ExtAuthzProtocol, ForwardBody, GrpcExtAuthz, HttpExtAuthz};
+pub use ext_proc::{
+    BodySendMode, ExtProc, MetadataForwarding, MetadataOptions, MutationRules, ProcessingMode, SendMode,
+};
 pub use fault_injection::{FaultAbort, FaultDelay, FaultInjection};
 pub use global_rate_limit::{
     CelEntry, EnvoyRateLimit, GenericEntry, GlobalRateLimit, RateLimitDescriptor, RateLimitEntry, RateLimitEntryType,

@@ -260,6 +260,9 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<
                 "target": { "targets": mcp.targets.iter().map(mcp_target).collect::<Vec<_>>(), "stateful": true },
             }),
         ),
+        Some(Kind::Inference(pool)) => {
+            ("inference", json!({ "name": name, "target": key::print_backend_key(&pool.backend_key) }))
+        }
         None => ("unknown", json!({ "name": name })),
     };
     if let Some(tls) = &backend.tls {
@@ -404,6 +407,11 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "backend": key::print_backend_key(&e.backend_key),
             "failOpen": e.fail_open,
             "cached": e.cache.is_some(),
+        } }),
+        Some(Kind::ExternalProcessing(e)) => json!({ "extProc": {
+            "backend": key::print_backend_key(&e.backend_key),
+            "failOpen": e.fail_open,
+            "observability": e.observability,
         } }),
         Some(
             Kind::OutlierDetection(_)

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::dump::dump;
-use crate::protocols::Protocols;
+use crate::protocols::{Process, Protocols};
 use crate::settings::Settings;
 use crate::source::{self, Change, Source};
 use crate::upstream_metrics;
@@ -101,7 +101,14 @@ impl Proxy {
         let endpoints = Arc::new(EndpointRegistry::default());
         let balancers = Arc::new(Balancers::default());
         upstream_metrics::register(&mut registry, Arc::clone(&balancers));
-        let protocols = Protocols::new(&mut registry)?;
+        let (resolver, rules) = (Resolver::system(background.clone()), Arc::new(settings.address_rules()));
+        let process = Process {
+            endpoints: Arc::clone(&endpoints),
+            rules: Arc::clone(&rules),
+            resolver: resolver.clone(),
+            background: background.clone(),
+        };
+        let protocols = Protocols::new(&mut registry, process)?;
         if let Source::ControlPlane(started) = source {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
         }
@@ -124,7 +131,6 @@ impl Proxy {
         };
         let exporters = Arc::clone(policy_state.exporters());
         crate::telemetry_metrics::register(&mut registry, Arc::clone(&policy_state));
-        let (resolver, rules) = (Resolver::system(background.clone()), Arc::new(settings.address_rules()));
         let network = Network { resolver: resolver.clone(), rules: Arc::clone(&rules) };
         background.spawn(agentgateway_fetch::run(policy_state, network));
         let configured = Arc::clone(&snapshot);

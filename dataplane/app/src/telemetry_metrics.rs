@@ -61,7 +61,8 @@ impl TelemetryCollector {
         ];
         let tables = self.0.label_tables();
         // Policies of one name count together, and so do those that differ in their labels side by side.
-        let all: Vec<_> = tables.iter().flat_map(|table| table.read().into_iter().map(move |row| (table, row))).collect();
+        let all: Vec<_> =
+            tables.iter().flat_map(|table| table.read().into_iter().map(move |row| (table, row))).collect();
         let mut sums = std::collections::BTreeMap::<Vec<(String, String)>, [u64; 5]>::new();
         for (table, (values, counts)) in all {
             let labels = table.labels().iter().zip(&values);

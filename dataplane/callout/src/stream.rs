@@ -43,7 +43,7 @@ pub struct Stream<Q, A> {
 enum Answers {
     /// The head of the answer is not there yet.
     Opening(Opening),
-    Open(Received),
+    Open(Box<Received>),
     /// Nothing more comes.
     Over,
 }
@@ -79,6 +79,11 @@ impl<Q: Message, A: Message + Default> Stream<Q, A> {
     /// Queues a message. It does not wait: what is sent without [`Stream::ready`] must be bounded otherwise.
     pub fn send(&mut self, question: &Q) {
         self.questions.push(frame::encode(question));
+    }
+
+    /// Bytes of messages that wait to be sent; None when nothing is sent any more.
+    pub fn waiting_bytes(&self) -> Option<usize> {
+        self.questions.waiting_bytes()
     }
 
     /// Waits until few bytes of messages wait to be sent.
@@ -137,7 +142,7 @@ impl<Q: Message, A: Message + Default> Stream<Q, A> {
         });
         match opened {
             Ok(response) => {
-                self.answers = Answers::Open(Received::new(response, self.max_message_bytes));
+                self.answers = Answers::Open(Box::new(Received::new(response, self.max_message_bytes)));
                 Poll::Ready(Ok(()))
             }
             Err(error) => {

@@ -118,6 +118,9 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("extAuthz", "ext-authz.md", "GrpcExtAuthz"),
         ("extAuthz", "ext-authz.md", "HttpExtAuthz"),
         ("extAuthz", "ext-authz.md", "DecisionCache"),
+        ("extProc", "ext-proc.md", "ExtProc"),
+        ("extProc", "ext-proc.md", "ProcessingMode"),
+        ("extProc", "ext-proc.md", "MutationRules"),
         ("backendTLS", "backend-tls.md", "BackendTls"),
         ("faultInjection", "fault-injection.md", "FaultInjection"),
         ("outlierDetection", "outlier-detection.md", "OutlierDetection"),
@@ -142,7 +145,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         }
     }
     assert!(overview.contains("`autoHostRewrite`"));
-    let documented = 27;
+    let documented = 28;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 

@@ -205,6 +205,7 @@ impl VariableResolver for Inputs<'_> {
                 "apiKey" => of(self.request.api_key),
                 "basicAuth" => of(self.request.basic_auth),
                 attribute::FIELDS => of(self.request.fields),
+                "metadata" => of(self.request.metadata),
                 _ => None,
             };
         };

@@ -24,6 +24,8 @@ pub struct HttpInput<'a> {
     pub api_key: Option<&'a Value>,
     /// `basicAuth`: the name of whom a verified password is. Without one, `basicAuth` is an empty map.
     pub basic_auth: Option<&'a Value>,
+    /// `metadata`: what policies before this one left for it, an object. Without any, `metadata` is an empty map.
+    pub metadata: Option<&'a Value>,
     /// `source.address` and `source.port`.
     pub source: SocketAddr,
     /// `source.identity`, `source.subject` and `source.subjectAltNames`; None without a verified certificate.

@@ -1,7 +1,7 @@
 //! Rules in the Common Expression Language: compiled once with bounds and known names, evaluated per request or per MCP item.
 //!
 //! Used by the proxy to apply rules and by the control plane to refuse what the proxy would refuse. An expression knows
-//! `request`, `jwt`, `apiKey`, `basicAuth`, `source` and what its [`Scope`] adds; anything else is an error at compile time
+//! `request`, `jwt`, `apiKey`, `basicAuth`, `metadata`, `source` and what its [`Scope`] adds; anything else is an error at compile time
 //! that names it. The language is that of cel-spec without message construction and optional syntax.
 
 mod addresses;

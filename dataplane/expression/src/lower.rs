@@ -120,7 +120,7 @@ impl Lowering<'_> {
 
     fn identifier(&mut self, id: u64, name: String) -> Result<Expr, ExpressionError> {
         if self.scope.contains(&name)
-            || attribute::OF_CREDENTIALS.contains(&name.as_str())
+            || attribute::OF_POLICIES.contains(&name.as_str())
             || TYPES.contains(&name.as_str())
         {
             return Ok(Expr::Ident(name));
@@ -134,10 +134,10 @@ impl Lowering<'_> {
             Some(parent) => Err(ExpressionError::NotAValue { name: parent.name(), known: parent.known(), place }),
             None => {
                 let known = match self.used {
-                    Scope::Rule => "apiKey, basicAuth, jwt, mcp, request and source",
-                    Scope::Request => "apiKey, basicAuth, jwt, request and source",
-                    Scope::Response => "apiKey, basicAuth, jwt, request, response and source",
-                    Scope::Record => "apiKey, basicAuth, fields, jwt, request, response and source",
+                    Scope::Rule => "apiKey, basicAuth, jwt, mcp, metadata, request and source",
+                    Scope::Request => "apiKey, basicAuth, jwt, metadata, request and source",
+                    Scope::Response => "apiKey, basicAuth, jwt, metadata, request, response and source",
+                    Scope::Record => "apiKey, basicAuth, fields, jwt, metadata, request, response and source",
                 };
                 Err(ExpressionError::UnknownVariable { name, known, place })
             }
@@ -369,7 +369,7 @@ impl Lowering<'_> {
         }
         for name in std::iter::once(&c.iter_var).chain(&c.iter_var2) {
             let is_fields = name == attribute::FIELDS && self.used == Scope::Record;
-            if is_fields || Parent::root(name).is_some() || attribute::OF_CREDENTIALS.contains(&name.as_str()) {
+            if is_fields || Parent::root(name).is_some() || attribute::OF_POLICIES.contains(&name.as_str()) {
                 return Err(ExpressionError::Shadowed { name: name.clone(), place });
             }
         }

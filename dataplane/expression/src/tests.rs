@@ -37,6 +37,7 @@ impl Request {
             claims: Some(&self.claims),
             api_key: Some(&self.api_key),
             basic_auth: None,
+            metadata: None,
             source: "10.1.2.3:55".parse().expect("an address"),
             certificate: None,
             body: None,
@@ -48,6 +49,16 @@ impl Request {
 
 fn http(rule: &str) -> Result<bool, EvalError> {
     Expression::compile(rule).unwrap_or_else(|e| panic!("{rule}: {e}")).evaluate_http(&Request::new().input())
+}
+
+#[test]
+fn what_policies_leave_is_a_map() {
+    let (request, left) = (Request::new(), json!({"guard": {"score": 7}}));
+    let input = HttpInput { metadata: Some(&left), ..request.input() };
+    let rule = Expression::compile("metadata.guard.score > 5").expect("compiles");
+    assert_eq!(rule.evaluate_http(&input), Ok(true));
+    assert!(rule.evaluate_http(&request.input()).is_err(), "nothing was left");
+    assert_eq!(http("has(metadata.guard)"), Ok(false));
 }
 
 #[test]
@@ -207,9 +218,12 @@ fn unknown_names_are_refused_with_their_place() {
         ("", "the expression is empty"),
         (
             "requst.path == 'a'",
-            "unknown variable \"requst\" at column 1; known are apiKey, basicAuth, jwt, mcp, request and source",
+            "unknown variable \"requst\" at column 1; known are apiKey, basicAuth, jwt, mcp, metadata, request and source",
         ),
-        ("true && x", "unknown variable \"x\" at column 9; known are apiKey, basicAuth, jwt, mcp, request and source"),
+        (
+            "true && x",
+            "unknown variable \"x\" at column 9; known are apiKey, basicAuth, jwt, mcp, metadata, request and source",
+        ),
         (
             "request.pth == 'a'",
             "\"request\" has no field \"pth\" (column 8); it has method, path, uri, host, scheme, headers, query",

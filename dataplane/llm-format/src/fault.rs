@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::json::Writer;
+use crate::json::{Json, Writer};
+use crate::limits::MAX_ERROR_MESSAGE;
 use crate::{Dialect, Framing};
 
 /// What kind of error it is: decides the status and the names that the APIs have for it.
@@ -222,6 +223,43 @@ impl Fault {
                 out.extend_from_slice(b"\n\n");
             }
         }
+    }
+}
+
+/// Reads the error that a provider's body or event is, whichever API's shape it has.
+pub(crate) fn from_error(body: &Json<'_>, kind: FaultKind) -> Fault {
+    // Some wrap it in an array (Gemini's streams).
+    let body = body.items().first().unwrap_or(body);
+    let error = body.get("error");
+    let message = [error.get("message"), body.get("message"), body.get("Message"), body.get("detail"), error]
+        .into_iter()
+        .find_map(|message| message.as_str().filter(|text| !text.is_empty()));
+    let kind = match (error.get("type").as_str(), error.get("code")) {
+        (Some("invalid_request_error"), _) => FaultKind::InvalidRequest,
+        (Some("authentication_error"), _) => FaultKind::Authentication,
+        (Some("billing_error" | "insufficient_quota"), _) => FaultKind::Billing,
+        (Some("permission_error"), _) => FaultKind::Permission,
+        (Some("not_found_error"), _) => FaultKind::NotFound,
+        (Some("request_too_large"), _) => FaultKind::TooLarge,
+        (Some("rate_limit_error" | "tokens" | "requests"), _) => FaultKind::RateLimit,
+        (Some("overloaded_error"), _) => FaultKind::Overloaded,
+        (Some("timeout_error"), _) => FaultKind::Timeout,
+        (_, Json::String(code)) if code == "rate_limit_exceeded" => FaultKind::RateLimit,
+        (_, Json::Number(code)) => {
+            code.as_u64().and_then(|code| u16::try_from(code).ok()).map_or(kind, FaultKind::of_status)
+        }
+        _ => kind,
+    };
+    let mut text: String = message.unwrap_or("the provider gave no reason").to_owned();
+    if text.len() > MAX_ERROR_MESSAGE {
+        let end = (0..=MAX_ERROR_MESSAGE).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+    Fault {
+        kind,
+        message: text,
+        param: error.get("param").as_str().map(str::to_owned),
+        code: error.get("code").as_str().map(str::to_owned),
     }
 }
 

@@ -13,6 +13,12 @@ pub(crate) enum Broken {
     TooLarge,
     #[error("the provider sent bytes that are not UTF-8")]
     NotUtf8,
+    #[error("the provider sent an event that is not JSON")]
+    NotJson,
+    #[error("the provider sent a damaged stream")]
+    Damaged,
+    #[error("the provider sent more than can be kept of one answer")]
+    TooMuch,
 }
 
 /// Cuts a stream into events. At most [`MAX_EVENT_BYTES`] of an unfinished one are kept.

@@ -1,13 +1,16 @@
 //! Streams: bytes of the provider in, bytes for the client out.
 
 mod observe;
+mod source;
+mod translate;
 
 use bytes::Bytes;
 
 use crate::sse::Broken;
 use crate::usage::{Finish, Usage};
-use crate::{Exchange, Fault, FaultKind};
-use observe::Observer;
+use crate::{Dialect, Exchange, Fault, FaultKind, Framing, Host};
+use observe::{Observer, Reframer};
+use translate::Translation;
 
 /// Which text of an answer this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,14 +32,14 @@ pub enum Verdict {
     Pass,
     /// This goes on instead; may be empty when it is held back.
     Replace(String),
-    /// The stream ends with this error.
+    /// The answer ends with this error.
     Reject(Fault),
 }
 
 /// Sees, changes or stops the texts of an answer as they come. Each text (of a choice, and of a part within it) is given piece by
 /// piece, and its end once.
 pub trait TextFilter: Send {
-    /// A piece of text. `choice` is that of several answers, `part` the number of the text in it.
+    /// A piece of text. `choice` is that of several answers, `part` the number of the text among all of the answer.
     fn text(&mut self, choice: u32, part: u32, kind: TextKind, text: &str) -> Verdict;
 
     /// The text is complete: [`Verdict::Replace`] gives what was held back.
@@ -46,9 +49,17 @@ pub trait TextFilter: Send {
 /// Translates one stream. Bytes may be cut anywhere; what is kept is bounded by [`crate::limits`].
 pub struct StreamTranslator {
     exchange: Exchange,
-    observer: Observer,
+    mode: Mode,
     seen: Seen,
     ended: bool,
+}
+
+enum Mode {
+    /// Events go on as they came.
+    Observe(Observer),
+    /// The same events in another framing.
+    Reframe(Box<Reframer>),
+    Translate(Box<Translation>),
 }
 
 /// What a stream has told so far.
@@ -59,17 +70,26 @@ pub(crate) struct Seen {
     pub(crate) model: Option<String>,
     pub(crate) events: u64,
     pub(crate) fault: Option<Fault>,
-    /// The API's own last event has come.
+    /// The provider's own last event has come.
     pub(crate) complete: bool,
     /// Something was sent to the client.
     pub(crate) begun: bool,
+    pub(crate) keep_text: bool,
     pub(crate) text: String,
 }
 
 impl StreamTranslator {
-    pub(crate) fn new(exchange: Exchange, _filter: Option<Box<dyn crate::TextFilter>>, _keep_text: bool) -> Self {
-        let observer = Observer::new(&exchange);
-        StreamTranslator { exchange, observer, seen: Seen::default(), ended: false }
+    pub(crate) fn new(exchange: Exchange, filter: Option<Box<dyn TextFilter>>, keep_text: bool) -> Self {
+        let provider = &exchange.provider;
+        let direct = exchange.client == provider.dialect && filter.is_none() && !keep_text;
+        let mode = if !direct {
+            Mode::Translate(Box::new(Translation::new(&exchange, filter)))
+        } else if exchange.framing == exchange.meta.framing {
+            Mode::Observe(Observer::new(&exchange))
+        } else {
+            Mode::Reframe(Box::new(Reframer::new(&exchange)))
+        };
+        StreamTranslator { exchange, mode, seen: Seen { keep_text, ..Seen::default() }, ended: false }
     }
 
     /// Takes bytes of the provider, gives bytes for the client; often none, and after the end (see
@@ -78,11 +98,39 @@ impl StreamTranslator {
         if self.ended {
             return Bytes::new();
         }
-        let out = self.observer.push(chunk, &mut self.seen);
-        match out {
-            Ok(out) => out,
-            Err(broken) => self.abort(broken.into()),
+        let meta = &self.exchange.meta;
+        match &mut self.mode {
+            Mode::Observe(observer) => match observer.push(chunk, &mut self.seen) {
+                Ok(out) => out,
+                Err(broken) => self.abort(broken.into()),
+            },
+            Mode::Reframe(reframer) => {
+                let mut out = Vec::new();
+                let result = reframer.push(&chunk, &mut self.seen, &mut out);
+                self.settle(result, out)
+            }
+            Mode::Translate(translation) => {
+                let mut out = Vec::new();
+                let result = translation.push(&chunk, meta, &mut self.seen, &mut out);
+                self.settle(result, out)
+            }
         }
+    }
+
+    /// What was written, and the error that ended it, if one did.
+    fn settle(&mut self, result: Result<(), Broken>, mut out: Vec<u8>) -> Bytes {
+        self.seen.begun |= !out.is_empty();
+        let fault = match (&self.mode, result) {
+            (_, Err(broken)) => Some(broken.into()),
+            (Mode::Translate(_), Ok(())) => self.seen.fault.take(),
+            (_, Ok(())) => None,
+        };
+        if let Some(fault) = fault {
+            out.extend_from_slice(&self.abort(fault));
+        } else if matches!(self.mode, Mode::Translate(_)) && self.seen.complete {
+            self.ended = true;
+        }
+        out.into()
     }
 
     /// The provider's stream has ended. Gives what is left; where the provider left out the end of its answer, an error
@@ -91,15 +139,24 @@ impl StreamTranslator {
         if self.ended {
             return Bytes::new();
         }
-        let rest = match self.observer.rest(&mut self.seen) {
-            Ok(rest) => rest,
-            Err(broken) => return self.abort(broken.into()),
+        let meta = &self.exchange.meta;
+        let mut out = Vec::new();
+        let result = match &mut self.mode {
+            Mode::Observe(observer) => observer.rest(&mut self.seen, &mut out),
+            Mode::Reframe(reframer) => reframer.rest(&mut self.seen, &mut out),
+            Mode::Translate(translation) => translation.rest(meta, &mut self.seen, &mut out),
         };
+        let mut out = self.settle(result, out).to_vec();
+        if self.ended {
+            return out.into();
+        }
         if self.seen.complete || self.seen.finish.is_some() || self.seen.fault.is_some() {
             self.ended = true;
-            return rest;
+            if let (Mode::Reframe(_), Framing::JsonArray) = (&self.mode, self.exchange.meta.framing) {
+                out.extend_from_slice(if self.seen.begun { b"]" } else { b"[]" });
+            }
+            return out.into();
         }
-        let mut out = rest.to_vec();
         out.extend_from_slice(&self.abort(Fault::new(FaultKind::BadGateway, "the provider's stream ended early")));
         out.into()
     }
@@ -111,13 +168,17 @@ impl StreamTranslator {
         }
         self.ended = true;
         let mut out = Vec::with_capacity(256);
-        let Exchange { client, client_framing, .. } = self.exchange;
-        fault.write_event(client, client_framing, self.seen.events, !self.seen.begun, &mut out);
+        let number = match &self.mode {
+            Mode::Translate(translation) => translation.sequence(),
+            _ => self.seen.events,
+        };
+        let framing = self.exchange.meta.framing;
+        fault.write_event(self.exchange.client, framing, number, !self.seen.begun, &mut out);
         self.seen.fault = Some(fault);
         out.into()
     }
 
-    /// Whether nothing more will come: after an error, or [`StreamTranslator::finish`].
+    /// Whether nothing more will come: after the provider's last event, an error, or [`StreamTranslator::finish`].
     pub fn is_ended(&self) -> bool {
         self.ended
     }
@@ -142,7 +203,7 @@ impl StreamTranslator {
         self.seen.events
     }
 
-    /// The text so far, where it was asked for.
+    /// The text so far, where it was asked for; of several choices the first.
     pub fn text(&self) -> &str {
         &self.seen.text
     }
@@ -157,4 +218,9 @@ impl From<Broken> for Fault {
     fn from(broken: Broken) -> Fault {
         Fault::new(FaultKind::BadGateway, broken.to_string())
     }
+}
+
+/// Anthropic's events within Amazon's frames.
+fn is_wrapped(exchange: &Exchange) -> bool {
+    exchange.provider.dialect == Dialect::AnthropicMessages && exchange.provider.host == Host::Bedrock
 }

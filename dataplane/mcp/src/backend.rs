@@ -111,7 +111,7 @@ impl ProtocolBackend for Served {
     ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>> {
         Box::pin(async move {
             let io = Io { shared: Arc::clone(&self.shared), net: worker as Rc<dyn Net> };
-            let BackendRequest { head, body, context, policies } = request;
+            let BackendRequest { head, body, context, policies, .. } = request;
             let mut log = Log::new(context.telemetry.clone());
             let inbound = Inbound { head, context, policies };
             Ok(downstream::handle(io, Arc::clone(&self.backend), inbound, body, &mut log).await)

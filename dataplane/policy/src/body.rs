@@ -10,29 +10,37 @@ use http_body::{Body as _, Frame, SizeHint};
 
 /// How much of a body is read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    pub(crate) limit: usize,
+pub struct Reading {
+    /// Bytes.
+    pub limit: usize,
     /// Of larger bodies the beginning is read.
-    pub(crate) partial: bool,
+    pub partial: bool,
 }
 
 /// What was read of a body.
-pub(crate) struct Read {
-    pub(crate) bytes: Bytes,
-    pub(crate) is_partial: bool,
+pub struct Read {
+    /// The bytes, which are also in the body again.
+    pub bytes: Bytes,
+    /// There is more.
+    pub is_partial: bool,
+    /// They were read too.
+    pub has_trailers: bool,
 }
 
 /// Why a body cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
+    /// It has more bytes than are read.
     TooLarge,
+    /// It ended too early.
     BrokeOff,
+    /// Somebody has it.
     Gone,
 }
 
 impl Refused {
     /// The answer to a request with such a body.
-    pub(crate) fn status(self) -> StatusCode {
+    pub fn status(self) -> StatusCode {
         match self {
             Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refused::BrokeOff => StatusCode::BAD_REQUEST,
@@ -40,7 +48,8 @@ impl Refused {
         }
     }
 
-    pub(crate) fn text(self) -> &'static str {
+    /// The same in words.
+    pub fn text(self) -> &'static str {
         match self {
             Refused::TooLarge => "the body is too large",
             Refused::BrokeOff => "the body broke off",
@@ -52,7 +61,7 @@ impl Refused {
 impl Reading {
     /// Reads as much as is asked for, and leaves a body that begins with it. Dropped before it is done, it takes the body along:
     /// the request is refused then.
-    pub(crate) async fn read(self, body: &mut Option<Body>) -> Result<Read, Refused> {
+    pub async fn read(self, body: &mut Option<Body>) -> Result<Read, Refused> {
         let mut source = body.take().ok_or(Refused::Gone)?;
         let hint = source.size_hint();
         let (mut read, mut trailers, mut ended) = (BytesMut::new(), None, source.is_end_stream());
@@ -72,7 +81,7 @@ impl Reading {
         }
         let (read, is_partial) = (read.freeze(), !ended);
         let is_larger = is_partial || read.len() > self.limit;
-        let sent = read.slice(..read.len().min(self.limit));
+        let (sent, has_trailers) = (read.slice(..read.len().min(self.limit)), trailers.is_some());
         *body = Some(if ended && trailers.is_none() {
             Body::from(read)
         } else {
@@ -81,7 +90,50 @@ impl Reading {
         if is_larger && !self.partial {
             return Err(Refused::TooLarge);
         }
-        Ok(Read { bytes: sent, is_partial: is_larger })
+        Ok(Read { bytes: sent, is_partial: is_larger, has_trailers })
+    }
+}
+
+/// A body with other bytes in the place of its first ones.
+pub(crate) fn replace_beginning(body: Body, first: usize, with: Bytes) -> Body {
+    Body::stream(Replaced { with: Some(with).filter(|with| !with.is_empty()), skip: first, rest: body })
+}
+
+struct Replaced {
+    with: Option<Bytes>,
+    skip: usize,
+    rest: Body,
+}
+
+impl http_body::Body for Replaced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(with) = self.with.take() {
+            return Poll::Ready(Some(Ok(Frame::data(with))));
+        }
+        loop {
+            let frame = match std::task::ready!(Pin::new(&mut self.rest).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                other => return Poll::Ready(other),
+            };
+            match frame.into_data() {
+                Ok(mut data) => {
+                    let skipped = data.len().min(self.skip);
+                    self.skip -= skipped;
+                    let data = data.split_off(skipped);
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                }
+                Err(other) => return Poll::Ready(Some(Ok(other))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.with.is_none() && self.rest.is_end_stream()
     }
 }
 
@@ -184,6 +236,15 @@ mod tests {
         assert_eq!(Reading { limit: 3, partial: false }.read(&mut body).await.err(), Some(Refused::TooLarge));
         assert_eq!(rest(body).await.0, "too long");
         assert_eq!(Reading { limit: 3, partial: false }.read(&mut None).await.err(), Some(Refused::Gone));
+    }
+
+    #[tokio::test]
+    async fn the_beginning_is_replaced() {
+        for (first, with, expected) in [(0, "", "abcdef"), (2, "x", "xcdef"), (4, "xyz", "xyzef"), (6, "", "")] {
+            let body = pieces(&["abc", "def"], true).expect("a body");
+            let replaced = replace_beginning(body, first, Bytes::from_static(with.as_bytes()));
+            assert_eq!(rest(Some(replaced)).await, (expected.to_owned(), 1), "{first} {with}");
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use crate::cors::Cors;
 use crate::csrf::Csrf;
 use crate::direct_response::DirectResponse;
 use crate::ext_authz::ExternalAuthorization;
+use crate::ext_proc::ExternalProcessing;
 use crate::fault::FaultInjection;
 use crate::global_rate_limit::GlobalRateLimit;
 use crate::headers::HeaderModifier;
@@ -88,6 +89,7 @@ enum Step {
     ConcurrencyLimit(Box<ConcurrencyLimit>),
     Fault(Box<FaultInjection>),
     RequestBuffer(RequestBuffer),
+    ExternalProcessing(Box<ExternalProcessing>),
     Transformation(Box<Transformation>),
     RequestHeaders(HeaderModifier),
     ResponseHeaders(HeaderModifier),
@@ -130,16 +132,20 @@ impl Step {
             Step::GlobalRateLimit(_) => 11,
             Step::Fault(_) => 12,
             Step::RequestBuffer(_) => 13,
-            Step::Transformation(_) => 14,
-            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 15,
-            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 16,
+            Step::ExternalProcessing(_) => 14,
+            Step::Transformation(_) => 15,
+            Step::RequestHeaders(_) | Step::ResponseHeaders(_) => 16,
+            Step::UrlRewrite(_) | Step::AutoHost | Step::RequestRedirect(_) | Step::DirectResponse(_) => 17,
         }
     }
 
     /// Its place among others; `rank` is higher for more specific policies.
     fn order(&self, rank: usize) -> (u8, usize) {
         match self {
-            Step::Transformation(_) | Step::RequestHeaders(_) | Step::ResponseHeaders(_) => (self.phase(), rank),
+            Step::ExternalProcessing(_)
+            | Step::Transformation(_)
+            | Step::RequestHeaders(_)
+            | Step::ResponseHeaders(_) => (self.phase(), rank),
             _ => (self.phase(), 0),
         }
     }
@@ -167,8 +173,8 @@ impl Chain {
     /// [`Chain::errors`] lists it.
     ///
     /// What protects counts always, beside others of its kind. Of CORS policies, of backend authentications, and of those that
-    /// set one thing for the exchange with the backend, the first counts. Transformations and header modifiers of
-    /// other sources come before those of more specific ones, which so have the last word.
+    /// set one thing for the exchange with the backend, the first counts. Processors, transformations and header modifiers
+    /// of other sources come before those of more specific ones, which so have the last word.
     pub fn compile(attached: &[Attached<'_>], state: &State) -> Chain {
         let (mut steps, mut mcp, mut backend_auth, mut errors) = (Vec::new(), Vec::new(), None, Vec::new());
         let mut others: Vec<InForce> = Vec::new();
@@ -236,8 +242,13 @@ impl Chain {
         in_force.extend(others);
         let of = |step: &Step, holds: fn(&Transformation) -> bool| matches!(step, Step::Transformation(t) if holds(t));
         Chain {
-            looks_back: steps.iter().any(|step| of(step, Transformation::looks_back)),
-            reads_responses: steps.iter().any(|step| of(step, Transformation::reads_response)),
+            looks_back: steps.iter().any(|step| match step {
+                Step::ExternalProcessing(processor) => processor.looks_back(),
+                step => of(step, Transformation::looks_back),
+            }),
+            reads_responses: steps
+                .iter()
+                .any(|step| matches!(step, Step::ExternalProcessing(_)) || of(step, Transformation::reads_response)),
             steps,
             mcp: mcp.into(),
             backend_auth,
@@ -316,6 +327,9 @@ impl Chain {
                 Step::ConcurrencyLimit(limit) => limit.on_request(head, context)?,
                 Step::RequestLimits(limits) => limits.on_request(head, context, reach.body)?,
                 Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
+                Step::ExternalProcessing(processor) => {
+                    Box::pin(processor.on_request(head, context, reach)).await?;
+                }
                 Step::Transformation(made) if made.reads_request() => {
                     Box::pin(made.on_request_with_body(head, context, reach)).await?;
                 }
@@ -342,9 +356,16 @@ impl Chain {
     }
 
     /// As [`Chain::on_response`], for policies that read bodies.
-    pub async fn on_response_with_body(&self, response: Response<Body>, context: &RequestContext) -> Response<Body> {
-        let mut response = response;
+    pub async fn on_response_with_body(
+        &self,
+        mut response: Response<Body>,
+        context: &mut RequestContext,
+    ) -> Response<Body> {
         for step in self.steps.iter().rev() {
+            if let Step::ExternalProcessing(processor) = step {
+                response = Box::pin(processor.on_response(response, context)).await;
+                continue;
+            }
             if let Step::Transformation(made) = step
                 && made.reads_response()
             {
@@ -457,6 +478,9 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         }
         Kind::ExternalAuthorization(spec) => {
             Step::ExternalAuthorization(Box::new(ExternalAuthorization::compile(spec, policy.source)?))
+        }
+        Kind::ExternalProcessing(spec) => {
+            Step::ExternalProcessing(Box::new(ExternalProcessing::compile(spec, policy.source)?))
         }
         Kind::OutlierDetection(_)
         | Kind::CircuitBreakers(_)

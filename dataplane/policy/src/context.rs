@@ -9,12 +9,13 @@ use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::Identity;
 use http::request::Parts;
 use http::{HeaderValue, Method, header, response};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Reply;
 use crate::concurrency::Permits;
 use crate::credentials::Credentials;
 use crate::ext_authz::ResponseChange;
+use crate::ext_proc::Call;
 use crate::rate_limit::Quota;
 use crate::request_limits::body_too_large;
 
@@ -35,6 +36,8 @@ pub struct RequestContext {
     pub api_key: Option<Arc<Value>>,
     /// Whose the verified password is.
     pub basic_auth: Option<Arc<Value>>,
+    /// What policies left for those after them, and for logs: an object. None: nothing.
+    pub metadata: Option<Arc<Value>>,
     /// What was taken off the request once it was verified; a passthrough puts it back.
     pub credentials: Credentials,
     /// The prefix by which the route matched, for rewrites that replace it.
@@ -57,6 +60,8 @@ pub struct RequestContext {
     pub(crate) permits: Permits,
     /// Whether its body is larger than a policy allows; None where its length is known, or not limited.
     pub(crate) overflow: Option<Arc<AtomicBool>>,
+    /// Calls of processors that look at the request, and may look at its response.
+    pub(crate) processing: Vec<Call>,
     /// Whether a CORS policy answered a preflight request, which later ones then leave as it is.
     pub(crate) preflight: bool,
 }
@@ -72,6 +77,7 @@ impl RequestContext {
             claims: None,
             api_key: None,
             basic_auth: None,
+            metadata: None,
             credentials: Credentials::default(),
             matched_prefix: None,
             takes_host_of_backend: false,
@@ -83,6 +89,7 @@ impl RequestContext {
             quota: None,
             permits: Permits::default(),
             overflow: None,
+            processing: Vec::new(),
             preflight: false,
         }
     }
@@ -92,15 +99,29 @@ impl RequestContext {
         std::mem::take(&mut self.permits)
     }
 
-    /// The answer to a request whose body turned out too large while it was read.
+    /// The answer to a request whose body was refused while it was read: it turned out too large, or a processor stopped it.
     pub fn refusal_of_body(&self) -> Option<Reply> {
-        self.overflow.as_ref()?.load(Ordering::Relaxed).then(body_too_large)
+        if self.overflow.as_ref().is_some_and(|overflow| overflow.load(Ordering::Relaxed)) {
+            return Some(body_too_large());
+        }
+        self.processing.iter().find_map(Call::refusal)
+    }
+
+    /// Leaves something for policies after this one; what has the same name is replaced.
+    pub(crate) fn leave(&mut self, left: Map<String, Value>) {
+        if left.is_empty() {
+            return;
+        }
+        match Arc::make_mut(self.metadata.get_or_insert_with(|| Arc::new(Value::Object(Map::new())))) {
+            Value::Object(all) => all.extend(left),
+            other => *other = Value::Object(left),
+        }
     }
 
     /// The request as rules see it.
     pub fn input<'a>(&'a self, head: &'a Parts) -> HttpInput<'a> {
-        let verified = [&self.claims, &self.api_key, &self.basic_auth].map(Option::as_deref);
-        input(head, self.source, self.scheme, self.identity.as_deref(), verified)
+        let known = [&self.claims, &self.api_key, &self.basic_auth, &self.metadata].map(Option::as_deref);
+        input(head, self.source, self.scheme, self.identity.as_deref(), known)
     }
 
     /// What expressions see of the request, for another thread.
@@ -110,7 +131,7 @@ impl RequestContext {
             source: self.source,
             scheme: self.scheme,
             identity: self.identity.clone(),
-            verified: [self.claims.clone(), self.api_key.clone(), self.basic_auth.clone()],
+            known: [self.claims.clone(), self.api_key.clone(), self.basic_auth.clone(), self.metadata.clone()],
         }
     }
 
@@ -167,14 +188,14 @@ pub(crate) struct Seen {
     source: SocketAddr,
     scheme: &'static str,
     identity: Option<Arc<Identity>>,
-    /// Token, API key and password.
-    verified: [Option<Arc<Value>>; 3],
+    /// Token, API key, password and metadata.
+    known: [Option<Arc<Value>>; 4],
 }
 
 impl Seen {
     pub(crate) fn input(&self) -> HttpInput<'_> {
-        let verified = self.verified.each_ref().map(Option::as_deref);
-        input(self.head.head(), self.source, self.scheme, self.identity.as_deref(), verified)
+        let known = self.known.each_ref().map(Option::as_deref);
+        input(self.head.head(), self.source, self.scheme, self.identity.as_deref(), known)
     }
 
     pub(crate) fn response_input<'a>(&'a self, head: &'a response::Parts) -> HttpInput<'a> {
@@ -187,7 +208,7 @@ fn input<'a>(
     source: SocketAddr,
     scheme: &'a str,
     identity: Option<&'a Identity>,
-    [claims, api_key, basic_auth]: [Option<&'a Value>; 3],
+    [claims, api_key, basic_auth, metadata]: [Option<&'a Value>; 4],
 ) -> HttpInput<'a> {
     HttpInput {
         method: &head.method,
@@ -198,6 +219,7 @@ fn input<'a>(
         claims,
         api_key,
         basic_auth,
+        metadata,
         source,
         certificate: identity.map(|identity| ClientCertificate {
             spiffe: identity.spiffe.as_deref(),

@@ -20,7 +20,7 @@ use prost::Message;
 
 use self::cache::Cache;
 use self::changes::Changes;
-pub(crate) use self::changes::ResponseChange;
+pub(crate) use self::changes::{Change, ResponseChange};
 use crate::body::{Read, Reading};
 use crate::limits::{DEFAULT_EXT_AUTHZ_TIMEOUT, MAX_FORWARDED_BODY_BYTES};
 use crate::reach::{Reach, Services};
@@ -189,7 +189,7 @@ pub(crate) fn is_framing(name: &HeaderName) -> bool {
     FRAMING.contains(name)
 }
 
-fn names(names: &[String]) -> Result<Box<[HeaderName]>, String> {
+pub(crate) fn names(names: &[String]) -> Result<Box<[HeaderName]>, String> {
     names.iter().map(|name| name.parse().map_err(|_| format!("{name:?} is not a header name"))).collect()
 }
 

@@ -62,6 +62,47 @@ pub(crate) const MAX_INLINE_TRANSFORMED_BYTES: usize = 8 * 1024;
 /// Longest value of a header that an expression makes, in bytes; a longer one is none.
 pub(crate) const MAX_COMPUTED_HEADER_BYTES: usize = 8 * 1024;
 
+/// How long the answer to one message of a processor may take where the policy does not say.
+pub(crate) const DEFAULT_PROCESSOR_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How long a processor may leave a stream of pieces as it is when all was sent, or what is sent is not taken.
+pub(crate) const PROCESSOR_STALL: Duration = Duration::from_secs(60);
+
+/// Longest time that a policy may give a processor for one message.
+pub(crate) const MAX_PROCESSOR_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// How long a processor has to end its call when nothing more is asked.
+pub(crate) const PROCESSOR_LINGER: Duration = Duration::from_secs(5);
+
+/// Largest message of a processor, in bytes.
+pub(crate) const MAX_PROCESSOR_MESSAGE_BYTES: usize = 4 << 20;
+
+/// Largest body that a processor gets whole where the policy does not say, in bytes.
+pub(crate) const DEFAULT_PROCESSED_BYTES: usize = 1 << 20;
+
+/// Largest body that a policy may have sent whole.
+pub(crate) const MAX_PROCESSED_BYTES: usize = 64 << 20;
+
+/// Largest piece of a body that is sent to a processor at once, in bytes.
+pub(crate) const MAX_PIECE_BYTES: usize = 64 * 1024;
+
+/// Pieces of a body that wait for a processor's answers.
+pub(crate) const MAX_PIECES: usize = 8;
+
+/// Bytes of answers about one direction that are kept while only the other is read.
+pub(crate) const MAX_KEPT_ANSWERS_BYTES: usize = 1 << 20;
+
+/// Bytes that wait for an observer; one that is slower loses the rest of a request.
+pub(crate) const MAX_OBSERVER_BYTES: usize = 1 << 20;
+
+/// Headers that a processor may set or remove with one message, and bytes of them.
+pub(crate) const MAX_MUTATIONS: usize = 256;
+/// See [`MAX_MUTATIONS`].
+pub(crate) const MAX_MUTATION_BYTES: usize = 64 * 1024;
+
+/// Bytes of metadata that a processor may leave with one message, about.
+pub(crate) const MAX_LEFT_METADATA_BYTES: usize = 64 * 1024;
+
 /// Compiled size of a pattern for origins, in bytes.
 pub(crate) const MAX_PATTERN_BYTES: usize = 1 << 20;
 

@@ -291,7 +291,8 @@ impl AccessLog {
             columns
         } else {
             let is_kept = |(name, _): &&Column| {
-                !self.remove.iter().any(|removed| removed == name) && !self.add.iter().any(|(added, _)| **added == **name)
+                !self.remove.iter().any(|removed| removed == name)
+                    && !self.add.iter().any(|(added, _)| **added == **name)
             };
             let mut kept: Vec<Column> = columns.iter().filter(is_kept).cloned().collect();
             kept.extend(evaluate(&self.add, input));

@@ -47,6 +47,10 @@ pub enum Reason {
     BodyNotBuffered(&'static str),
     /// The request cannot be transformed; with the policy's source and what went wrong.
     NotTransformed(Arc<str>),
+    /// A processor answered in the backend's stead; with the policy's source and what it says.
+    Processed(Arc<str>),
+    /// A processor could not be asked; with the policy's source and what went wrong.
+    ProcessingFailed(Arc<str>),
     /// The body cannot be sent to external authorization.
     BodyNotForwarded(&'static str),
     /// A redirect filter.
@@ -76,6 +80,8 @@ impl Reason {
             Reason::CrossSite(_) => "csrf",
             Reason::BodyNotBuffered(_) => "buffer",
             Reason::NotTransformed(_) => "transformation",
+            Reason::Processed(_) => "ext_proc",
+            Reason::ProcessingFailed(_) => "ext_proc_error",
             Reason::BodyNotForwarded(_) => "ext_authz_body",
             Reason::Redirect => "redirect",
             Reason::DirectResponse => "direct_response",
@@ -94,6 +100,8 @@ impl Reason {
             | Reason::ConcurrencyLimited(text)
             | Reason::CrossSite(text)
             | Reason::NotTransformed(text)
+            | Reason::Processed(text)
+            | Reason::ProcessingFailed(text)
             | Reason::ExternallyDenied(text)
             | Reason::AuthorizationUnavailable(text) => text,
             Reason::Unauthenticated(_, text)

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, respons
 
 use self::message::{Content, Message};
 use self::values::Failure;
+pub(crate) use self::values::{authority, method, path};
 use crate::body::Reading;
 use crate::limits::{MAX_INLINE_TRANSFORMED_BYTES, MAX_TRANSFORMED_BYTES};
 use crate::pool::Pool;

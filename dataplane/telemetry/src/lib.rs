@@ -3,11 +3,11 @@
 pub mod access_log;
 pub mod counters;
 pub mod histogram;
+pub mod labels;
+pub mod lines;
 pub mod logging;
 pub mod metrics;
-pub mod lines;
 mod request;
-pub mod labels;
 pub mod trace;
 
 pub use request::{Field, FieldValue, MAX_FIELDS, MAX_TEXT_BYTES, RequestTelemetry};

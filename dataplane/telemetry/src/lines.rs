@@ -120,9 +120,8 @@ fn write_all(shared: &Shared, mut writer: Writer, dropped: &AtomicU64) {
         }
         if !buffer.closed && buffer.text.len() < WAKE_BYTES {
             // The first of some lines: those that come soon go with it.
-            let waited = shared.filled.wait_timeout_while(buffer, FLUSH_INTERVAL, |b| {
-                !b.closed && b.text.len() < WAKE_BYTES
-            });
+            let waited =
+                shared.filled.wait_timeout_while(buffer, FLUSH_INTERVAL, |b| !b.closed && b.text.len() < WAKE_BYTES);
             buffer = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let Buffer { text, lines, closed } = std::mem::take(&mut *buffer);

@@ -238,9 +238,15 @@ impl Span {
         Span(None)
     }
 
-    pub(crate) fn begin(of: std::rc::Rc<crate::request::Inner>, parent: SpanId, name: Cow<'static, str>, kind: SpanKind) -> Span {
+    pub(crate) fn begin(
+        of: std::rc::Rc<crate::request::Inner>,
+        parent: SpanId,
+        name: Cow<'static, str>,
+        kind: SpanKind,
+    ) -> Span {
         let start = now();
-        let span = Ended { name, kind, id: new_span_id(), parent, start, end: start, attributes: Vec::new(), error: None };
+        let span =
+            Ended { name, kind, id: new_span_id(), parent, start, end: start, attributes: Vec::new(), error: None };
         Span(Some(Box::new(Open { of, span })))
     }
 

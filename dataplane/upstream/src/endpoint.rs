@@ -130,7 +130,8 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn is_avoided(&self) -> bool {
+    /// Whether it just refused a connection; others are preferred then.
+    pub fn is_avoided(&self) -> bool {
         match self.avoid_until.load(Ordering::Relaxed) {
             0 => false,
             until => now_milliseconds() < until,
@@ -214,6 +215,11 @@ impl EndpointRegistry {
         });
         *slot = Arc::downgrade(&endpoint);
         endpoint
+    }
+
+    /// The endpoint at another port of the same address, to which connections are made as to this one.
+    pub fn beside(&self, endpoint: &Endpoint, port: u16) -> Arc<Endpoint> {
+        self.get(SocketAddr::new(endpoint.address.ip(), port), &endpoint.connecting)
     }
 
     /// Forgets addresses that nothing uses any more.

@@ -3,6 +3,7 @@
 mod authentication;
 mod backend_auth;
 mod ext_auth;
+mod ext_proc;
 mod limits;
 mod observability;
 mod traffic;
@@ -113,6 +114,9 @@ pub(crate) fn specs(policy: &TrafficPolicy, scope: Scope, view: &View<'_>) -> Ve
     limits::specs(spec, &name, view, &mut fields);
     if let Some(config) = &spec.buffer {
         fields.protected("buffer", convert::buffer(config).map(Made::from).map_err(|e| wrong("spec.buffer", e)));
+    }
+    if let Some(config) = &spec.ext_proc {
+        fields.protected("extProc", ext_proc::ext_proc(config, &name, view));
     }
     if let Some(config) = &spec.transformation {
         fields.protected("transformation", transformation::transformation(config).map(Made::from));

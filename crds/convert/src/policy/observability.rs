@@ -62,9 +62,7 @@ pub fn access_log<S>(
 /// Traces.
 pub fn tracing<D>(policy: &Tracing<D>, find: Find<'_, D>) -> Result<v1::PolicySpec, Error> {
     Ok(spec(Kind::Tracing(v1::Tracing {
-        open_telemetry: Some(
-            open_telemetry(&policy.open_telemetry, find).within(|| Path::of("openTelemetry"))?,
-        ),
+        open_telemetry: Some(open_telemetry(&policy.open_telemetry, find).within(|| Path::of("openTelemetry"))?),
         client_sampling: percentage("clientSampling", policy.client_sampling)?,
         random_sampling: percentage("randomSampling", policy.random_sampling)?,
         overall_sampling: percentage("overallSampling", policy.overall_sampling)?,
@@ -154,8 +152,14 @@ pub(super) fn collector(
 fn named(expressions: &BTreeMap<String, String>) -> Result<Vec<v1::NamedExpression>, Error> {
     let one = |(name, expression): (&String, &String)| {
         // They are columns of a line: nothing in them may end one.
-        if name.is_empty() || name.len() > 256 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) {
-            return Err(Error::invalid(Path::root(), format!("{name:?} is no name of a field: letters, digits and ._-/")));
+        if name.is_empty()
+            || name.len() > 256
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
+        {
+            return Err(Error::invalid(
+                Path::root(),
+                format!("{name:?} is no name of a field: letters, digits and ._-/"),
+            ));
         }
         Ok(v1::NamedExpression { name: name.clone(), expression: expression.clone() })
     };

@@ -7,10 +7,10 @@ use super::telemetry::{CollectorHost, LogSink};
 use super::tls::BackendTls;
 use crate::policy::{
     AccessLog, ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers,
-    ConcurrencyLimit, Cors, Csrf, DirectResponse, ExtAuthz, FaultInjection, GlobalRateLimit, HeaderModifier,
+    ConcurrencyLimit, Cors, Csrf, DirectResponse, ExtAuthz, ExtProc, FaultInjection, GlobalRateLimit, HeaderModifier,
     HealthCheck, JwtAuth, KeySet, LoadBalancer, Metrics, OutlierDetection, RateLimit, RequestLimits, RequestMirror,
-    RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket, Tracing, Transformation,
-    UrlRewrite,
+    RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket, Tracing,
+    Transformation, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -77,6 +77,10 @@ pub struct ListenerPolicies {
     /// Reads bodies of requests whole, and refuses larger ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer: Option<Buffer>,
+
+    /// Sends requests and responses to another service that may change them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_proc: Option<ExtProc>,
 
     /// Changes requests and responses by CEL expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,6 +180,10 @@ pub struct RoutePolicies {
     /// Reads bodies of requests whole, and refuses larger ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer: Option<Buffer>,
+
+    /// Sends requests and responses to another service that may change them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ext_proc: Option<ExtProc>,
 
     /// Changes requests and responses by CEL expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -340,6 +348,7 @@ impl From<ListenerPolicies> for RoutePolicies {
             request_header_modifier: policies.request_header_modifier,
             response_header_modifier: policies.response_header_modifier,
             ext_authz: policies.ext_authz,
+            ext_proc: policies.ext_proc,
             timeout: policies.timeout,
             retry: policies.retry,
             access_log: policies.access_log,

@@ -38,7 +38,10 @@ fn log(log: &v1::AccessLog) -> Value {
 }
 
 fn named(all: &[v1::NamedExpression]) -> Value {
-    all.iter().map(|named| (named.name.clone(), named.expression.clone().into())).collect::<serde_json::Map<_, _>>().into()
+    all.iter()
+        .map(|named| (named.name.clone(), named.expression.clone().into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn collector(to: &v1::OpenTelemetry) -> Value {

@@ -60,6 +60,11 @@ impl Sender {
         self.end(State::Finished);
     }
 
+    pub(super) fn waiting_bytes(&self) -> Option<usize> {
+        let queue = self.0.borrow();
+        (queue.state == State::Open).then_some(queue.bytes)
+    }
+
     /// Whether there is room; false when nobody sends anything any more.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut queue = self.0.borrow_mut();

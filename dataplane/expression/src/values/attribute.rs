@@ -1,7 +1,7 @@
 //! Names that rules may use, and the single identifiers to which the lowered tree resolves them.
 
-/// Variables whose fields a caller's credential decides.
-pub(crate) const OF_CREDENTIALS: [&str; 3] = ["jwt", "apiKey", "basicAuth"];
+/// Variables whose fields policies decide: those that checked a credential, and those that leave something for others.
+pub(crate) const OF_POLICIES: [&str; 4] = ["jwt", "apiKey", "basicAuth", "metadata"];
 /// What was learnt of a request.
 pub(crate) const FIELDS: &str = "fields";
 pub(crate) const HEADERS: &str = "@request.headers";

@@ -31,6 +31,19 @@ impl<'b> Writer<'b> {
         self
     }
 
+    /// A name in an object that others began: the first of it.
+    pub(crate) fn key_first(&mut self, name: &str) -> &mut Self {
+        quote(self.out, name);
+        self.out.push(b':');
+        self
+    }
+
+    /// A name in an object that others began: not the first of it.
+    pub(crate) fn key_next(&mut self, name: &str) -> &mut Self {
+        self.out.push(b',');
+        self.key_first(name)
+    }
+
     pub(crate) fn object(&mut self, content: impl FnOnce(&mut Writer<'_>)) {
         self.comma();
         self.out.push(b'{');

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 
 use super::Seen;
+use super::source::Source;
 use crate::json::Json;
 use crate::sse::{Broken, Reader, data};
 use crate::usage::{Finish, Usage};
-use crate::{Dialect, Exchange, Fault, FaultKind};
+use crate::{Dialect, Exchange, Fault, FaultKind, Framing};
 
 pub(super) struct Observer {
     reader: Reader,
@@ -23,15 +24,7 @@ struct Look {
 
 impl Observer {
     pub(super) fn new(exchange: &Exchange) -> Observer {
-        let words: &[&str] = match exchange.client {
-            Dialect::OpenAiChat => &["\"usage\"", "\"finish_reason\"", "\"error\"", "[DONE]"],
-            Dialect::OpenAiResponses => &["\"usage\"", "\"response.failed\"", "\"error\""],
-            Dialect::AnthropicMessages => &["\"usage\"", "message_stop", "\"error\""],
-            Dialect::Gemini | Dialect::BedrockConverse => &["\"usageMetadata\"", "\"finishReason\"", "\"error\""],
-        };
-        let telling = words.iter().map(|word| Finder::new(*word)).collect();
-        let look = Look { dialect: exchange.client, hide_usage: !exchange.wants_usage, telling };
-        Observer { reader: Reader::default(), look }
+        Observer { reader: Reader::default(), look: Look::new(exchange) }
     }
 
     /// Gives the events that are complete: a part of the chunk itself when it begins with one and none is kept back.
@@ -61,24 +54,86 @@ impl Observer {
     }
 
     /// An event whose empty line is missing at the end.
-    pub(super) fn rest(&mut self, seen: &mut Seen) -> Result<Bytes, Broken> {
-        let mut block = self.reader.rest();
-        if block.iter().all(u8::is_ascii_whitespace) || self.look.at(&block, seen)? {
-            return Ok(Bytes::new());
+    pub(super) fn rest(&mut self, seen: &mut Seen, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let block = self.reader.rest();
+        if block.iter().all(u8::is_ascii_whitespace) {
+            // The second half of a line end.
+            out.extend_from_slice(&block);
+        } else if !self.look.at(&block, seen)? {
+            out.extend_from_slice(&block);
+            out.extend_from_slice(b"\n\n");
         }
-        block.extend_from_slice(b"\n\n");
-        Ok(block.into())
+        Ok(())
     }
 }
 
+/// The same events in another framing: Anthropic's from Amazon's frames, Gemini's as an array.
+pub(super) struct Reframer {
+    source: Source,
+    look: Look,
+    array: bool,
+}
+
+impl Reframer {
+    pub(super) fn new(exchange: &Exchange) -> Reframer {
+        let array = exchange.meta.framing == Framing::JsonArray;
+        Reframer { source: Source::new(exchange), look: Look::new(exchange), array }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8], seen: &mut Seen, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let (look, array) = (&self.look, self.array);
+        self.source.push(bytes, &mut |_, data| write(look, array, data, seen, out))
+    }
+
+    pub(super) fn rest(&mut self, seen: &mut Seen, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let (look, array) = (&self.look, self.array);
+        self.source.rest(&mut |_, data| write(look, array, data, seen, out))
+    }
+}
+
+fn write(look: &Look, array: bool, data: &str, seen: &mut Seen, out: &mut Vec<u8>) -> Result<(), Broken> {
+    seen.events = seen.events.saturating_add(1);
+    let event = Json::parse(data.as_bytes()).map_err(|_| Broken::NotJson)?;
+    look.tell(data, seen)?;
+    if array {
+        out.extend_from_slice(if seen.begun { b",\r\n" } else { b"[" });
+        out.extend_from_slice(data.as_bytes());
+    } else {
+        // Line ends inside JSON are only white space between its parts.
+        let data = &data.replace(['\n', '\r'], " ");
+        for piece in ["event: ", event.get("type").as_str().unwrap_or("message"), "\ndata: ", data, "\n\n"] {
+            out.extend_from_slice(piece.as_bytes());
+        }
+    }
+    seen.begun = true;
+    Ok(())
+}
+
 impl Look {
+    fn new(exchange: &Exchange) -> Look {
+        let words: &[&str] = match exchange.client {
+            Dialect::OpenAiChat => &["\"usage\"", "\"finish_reason\"", "\"error\"", "[DONE]"],
+            Dialect::OpenAiResponses => &["\"usage\"", "\"response.failed\"", "\"error\""],
+            Dialect::AnthropicMessages => &["\"usage\"", "message_stop", "\"error\""],
+            Dialect::Gemini | Dialect::BedrockConverse => &["\"usageMetadata\"", "\"finishReason\"", "\"error\""],
+        };
+        let telling = words.iter().map(|word| Finder::new(*word)).collect();
+        Look { dialect: exchange.client, hide_usage: !exchange.meta.wants_usage, telling }
+    }
+
     /// Reads an event where it has something to tell; whether the client is not to see it.
     fn at(&self, block: &[u8], seen: &mut Seen) -> Result<bool, Broken> {
         seen.events = seen.events.saturating_add(1);
         if !self.telling.iter().any(|word| word.find(block).is_some()) {
             return Ok(false);
         }
-        let Some((data, _)) = data(block)? else { return Ok(false) };
+        match data(block)? {
+            Some((data, _)) => self.tell(&data, seen),
+            None => Ok(false),
+        }
+    }
+
+    fn tell(&self, data: &str, seen: &mut Seen) -> Result<bool, Broken> {
         if data.trim() == "[DONE]" {
             seen.complete = true;
             return Ok(false);

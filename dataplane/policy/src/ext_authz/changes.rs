@@ -54,7 +54,7 @@ impl Change {
         }
     }
 
-    fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let value = match self {
             Change::Set(_, value)
             | Change::Add(_, value)
@@ -65,7 +65,7 @@ impl Change {
         self.name().as_str().len() + value
     }
 
-    fn name(&self) -> &HeaderName {
+    pub(crate) fn name(&self) -> &HeaderName {
         match self {
             Change::Set(name, _)
             | Change::Add(name, _)

@@ -131,7 +131,7 @@ fn add_and_remove(headers: &mut HeaderMap, add: Vec<(HeaderName, HeaderValue)>, 
 }
 
 /// Path and query.
-fn path(uri: &mut Uri, value: Option<String>) -> Option<()> {
+pub(crate) fn path(uri: &mut Uri, value: Option<String>) -> Option<()> {
     let text = value.filter(|text| text.starts_with('/'))?;
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
@@ -139,10 +139,10 @@ fn path(uri: &mut Uri, value: Option<String>) -> Option<()> {
     Some(())
 }
 
-fn method(value: Option<String>) -> Option<Method> {
+pub(crate) fn method(value: Option<String>) -> Option<Method> {
     value?.parse().ok().filter(|method| *method != Method::CONNECT)
 }
 
-fn authority(text: String) -> Option<Authority> {
+pub(crate) fn authority(text: String) -> Option<Authority> {
     text.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@'))
 }

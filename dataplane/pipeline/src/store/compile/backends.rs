@@ -77,7 +77,7 @@ impl Store {
                 .connecting(backend, service.version, connection)
                 .and_then(|connecting| self.service_cluster(backend, service, settings, &connecting))
                 .map(BackendKind::Cluster),
-            Some(v1::backend::Kind::Mcp(_)) => {
+            Some(v1::backend::Kind::Mcp(_) | v1::backend::Kind::Inference(_)) => {
                 let clusters = |key: &str| match &self.snapshot.backends.get(key)?.kind {
                     BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
                     _ => None,
