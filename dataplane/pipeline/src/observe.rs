@@ -60,6 +60,9 @@ impl Observed {
     /// The response has been sent.
     pub(crate) fn tell(&self, record: &Record, line: &Line, duration: Duration) {
         let trace = record.telemetry.end_trace();
+        if !self.observers.wants(trace.as_ref().is_some_and(|(trace, _)| trace.own.sampled)) {
+            return;
+        }
         let columns = columns(record, line, duration, trace.as_ref().map(|(trace, _)| trace));
         let trace = trace.as_ref().map(|(trace, spans)| {
             let mut all = Vec::with_capacity(1 + spans.len());

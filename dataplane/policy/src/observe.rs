@@ -192,6 +192,12 @@ impl Observers {
         self.logs.is_some()
     }
 
+    /// Whether there is anything to tell of a request, which is `sampled` or not.
+    pub fn wants(&self, sampled: bool) -> bool {
+        let logs = self.logs.as_ref().is_some_and(|logs| !logs.0.is_empty());
+        logs || self.metrics.is_some() || (sampled && self.tracing.is_some())
+    }
+
     /// Whether an expression looks at requests afterwards.
     pub fn looks_back(&self) -> bool {
         let of_logs = self.logs.iter().flat_map(|logs| &logs.0).any(|l| l.filter.is_some() || !l.add.is_empty());
