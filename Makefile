@@ -122,6 +122,10 @@ bench-controlplane: ## Committed figures of the control plane, on the cluster $(
 	@tests/setup/debian.sh bench
 	python3 -m bench.controlplane $(CLUSTER) $(BENCH_TESTS) --scale $(BENCH_SCALE) --results bench/results
 
+.PHONY: bench-policies
+bench-policies: setup-run build ## Cost of each policy, and how limits, breakers and ejection hold, into bench/results
+	CARGO="$(CARGO)" $(TESTS_PYTHON) -m bench.policies --results bench/results
+
 .PHONY: bench-smoke
 bench-smoke: setup-build ## Cost per request against a bare proxy, memory, spread of connections; fails when a limit is passed
 	@tests/setup/debian.sh bench
