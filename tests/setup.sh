@@ -56,10 +56,11 @@ else
     echo "$uvx_stamp" >"$into/uvx.stamp"
 fi
 if command -v go >/dev/null; then
-    echo "[4/5] services on Envoy's modules: building what is not built"
+    echo "[4/5] services in Go: building what is not built"
     "$here/ratelimit/build.sh"
+    "$here/otelcol/build.sh"
 else
-    echo "[4/5] services on Envoy's modules: left out, their tests need Go 1.26 or newer"
+    echo "[4/5] services in Go: left out, their tests need Go 1.26 or newer"
 fi
 for version in v1 v03; do
     requirements=$here/a2a/requirements-$version.txt

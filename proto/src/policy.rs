@@ -43,6 +43,9 @@ impl PolicySpec {
             Some(Kind::Csrf(_)) => "csrf",
             Some(Kind::RequestBuffer(_)) => "buffer",
             Some(Kind::Transformation(_)) => "transformation",
+            Some(Kind::AccessLogs(_)) => "accessLog",
+            Some(Kind::Tracing(_)) => "tracing",
+            Some(Kind::Metrics(_)) => "metrics",
             Some(Kind::ExternalProcessing(_)) => "extProc",
         }
     }
@@ -85,7 +88,10 @@ impl PolicySpec {
                 | Kind::LoadBalancer(_)
                 | Kind::HealthCheck(_)
                 | Kind::BackendConnection(_)
-                | Kind::FaultInjection(_),
+                | Kind::FaultInjection(_)
+                | Kind::AccessLogs(_)
+                | Kind::Tracing(_)
+                | Kind::Metrics(_),
             ) => false,
             Some(
                 Kind::Deny(_)

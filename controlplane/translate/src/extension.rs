@@ -1,8 +1,8 @@
 //! GatewayExtensions: what policies can use, and their status.
 
 use agentgateway_crds::{
-    BackendReference, ExtAuthProvider, ExtProcProvider, ExtensionReference, ExtensionStatus, ExtensionType, GROUP,
-    GatewayExtension, RateLimitProvider, ServiceReference,
+    ExtAuthProvider, ExtProcProvider, ExtensionReference, ExtensionStatus, ExtensionType, GROUP, GatewayExtension,
+    RateLimitProvider, ServiceReference,
 };
 
 use crate::Name;
@@ -75,14 +75,7 @@ pub(crate) fn service(
     asked: Asked,
     view: &View<'_>,
 ) -> Result<BackendUnit, String> {
-    let backend = BackendReference {
-        group: reference.group.clone(),
-        kind: reference.kind.clone(),
-        name: reference.name.clone(),
-        namespace: reference.namespace.clone(),
-        port: reference.port,
-        weight: None,
-    };
+    let backend = reference.to_backend_reference();
     let referrer = Referrer { kind: ObjectKind::GatewayExtension, name: extension, view };
     referrer.resolve(&backend, asked).map_err(|(_, why)| why)
 }

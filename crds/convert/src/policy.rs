@@ -11,6 +11,7 @@ mod ext_proc;
 mod fault_injection;
 mod global_rate_limit;
 mod jwt;
+mod observability;
 mod rate_limit;
 mod request_limits;
 mod resilience;
@@ -25,6 +26,7 @@ use agentgateway_types::policy::{
     UrlRewrite,
 };
 
+use self::observability::{collector, sink_of_file};
 use crate::check;
 use crate::error::{Error, Within};
 
@@ -40,6 +42,7 @@ pub use ext_proc::{ext_proc, processing};
 pub use fault_injection::fault_injection;
 pub use global_rate_limit::{Asking, envoy, global_rate_limit, made as rate_limit_service, redis};
 pub use jwt::{Keys, jwt, key_set, remote_keys};
+pub use observability::{Find, Place, access_log, metrics, open_telemetry, tracing};
 pub use rate_limit::{local_rate_limit, token_buckets};
 pub use request_limits::{concurrency_limit, request_limits};
 pub use resilience::{
@@ -115,6 +118,12 @@ pub fn route_policies(policies: &RoutePolicies, lookup: &mut dyn Lookup) -> Resu
     push("timeout", policies.timeout.as_ref().map(timeout))?;
     push("retry", policies.retry.as_ref().map(retry))?;
     push("sessionPersistence", policies.session_persistence.as_ref().map(session_persistence))?;
+    push("accessLog", policies.access_log.as_ref().map(|logs| access_log(logs, &mut |s| sink_of_file(s, lookup))))?;
+    push(
+        "tracing",
+        policies.tracing.as_ref().map(|p| tracing(p, &mut |host, version| collector(host, version, lookup))),
+    )?;
+    push("metrics", policies.metrics.as_ref().map(metrics))?;
     let mut mirror = |p| request_mirror(p, &mut |host| lookup.backend(host, None));
     push("requestMirror", policies.request_mirror.as_ref().map(&mut mirror))?;
     for (i, policy) in policies.request_mirrors.iter().enumerate() {

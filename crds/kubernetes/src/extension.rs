@@ -9,6 +9,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::stream_route::BackendReference;
+
 /// A service that policies ask about requests. TrafficPolicies name it in extAuth.extensionRef,
 /// extProc.extensionRef and rateLimit.global.extensionRef.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -245,6 +247,20 @@ pub struct ServiceReference {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
+}
+
+impl ServiceReference {
+    /// As routes write it.
+    pub fn to_backend_reference(&self) -> BackendReference {
+        BackendReference {
+            group: self.group.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            namespace: self.namespace.clone(),
+            port: self.port,
+            weight: None,
+        }
+    }
 }
 
 /// How much of a request's body is sent along.

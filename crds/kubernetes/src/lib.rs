@@ -26,8 +26,9 @@ pub use inference_pool::{
 };
 pub use parameters::{GatewayParameters, GatewayParametersSpec};
 pub use policy::{
-    ExtAuth, ExtProcPolicy, ExtensionReference, HeaderModifiers, PolicyAncestor, PolicyAncestorRef, PolicyStatus,
-    RetryOn, SharedRateLimit, TargetRef, TargetSelector, Timeouts, TrafficPolicy, TrafficPolicySpec, TrafficRetry,
+    CollectorSink, ExtAuth, ExtProcPolicy, ExtensionReference, HeaderModifiers, PolicyAncestor, PolicyAncestorRef,
+    PolicyStatus, RetryOn, SharedRateLimit, TargetRef, TargetSelector, Timeouts, TrafficPolicy, TrafficPolicySpec,
+    TrafficRetry,
 };
 pub use stream_route::{
     BackendReference, ParentReference, RouteParentStatus, RouteStatus, StreamRouteRule, TcpRoute, UdpRoute,

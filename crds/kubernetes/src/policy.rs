@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use agentgateway_types::Duration;
 use agentgateway_types::policy::{
-    BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, ConcurrencyLimit, Cors, Csrf, FaultInjection,
-    HeaderModifier, HealthCheck, JwtAuth, LoadBalancer, OutlierDetection, ProcessingMode, RateLimit,
-    RateLimitDescriptor, Rbac, ReferencedKeySet, RequestLimits, RetryConstraint, SecretApiKeyAuth, SecretAwsAuth,
-    SecretSource, TokenBucket, Transformation,
+    AccessLog, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers, ConcurrencyLimit, Cors, Csrf,
+    FaultInjection, HeaderModifier, HealthCheck, JwtAuth, LoadBalancer, Metrics, OpenTelemetry, OutlierDetection,
+    ProcessingMode, RateLimit, RateLimitDescriptor, Rbac, ReferencedKeySet, RequestLimits, RetryConstraint,
+    SecretApiKeyAuth, SecretAwsAuth, SecretSource, TokenBucket, Tracing, Transformation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::extension::RequestBody;
+use crate::extension::{GrpcService, RequestBody};
 
 /// Policies for the requests of a Gateway or ListenerSet, one of its listeners, an HTTPRoute or GRPCRoute, one of its rules, a
 /// Service, one of its ports, or a Backend in the same namespace. Connections and datagrams of TLSRoutes, TCPRoutes and
@@ -39,7 +39,7 @@ use crate::extension::RequestBody;
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.extProc) || has(self.rbac) || has(self.rateLimit) || has(self.concurrencyLimit) || has(self.requestLimits) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth) || has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection) || has(self.faultInjection)", "message": "at least one policy must be set" },
+    { "rule": "has(self.jwtAuth) || has(self.basicAuth) || has(self.apiKey) || has(self.extAuth) || has(self.extProc) || has(self.rbac) || has(self.rateLimit) || has(self.concurrencyLimit) || has(self.requestLimits) || has(self.cors) || has(self.csrf) || has(self.buffer) || has(self.transformation) || has(self.headerModifiers) || has(self.timeouts) || has(self.retry) || has(self.autoHostRewrite) || has(self.backendAuth) || has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection) || has(self.faultInjection) || has(self.accessLog) || has(self.tracing) || has(self.metrics)", "message": "at least one policy must be set" },
     { "rule": "!has(self.autoHostRewrite) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind == 'HTTPRoute')) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind == 'HTTPRoute')))", "message": "autoHostRewrite is for HTTPRoutes" },
     { "rule": "!(has(self.outlierDetection) || has(self.circuitBreakers) || has(self.retryConstraint) || has(self.loadBalancer) || has(self.healthCheck) || has(self.connection)) || ((!has(self.targetRefs) || self.targetRefs.all(r, r.kind in ['Service', 'Backend'])) && (!has(self.targetSelectors) || self.targetSelectors.all(r, r.kind in ['Service', 'Backend'])))", "message": "outlierDetection, circuitBreakers, retryConstraint, loadBalancer, healthCheck and connection are for Services and Backends" },
     { "rule": "!has(self.retry) || !has(self.retry.perTryTimeout) || !has(self.timeouts) || !has(self.timeouts.request) || duration(self.timeouts.request) == duration('0s') || duration(self.retry.perTryTimeout) <= duration(self.timeouts.request)", "message": "retry.perTryTimeout must not be more than timeouts.request" }
@@ -126,6 +126,19 @@ pub struct TrafficPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<TrafficRetry>,
 
+    /// Logs of requests, in the place of the proxy's own. None: requests are not logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4))]
+    pub access_log: Option<Vec<AccessLog<CollectorSink>>>,
+
+    /// Traces requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing<GrpcService>>,
+
+    /// Counts requests by labels of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
+
     /// Gives requests the host name of the backend that they go to, where no URLRewrite filter names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_host_rewrite: Option<bool>,
@@ -158,6 +171,14 @@ pub struct TrafficPolicySpec {
     /// How connections are made and kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<BackendConnection>,
+}
+
+/// Where an access log goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectorSink {
+    /// A collector. Of the logs of one policy one may have it.
+    pub open_telemetry: OpenTelemetry<GrpcService>,
 }
 
 /// Asks another service whether a request may pass. Services of several policies, on one target or on several levels, must all

@@ -4,6 +4,7 @@ mod policies;
 mod process;
 mod route;
 mod stream;
+mod telemetry;
 mod tls;
 
 use schemars::JsonSchema;
@@ -14,6 +15,7 @@ pub use policies::{BackendPolicies, ListenerPolicies, RoutePolicies};
 pub use process::{Drain, LogFormat, Logging, ProcessConfig};
 pub use route::{KeyedMatch, PathMatch, Route, RouteBackend, RouteMatch};
 pub use stream::{ConnectionPolicies, TcpBackend, TcpRoute, UdpBackend, UdpRoute};
+pub use telemetry::{CollectorHost, LogSink};
 pub use tls::{BackendTls, CertificateFiles, ListenerTls, MtlsMode, TlsVersion};
 
 /// What may be written in the file alone, never in Kubernetes, with the reason: it names the proxy's own machine, and

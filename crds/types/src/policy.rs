@@ -1,5 +1,6 @@
 //! Policies: what is done to a request besides routing it. One file a policy.
 
+mod access_log;
 mod api_key;
 mod authorization;
 mod backend_auth;
@@ -20,7 +21,9 @@ mod headers;
 mod health_check;
 mod jwt;
 mod load_balancer;
+mod metrics;
 mod mirror;
+mod open_telemetry;
 mod outlier_detection;
 mod rate_limit;
 mod rbac;
@@ -30,8 +33,10 @@ mod rewrite;
 mod session_persistence;
 mod source;
 mod timeout;
+mod tracing;
 mod transformation;
 
+pub use access_log::{AccessLog, AccessLogFormat};
 pub use api_key::{ApiKey, ApiKeyAuth, SecretApiKeyAuth};
 pub use authorization::{Authorization, Rule};
 pub use backend_auth::{AwsAuth, BackendAuth, BackendKey, Passthrough, SecretAwsAuth};
@@ -63,7 +68,9 @@ pub use load_balancer::{
     HashPolicy, HashedName, LeastRequest, LoadBalancer, Maglev, RandomChoice, RingHash, RoundRobin, SlowStart,
     SourceIp, TrafficDistribution,
 };
+pub use metrics::{MetricLabel, Metrics};
 pub use mirror::{Fraction, RequestMirror};
+pub use open_telemetry::OpenTelemetry;
 pub use outlier_detection::OutlierDetection;
 pub use rate_limit::{LocalRateLimit, RateLimit, RateLimitHeaders, RateLimitUnit, TokenBucket};
 pub use rbac::{Rbac, RbacAction, RbacPolicy};
@@ -73,4 +80,5 @@ pub use rewrite::{PathModifier, RequestRedirect, UrlRewrite};
 pub use session_persistence::{CookieConfig, CookieLifetime, SessionPersistence, SessionType};
 pub use source::{KeyReference, SecretReference, SecretSource, TextSource};
 pub use timeout::Timeout;
+pub use tracing::{IncomingContext, Tracing};
 pub use transformation::{BodyFormat, BodyTransformation, HeaderTransformation, MessageTransformation, Transformation};

@@ -3,6 +3,7 @@
 
 mod limits;
 mod llm;
+mod observability;
 mod resilience;
 mod streams;
 
@@ -364,6 +365,7 @@ fn spec(spec: &v1::PolicySpec) -> Value {
             "request": transformed(t.request.as_ref()),
             "response": transformed(t.response.as_ref()),
         } }),
+        Some(Kind::AccessLogs(_) | Kind::Tracing(_) | Kind::Metrics(_)) => observability::print(spec),
         Some(Kind::AutoHostRewrite(_)) => json!({ "autoHostRewrite": true }),
         Some(Kind::Authorization(rules)) => json!({ "authorization": authorization(rules) }),
         Some(Kind::McpAuthorization(rules)) => json!({ "mcpAuthorization": authorization(rules) }),

@@ -11,6 +11,7 @@ mod protocols;
 mod proxy;
 mod settings;
 mod source;
+mod telemetry_metrics;
 mod upstream_metrics;
 
 use std::path::Path;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agentgateway_fetch::Network;
+use agentgateway_otlp::Exporters;
 use agentgateway_pipeline::listen::{ListenError, Sockets};
 use agentgateway_pipeline::snapshot::Snapshot;
 use agentgateway_pipeline::store::{Environment, Rejected, Store};
@@ -19,6 +20,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::dump::dump;
@@ -34,6 +36,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// How long child processes get to end by themselves.
 const PROTOCOL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the last spans and log records may take.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A proxy that serves.
 struct Proxy {
     settings: Settings,
@@ -46,6 +51,8 @@ struct Proxy {
     readiness: Readiness,
     protocols: Protocols,
     unopened: bool,
+    exporters: Arc<Exporters>,
+    exporting: JoinHandle<std::io::Result<()>>,
 }
 
 /// Runs until a signal ends it. `first` is the configuration to start with, where it is known.
@@ -78,8 +85,9 @@ pub(crate) async fn run(settings: Settings, mut source: Source, first: Option<Ve
         _ = interrupt.recv() => tracing::warn!("interrupted while draining; open connections are cut"),
     }
     proxy.protocols.shutdown(PROTOCOL_PATIENCE).await;
-    let Proxy { workers, .. } = proxy;
+    let Proxy { workers, exporters, exporting, .. } = proxy;
     tokio::task::spawn_blocking(|| workers.stop()).await.context("workers did not end")?;
+    exporters.close(exporting, EXPORT_PATIENCE).await;
     tracing::info!("ended");
     Ok(())
 }
@@ -122,8 +130,17 @@ impl Proxy {
         } else {
             None
         };
+        let exporters = Arc::clone(policy_state.exporters());
+        crate::telemetry_metrics::register(&mut registry, Arc::clone(&policy_state));
         let network = Network { resolver: resolver.clone(), rules: Arc::clone(&rules) };
         background.spawn(agentgateway_fetch::run(policy_state, network));
+        let configured = Arc::clone(&snapshot);
+        let sending = agentgateway_otlp::Network {
+            resolver: resolver.clone(),
+            rules: Arc::clone(&rules),
+            cluster: Arc::new(move |key| configured.load().cluster(key)),
+        };
+        let exporting = background.spawn(Arc::clone(&exporters).run(sending));
         background.spawn(balancer::run(Arc::clone(&balancers), resolver.clone(), Arc::clone(&rules)));
         let shared =
             Shared { snapshot: Arc::clone(&snapshot), metrics, resolver, address_rules: rules, access_log, background };
@@ -155,6 +172,8 @@ impl Proxy {
             readiness,
             protocols,
             unopened: false,
+            exporters,
+            exporting,
         })
     }
 

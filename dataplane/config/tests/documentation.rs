@@ -124,6 +124,12 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("extProc", "ext-proc.md", "ExtProc"),
         ("extProc", "ext-proc.md", "ProcessingMode"),
         ("extProc", "ext-proc.md", "MutationRules"),
+        ("accessLog", "access-log.md", "AccessLog"),
+        ("accessLog", "access-log.md", "OpenTelemetry"),
+        ("accessLog", "access-log.md", "CollectorHost"),
+        ("tracing", "tracing.md", "Tracing"),
+        ("metrics", "metrics.md", "Metrics"),
+        ("metrics", "metrics.md", "MetricLabel"),
         ("backendTLS", "backend-tls.md", "BackendTls"),
         ("faultInjection", "fault-injection.md", "FaultInjection"),
         ("outlierDetection", "outlier-detection.md", "OutlierDetection"),
@@ -148,7 +154,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         }
     }
     assert!(overview.contains("`autoHostRewrite`"));
-    let documented = 28;
+    let documented = 31;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 

@@ -215,6 +215,7 @@ impl VariableResolver for Inputs<'_> {
                 "jwt" => of(self.request.claims),
                 "apiKey" => of(self.request.api_key),
                 "basicAuth" => of(self.request.basic_auth),
+                attribute::FIELDS => of(self.request.fields),
                 "metadata" => of(self.request.metadata),
                 _ => None,
             };

@@ -34,6 +34,8 @@ pub struct HttpInput<'a> {
     pub body: Option<BodyInput<'a>>,
     /// `response`.
     pub response: Option<ResponseInput<'a>>,
+    /// `fields`: what was learnt of the request, a JSON object. None where nothing is recorded.
+    pub fields: Option<&'a Value>,
 }
 
 /// A body that was read whole.

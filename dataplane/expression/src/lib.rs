@@ -34,6 +34,8 @@ pub enum Scope {
     Request,
     /// A value in a response: with `response`.
     Response,
+    /// What is told of a request when its response has been sent: with `response`, but its body, and `fields`.
+    Record,
 }
 
 /// A compiled rule.
@@ -45,6 +47,7 @@ pub struct Expression {
     uses_mcp: bool,
     uses_a2a: bool,
     uses_body: bool,
+    uses_fields: bool,
 }
 
 /// What a rule says of one MCP item.
@@ -88,6 +91,7 @@ impl Expression {
                 uses_mcp: lowered.uses_mcp,
                 uses_a2a: lowered.uses_a2a,
                 uses_body: lowered.uses_body,
+                uses_fields: lowered.uses_fields,
             })
         };
         if source.len() <= limits::MAX_INLINE_BYTES {
@@ -132,6 +136,11 @@ impl Expression {
     /// Whether it reads the body of the message in whose scope it is.
     pub fn uses_body(&self) -> bool {
         self.uses_body
+    }
+
+    /// Whether it reads `fields`.
+    pub fn uses_fields(&self) -> bool {
+        self.uses_fields
     }
 
     /// What the expression says of a message, as JSON.

@@ -31,6 +31,7 @@ pub(crate) struct Lowered {
     pub(crate) uses_mcp: bool,
     pub(crate) uses_a2a: bool,
     pub(crate) uses_body: bool,
+    pub(crate) uses_fields: bool,
 }
 
 /// Checks and rewrites `tree`.
@@ -46,10 +47,11 @@ pub(crate) fn lower(tree: IdedExpr, places: &Places, used: Scope) -> Result<Lowe
         uses_mcp: false,
         uses_a2a: false,
         uses_body: false,
+        uses_fields: false,
     };
     let tree = lowering.expression(tree, 0)?;
-    let Lowering { constants, uses_mcp, uses_a2a, uses_body, .. } = lowering;
-    Ok(Lowered { tree, constants, uses_mcp, uses_a2a, uses_body })
+    let Lowering { constants, uses_mcp, uses_a2a, uses_body, uses_fields, .. } = lowering;
+    Ok(Lowered { tree, constants, uses_mcp, uses_a2a, uses_body, uses_fields })
 }
 
 struct Lowering<'p> {
@@ -65,6 +67,7 @@ struct Lowering<'p> {
     uses_mcp: bool,
     uses_a2a: bool,
     uses_body: bool,
+    uses_fields: bool,
 }
 
 type Node = Result<IdedExpr, ExpressionError>;
@@ -119,11 +122,15 @@ impl Lowering<'_> {
         nodes.into_iter().map(|n| self.expression(n, depth + 1)).collect()
     }
 
-    fn identifier(&self, id: u64, name: String) -> Result<Expr, ExpressionError> {
+    fn identifier(&mut self, id: u64, name: String) -> Result<Expr, ExpressionError> {
         if self.scope.contains(&name)
             || attribute::OF_POLICIES.contains(&name.as_str())
             || TYPES.contains(&name.as_str())
         {
+            return Ok(Expr::Ident(name));
+        }
+        if name == attribute::FIELDS && self.used == Scope::Record {
+            self.uses_fields = true;
             return Ok(Expr::Ident(name));
         }
         let place = self.place(id);
@@ -134,6 +141,7 @@ impl Lowering<'_> {
                     Scope::Rule => "a2a, apiKey, basicAuth, jwt, mcp, metadata, request and source",
                     Scope::Request => "apiKey, basicAuth, jwt, metadata, request and source",
                     Scope::Response => "apiKey, basicAuth, jwt, metadata, request, response and source",
+                    Scope::Record => "apiKey, basicAuth, fields, jwt, metadata, request, response and source",
                 };
                 Err(ExpressionError::UnknownVariable { name, known, place })
             }
@@ -143,7 +151,7 @@ impl Lowering<'_> {
     /// The variable of this name, where it is known.
     fn root(&self, name: &str) -> Option<Parent> {
         Parent::root(name).filter(|parent| match parent {
-            Parent::Response => self.used == Scope::Response,
+            Parent::Response => matches!(self.used, Scope::Response | Scope::Record),
             parent => (!parent.is_mcp() && *parent != Parent::A2a) || self.used == Scope::Rule,
         })
     }
@@ -155,9 +163,13 @@ impl Lowering<'_> {
         let place = self.place(node.id);
         self.uses_mcp |= parent.is_mcp();
         self.uses_a2a |= parent == Parent::A2a;
-        // A request's body is read where values for the request are made, and nowhere else.
-        let is_unread =
-            |found: &Field| matches!(found, Field::Value(attribute::REQUEST_BODY)) && self.used != Scope::Request;
+        // A request's body is read where values for the request are made, a response's where values for that are, and nowhere
+        // else.
+        let is_unread = |found: &Field| match found {
+            Field::Value(attribute::REQUEST_BODY) => self.used != Scope::Request,
+            Field::Value(attribute::RESPONSE_BODY) => self.used != Scope::Response,
+            _ => false,
+        };
         let expr = match parent.field(field).filter(|found| !is_unread(found)) {
             None => {
                 let (parent, known) = (parent.name(), parent.known());
@@ -383,7 +395,8 @@ impl Lowering<'_> {
             return Err(ExpressionError::TooComplex { what, place });
         }
         for name in std::iter::once(&c.iter_var).chain(&c.iter_var2) {
-            if Parent::root(name).is_some() || attribute::OF_POLICIES.contains(&name.as_str()) {
+            let is_fields = name == attribute::FIELDS && self.used == Scope::Record;
+            if is_fields || Parent::root(name).is_some() || attribute::OF_POLICIES.contains(&name.as_str()) {
                 return Err(ExpressionError::Shadowed { name: name.clone(), place });
             }
         }

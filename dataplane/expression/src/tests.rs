@@ -42,6 +42,7 @@ impl Request {
             certificate: None,
             body: None,
             response: None,
+            fields: None,
         }
     }
 }
@@ -517,15 +518,16 @@ fn texts_are_taken_as_they_are_and_numbers_as_they_are_written() {
 fn each_scope_knows_its_own_message() {
     let compiles = |source: &str, scope| Expression::compile_for(source, scope).is_ok();
     for (source, known) in [
-        ("request.path", [true, true, true]),
-        ("request.body", [false, true, false]),
-        ("response.code", [false, false, true]),
-        ("response.body", [false, false, true]),
-        ("mcp.tool.name", [true, false, false]),
-        ("response.status", [false, false, false]),
+        ("request.path", [true, true, true, true]),
+        ("request.body", [false, true, false, false]),
+        ("response.code", [false, false, true, true]),
+        ("response.body", [false, false, true, false]),
+        ("mcp.tool.name", [true, false, false, false]),
+        ("fields.status", [false, false, false, true]),
+        ("response.status", [false, false, false, false]),
     ] {
         assert_eq!(
-            [Scope::Rule, Scope::Request, Scope::Response].map(|scope| compiles(source, scope)),
+            [Scope::Rule, Scope::Request, Scope::Response, Scope::Record].map(|scope| compiles(source, scope)),
             known,
             "{source}"
         );
@@ -533,6 +535,23 @@ fn each_scope_knows_its_own_message() {
     let uses_body = |source, scope| Expression::compile_for(source, scope).expect(source).uses_body();
     assert!(uses_body("request.body.size() > 1", Scope::Request) && uses_body("response['body']", Scope::Response));
     assert!(!uses_body("request.headers['body']", Scope::Request));
+}
+
+#[test]
+fn fields_of_the_record_are_read() {
+    let request = Request::new();
+    let fields = json!({"duration_ms": 12.5, "gen_ai.usage.input_tokens": 7});
+    let input = HttpInput { fields: Some(&fields), ..request.input() };
+    let value = |source: &str| {
+        let expression = Expression::compile_for(source, Scope::Record).expect(source);
+        assert!(expression.uses_fields(), "{source}");
+        expression.evaluate_value(&input)
+    };
+    assert_eq!(value("fields.duration_ms > 10.0"), Ok(json!(true)));
+    assert_eq!(value("fields['gen_ai.usage.input_tokens'] + 1"), Ok(json!(8)));
+    assert_eq!(value("'reason' in fields"), Ok(json!(false)));
+    assert!(value("fields.reason").is_err());
+    assert!(Expression::compile_for("[1].all(fields, fields > 0)", Scope::Record).is_err());
 }
 
 #[test]

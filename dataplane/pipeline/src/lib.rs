@@ -17,6 +17,7 @@ mod grpc;
 pub mod limits;
 pub mod listen;
 mod mirror;
+mod observe;
 mod persistence;
 pub mod protocol;
 mod replay;

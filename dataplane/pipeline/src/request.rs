@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_telemetry::RequestTelemetry;
+use agentgateway_telemetry::trace::SpanKind;
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::{Body, Cluster, Picked};
 use http::request::Parts;
@@ -27,7 +28,7 @@ use crate::snapshot::{Backend, BackendKind, Bind, Listener, Listeners, Route, Sn
 use crate::tracked::{Line, Record, Tracked};
 use crate::upgrade::{self, Upgrade};
 use crate::worker::Worker;
-use crate::{Error, attempts, bind_limits, forwarded, grpc, reply, target};
+use crate::{Error, attempts, bind_limits, forwarded, grpc, observe, reply, target};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -71,13 +72,20 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         endpoint: None,
         telemetry: if worker.access_log.is_some() { RequestTelemetry::on() } else { RequestTelemetry::off() },
         line: worker.access_log.is_some().then(|| Box::new(line(&origin, &head))),
+        observed: None,
         tunnel: None,
         worker,
     };
+    let mut context = RequestContext::new(origin.source, "http", origin.port);
+    context.telemetry.clone_from(&record.telemetry);
+    if let Some(secure) = &origin.secure {
+        context.scheme = "https";
+        context.identity.clone_from(&secure.identity);
+    }
     let discards = !is_held_back(&head.headers);
     let is_grpc = grpc::is_call(&head);
     let mut body = Some(Body::Incoming(body));
-    let mut response = walk(&origin, head, &mut body, &mut record).await;
+    let mut response = walk(&origin, head, &mut body, &mut record, &mut context).await;
     if let Some(unread) = body.filter(|_| discards) {
         discard(unread);
     }
@@ -85,6 +93,9 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         grpc::translate(&mut response);
     }
     record.status = response.status().as_u16();
+    if let Some(observed) = &mut record.observed {
+        response = observed.answered(&context, response);
+    }
     if let Some(tunnel) = record.tunnel.take() {
         tunnel.start(record);
         return response.map(|_| Tracked { body: Body::Empty, record: None });
@@ -95,7 +106,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
     response.map(|body| Tracked { body, record: Some(record) })
 }
 
-fn line(origin: &Origin, head: &Parts) -> Line {
+pub(crate) fn line(origin: &Origin, head: &Parts) -> Line {
     Line {
         source: origin.source,
         method: head.method.clone(),
@@ -107,7 +118,13 @@ fn line(origin: &Origin, head: &Parts) -> Line {
 }
 
 /// Takes `body` when a backend gets it.
-async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record: &mut Record) -> Response<Body> {
+async fn walk(
+    origin: &Origin,
+    mut head: Parts,
+    body: &mut Option<Body>,
+    record: &mut Record,
+    context: &mut RequestContext,
+) -> Response<Body> {
     if head.method == Method::CONNECT && !upgrade::normalise_connect(&mut head) {
         return refuse(record, StatusCode::BAD_REQUEST, "CONNECT is not supported");
     }
@@ -146,57 +163,53 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         return refuse(record, StatusCode::BAD_REQUEST, reason);
     }
 
-    let mut context = RequestContext::new(origin.source, "http", origin.port);
-    context.telemetry.clone_from(&record.telemetry);
-    if let Some(secure) = &origin.secure {
-        context.scheme = "https";
-        context.identity.clone_from(&secure.identity);
-    }
+    observe::begin(&listener.policies, origin, &head, context, record);
     origin.address.add(origin.source, context.scheme, &mut head.headers);
     let mut passed = Passed::new();
     let services = RequestServices { worker: &origin.worker, snapshot: &snapshot };
     let mut reach = Reach { services: &services, body };
-    if let Err(answer) = pass(&listener.policies, &mut head, &mut context, &mut passed, &mut reach).await {
-        return answered(answer, record, &passed, &mut context).await;
+    if let Err(answer) = pass(&listener.policies, &mut head, context, &mut passed, &mut reach).await {
+        return answered(answer, record, &passed, context).await;
     }
     let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
     let Some(route) = route else {
         let response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
-        return back(response, &passed, &mut context).await;
+        return back(response, &passed, context).await;
     };
     record.route = Some(Arc::clone(&route));
     context.matched_prefix = route.matched_prefix.clone();
-    let passing = pass(&route.policies, &mut head, &mut context, &mut passed, &mut reach);
+    observe::begin(&route.policies, origin, &head, context, record);
+    let passing = pass(&route.policies, &mut head, context, &mut passed, &mut reach);
     let allowed = match attempts::deadline(&listener, &route, record.start) {
         None => passing.await,
         Some(deadline) => match timeout_at(deadline, passing).await {
             Ok(allowed) => allowed,
             Err(_) => {
                 let response = failed(&attempts::late(), record);
-                return back(response, &passed, &mut context).await;
+                return back(response, &passed, context).await;
             }
         },
     };
     if let Err(answer) = allowed {
-        return answered(answer, record, &passed, &mut context).await;
+        return answered(answer, record, &passed, context).await;
     }
     record.permits.append(context.take_permits());
     let mut response = match choose(&snapshot, &route, &origin.worker) {
         Ok(choice) => {
             if let Some(exchange) = attempts::settings(&listener, &route, choice) {
                 let routed = Routed { origin, snapshot: &snapshot, listener: &listener, route: &route, head, record };
-                let all = attempts::run(routed, exchange, choice, &mut reach, &mut context, &mut passed);
+                let all = attempts::run(routed, exchange, choice, &mut reach, context, &mut passed);
                 // Boxed: only requests that ask for more than one plain exchange pay for its size.
                 Box::pin(all).await
             } else {
                 for chain in [&choice.0.policies, &choice.1.policies] {
-                    if let Err(answer) = pass(chain, &mut head, &mut context, &mut passed, &mut reach).await {
-                        return answered(answer, record, &passed, &mut context).await;
+                    if let Err(answer) = pass(chain, &mut head, context, &mut passed, &mut reach).await {
+                        return answered(answer, record, &passed, context).await;
                     }
                 }
                 match reach.body.take() {
                     Some(body) => {
-                        let request = Sent { head, body, context: &context, passed: &passed };
+                        let request = Sent { head, body, context, passed: &passed };
                         match send(origin, choice.1, request, Pick::Any, record).await {
                             Ok(response) => response,
                             Err(error) => failed(&error, record),
@@ -213,7 +226,7 @@ async fn walk(origin: &Origin, mut head: Parts, body: &mut Option<Body>, record:
         // Whatever the backend made of a body that broke off.
         response = replied(refusal, record);
     }
-    back(response, &passed, &mut context).await
+    back(response, &passed, context).await
 }
 
 /// A request whose route is known.
@@ -360,11 +373,14 @@ impl Pick<'_> {
 pub(crate) async fn send(
     origin: &Origin,
     backend: &Backend,
-    request: Sent<'_>,
+    mut request: Sent<'_>,
     pick: Pick<'_>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    match &backend.kind {
+    let telemetry = &request.context.telemetry;
+    let mut span = telemetry.span("upstream request", SpanKind::Client);
+    telemetry.propagate(&span, &mut request.head.headers);
+    let result = match &backend.kind {
         BackendKind::Cluster(cluster) => plain(origin, (backend, cluster), request, pick, record).await,
         // Boxed: plain requests do not pay for its size.
         BackendKind::Inspected(cluster, inspector) => {
@@ -383,7 +399,9 @@ pub(crate) async fn send(
             reason: "backend_invalid",
             message: reason.to_string().into(),
         }),
-    }
+    };
+    observe::outcome(&mut span, record.endpoint, &result);
+    result
 }
 
 /// One exchange with an endpoint of a backend.

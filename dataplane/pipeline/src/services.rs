@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agentgateway_policy::Services;
 use agentgateway_upstream::{Cluster, Upstream};
 
-use crate::snapshot::{BackendKind, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::worker::Worker;
 
 /// For what a protocol backend asks of policies: with the configuration in force at this moment.
@@ -48,10 +48,7 @@ impl Services for RequestServices<'_> {
     }
 
     fn cluster(&self, key: &str) -> Option<Arc<Cluster>> {
-        match &self.snapshot.backends.get(key)?.kind {
-            BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
-            BackendKind::Inspected(..) | BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
-        }
+        self.snapshot.cluster(key)
     }
 
     fn random_below(&self, n: u64) -> u64 {

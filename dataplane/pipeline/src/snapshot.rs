@@ -28,6 +28,16 @@ pub struct Snapshot {
     pub backends: Map<Arc<Backend>>,
 }
 
+impl Snapshot {
+    /// The backend of plain HTTP or gRPC with this key.
+    pub fn cluster(&self, key: &str) -> Option<Arc<Cluster>> {
+        match &self.backends.get(key)?.kind {
+            BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
+            BackendKind::Inspected(..) | BackendKind::Protocol(_) | BackendKind::Broken(_) => None,
+        }
+    }
+}
+
 /// A socket and the listeners behind it.
 #[derive(Clone, Debug)]
 pub struct Bind {

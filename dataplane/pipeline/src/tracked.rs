@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::connection::registry::Busy;
+use crate::observe::Observed;
 use crate::snapshot::{Listener, Route};
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
@@ -35,13 +36,15 @@ pub(crate) struct Record {
     pub(crate) endpoint: Option<std::net::SocketAddr>,
     /// Also in the hands of policies, of the backend and of the response's body, which is dropped before the record.
     pub(crate) telemetry: RequestTelemetry,
-    /// Only when the access log is on.
+    /// Only when the request is logged or observed.
     pub(crate) line: Option<Box<Line>>,
+    /// Only when policies want to know of it.
+    pub(crate) observed: Option<Box<Observed>>,
     /// Only when the connection switches protocols.
     pub(crate) tunnel: Option<Box<Tunnel>>,
 }
 
-/// What only the access log wants to know.
+/// What only those who record the request want to know.
 pub(crate) struct Line {
     pub(crate) source: std::net::SocketAddr,
     pub(crate) method: http::Method,
@@ -78,7 +81,12 @@ impl Drop for Record {
         if let Some(listener) = &self.listener {
             listener.metrics.duration.observe(duration);
         }
-        if let (Some(line), Some(log)) = (&self.line, &self.worker.access_log) {
+        let observed = self.observed.take();
+        if let (Some(line), Some(observed)) = (&self.line, &observed) {
+            observed.tell(self, line, duration);
+        }
+        let is_logged = observed.is_some_and(|observed| observed.has_logs());
+        if let (Some(line), Some(log), false) = (&self.line, &self.worker.access_log, is_logged) {
             self.telemetry.with(|fields| {
                 log.write(&Entry {
                     listener: self.listener.as_ref().map_or("", |l| &l.printed),
@@ -100,7 +108,7 @@ impl Drop for Record {
     }
 }
 
-fn version(version: http::Version) -> &'static str {
+pub(crate) fn version(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 | http::Version::HTTP_10 => "HTTP/1.0",
         http::Version::HTTP_2 => "HTTP/2",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
+use agentgateway_telemetry::trace::SpanKind;
 use agentgateway_upstream::Body;
 use http::{Response, request, response};
 
@@ -23,6 +24,7 @@ use crate::fault::FaultInjection;
 use crate::global_rate_limit::GlobalRateLimit;
 use crate::headers::HeaderModifier;
 use crate::jwt::JwtAuthentication;
+use crate::observe::{Observer, Observers};
 use crate::rate_limit::RateLimit;
 use crate::redirect::RequestRedirect;
 use crate::request_limits::RequestLimits;
@@ -56,6 +58,7 @@ pub struct Chain {
     a2a: Box<[A2aRules]>,
     backend_auth: Option<Arc<BackendAuthentication>>,
     settings: Option<Box<Settings>>,
+    observers: Option<Box<Observers>>,
     in_force: Box<[InForce]>,
     errors: Box<[PolicyError]>,
 }
@@ -156,6 +159,7 @@ enum Compiled {
     A2a(A2aRules, Option<String>),
     BackendAuth(BackendAuthentication),
     Setting(Setting),
+    Observer(Observer),
 }
 
 /// What a policy sets for the exchange with the backend.
@@ -178,6 +182,7 @@ impl Chain {
         let mut a2a = Vec::new();
         let mut others: Vec<InForce> = Vec::new();
         let mut settings: Option<Box<Settings>> = None;
+        let mut observers: Option<Box<Observers>> = None;
         let mut limits: HashMap<&str, usize> = HashMap::new();
         let (mut rank, mut before) = (usize::MAX, "");
         for policy in attached {
@@ -210,6 +215,13 @@ impl Chain {
                         others.push(in_force(name));
                     }
                 }
+                Ok(Compiled::Observer(observer)) => {
+                    if observers.get_or_insert_default().add(observer) {
+                        others.push(in_force(name));
+                    }
+                }
+                // Nothing is refused for want of a log.
+                Err(reason) if is_observer(policy.spec) => error(reason),
                 Ok(Compiled::Mcp(rules, failed)) => {
                     mcp.push(rules);
                     others.push(in_force(name));
@@ -250,6 +262,7 @@ impl Chain {
             a2a: a2a.into(),
             backend_auth,
             settings,
+            observers,
             in_force: in_force.into(),
             errors: errors.into(),
         }
@@ -266,6 +279,11 @@ impl Chain {
     /// Whether it does something to a request itself; without that [`Chain::on_request`] need not be asked.
     pub fn has_steps(&self) -> bool {
         !self.steps.is_empty()
+    }
+
+    /// What is told of requests; None: nothing of it is said here.
+    pub fn observers(&self) -> Option<&Observers> {
+        self.observers.as_deref()
     }
 
     pub(crate) fn settings(&self) -> Option<&Settings> {
@@ -306,12 +324,18 @@ impl Chain {
                 Step::BasicAuth(basic) => Box::pin(basic.on_request(head, context)).await?,
                 Step::ApiKey(keys) => keys.on_request(head, context)?,
                 // Boxed: other policies do not pay for its size.
-                Step::ExternalAuthorization(other) => Box::pin(other.on_request(head, context, reach)).await?,
+                Step::ExternalAuthorization(other) => {
+                    let _span = context.telemetry.span("ext_authz", SpanKind::Client);
+                    Box::pin(other.on_request(head, context, reach)).await?;
+                }
                 Step::Authorization(authorization) => authorization.on_request(head, context)?,
                 // Boxed: other policies do not pay for its timer.
                 Step::Fault(fault) => Box::pin(fault.on_request()).await?,
                 Step::RateLimit(limit) => limit.on_request(head, context)?,
-                Step::GlobalRateLimit(limit) => Box::pin(limit.on_request(head, context, reach.services)).await?,
+                Step::GlobalRateLimit(limit) => {
+                    let _span = context.telemetry.span("rate_limit", SpanKind::Client);
+                    Box::pin(limit.on_request(head, context, reach.services)).await?;
+                }
                 Step::ConcurrencyLimit(limit) => limit.on_request(head, context)?,
                 Step::RequestLimits(limits) => limits.on_request(head, context, reach.body)?,
                 Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
@@ -397,6 +421,10 @@ impl Chain {
     }
 }
 
+fn is_observer(spec: &v1::PolicySpec) -> bool {
+    matches!(spec.kind, Some(Kind::AccessLogs(_) | Kind::Tracing(_) | Kind::Metrics(_)))
+}
+
 /// Says whether the setting counts.
 fn add(settings: &mut Settings, setting: Setting) -> bool {
     match setting {
@@ -462,6 +490,9 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
         Kind::RequestMirror(spec) => return Ok(Compiled::Setting(Setting::Mirror(Mirror::compile(spec)?))),
         Kind::Timeouts(spec) => return Ok(Compiled::Setting(Setting::Timeouts(*spec))),
         Kind::Retry(spec) => return Ok(Compiled::Setting(Setting::Retry(Retry::compile(spec)?))),
+        Kind::AccessLogs(spec) => return Observers::compile_logs(spec, state).map(Compiled::Observer),
+        Kind::Tracing(spec) => return Observers::compile_tracing(spec, state).map(Compiled::Observer),
+        Kind::Metrics(spec) => return Observers::compile_metrics(spec, policy.key, state).map(Compiled::Observer),
         Kind::SessionPersistence(spec) => {
             let session = SessionPersistence::compile(spec, policy.key)?;
             return Ok(Compiled::Setting(Setting::Session(session)));

@@ -252,6 +252,7 @@ fn input<'a>(
         }),
         body: None,
         response: None,
+        fields: None,
     }
 }
 

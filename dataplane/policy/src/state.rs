@@ -5,7 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use agentgateway_otlp::Exporters;
 use agentgateway_proto::v1;
+use agentgateway_telemetry::labels::{Label, LabelTable};
+use agentgateway_telemetry::lines::Sinks;
 use prost::Message;
 use tokio::sync::Notify;
 
@@ -29,6 +32,9 @@ pub struct State {
     bodies: Mutex<Weak<Pool>>,
     keys: Mutex<KeyUrls>,
     keys_added: Notify,
+    exporters: Arc<Exporters>,
+    sinks: Arc<Sinks>,
+    label_tables: Mutex<HashMap<String, Weak<LabelTable>>>,
 }
 
 /// What limits did, of the whole process.
@@ -132,6 +138,35 @@ impl State {
         let new = Arc::default();
         remember(&mut all, key, &new);
         new
+    }
+
+    /// Collectors of spans and log records.
+    pub fn exporters(&self) -> &Arc<Exporters> {
+        &self.exporters
+    }
+
+    /// Where lines of access logs go.
+    pub fn sinks(&self) -> &Arc<Sinks> {
+        &self.sinks
+    }
+
+    /// The counters by label of `key`; with other labels than before they begin anew.
+    pub(crate) fn label_table(&self, key: &str, labels: Vec<Label>) -> Arc<LabelTable> {
+        let mut all = self.label_tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(key).and_then(Weak::upgrade)
+            && *known.labels() == *labels
+        {
+            return known;
+        }
+        let new = Arc::new(LabelTable::new(labels));
+        remember(&mut all, key, &new);
+        new
+    }
+
+    /// The counters by label that are in use.
+    pub fn label_tables(&self) -> Vec<Arc<LabelTable>> {
+        let all = self.label_tables.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().filter_map(Weak::upgrade).collect()
     }
 
     /// What limits did.

@@ -172,7 +172,7 @@ fn text(out: &mut String, e: &Entry<'_>) {
 }
 
 /// A value that a reader of `name=value` pairs can tell apart: quoted when it is empty or has spaces, quotes or controls.
-fn quoted(out: &mut String, value: &str) {
+pub(crate) fn quoted(out: &mut String, value: &str) {
     let value = cut(value);
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=' && b != b'\\') {
         out.push_str(value);
@@ -181,7 +181,7 @@ fn quoted(out: &mut String, value: &str) {
     }
 }
 
-fn cut(value: &str) -> &str {
+pub(crate) fn cut(value: &str) -> &str {
     let mut end = value.len().min(MAX_VALUE_BYTES);
     while !value.is_char_boundary(end) {
         end -= 1;

@@ -3,8 +3,11 @@
 pub mod access_log;
 pub mod counters;
 pub mod histogram;
+pub mod labels;
+pub mod lines;
 pub mod logging;
 pub mod metrics;
 mod request;
+pub mod trace;
 
 pub use request::{Field, FieldValue, MAX_FIELDS, MAX_TEXT_BYTES, RequestTelemetry};

@@ -5,6 +5,10 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use http::HeaderMap;
+
+use crate::trace::{Ended, Span, SpanKind, Trace, Tracing};
+
 /// Fields of one request; more are dropped.
 pub const MAX_FIELDS: usize = 64;
 /// Longer texts are cut, between characters.
@@ -23,7 +27,15 @@ pub const MAX_TEXT_BYTES: usize = 4096;
 /// Where nothing records the request all of this does nothing; whatever costs something to find out asks
 /// [`RequestTelemetry::is_on`] first.
 #[derive(Clone, Default)]
-pub struct RequestTelemetry(Option<Rc<RefCell<Vec<Field>>>>);
+pub struct RequestTelemetry(Option<Rc<Inner>>);
+
+/// What is kept of a request that is recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    fields: RefCell<Vec<Field>>,
+    /// None: it is not traced, or its policy is not known yet.
+    pub(crate) tracing: RefCell<Option<Tracing>>,
+}
 
 /// Name and value.
 pub type Field = (&'static str, FieldValue);
@@ -59,12 +71,12 @@ impl RequestTelemetry {
 
     /// Sets a field, in the place of an earlier value.
     pub fn set(&self, name: &'static str, value: impl Into<FieldValue>) {
-        let Some(fields) = &self.0 else { return };
+        let Some(inner) = &self.0 else { return };
         let value = match value.into() {
             FieldValue::Text(text) => FieldValue::Text(shortened(text)),
             other => other,
         };
-        let mut fields = fields.borrow_mut();
+        let mut fields = inner.fields.borrow_mut();
         if let Some((_, old)) = fields.iter_mut().find(|(known, _)| *known == name) {
             *old = value;
         } else if fields.len() < MAX_FIELDS {
@@ -74,8 +86,8 @@ impl RequestTelemetry {
 
     /// Adds to a whole number; one that is not set yet counts as 0.
     pub fn add(&self, name: &'static str, more: i64) {
-        let Some(fields) = &self.0 else { return };
-        let before = fields.borrow().iter().find_map(|field| match field {
+        let Some(inner) = &self.0 else { return };
+        let before = inner.fields.borrow().iter().find_map(|field| match field {
             (known, FieldValue::Integer(before)) if *known == name => Some(*before),
             _ => None,
         });
@@ -85,9 +97,46 @@ impl RequestTelemetry {
     /// The fields, in the order in which they were set first.
     pub fn with<T>(&self, read: impl FnOnce(&[Field]) -> T) -> T {
         match &self.0 {
-            Some(fields) => read(&fields.borrow()),
+            Some(inner) => read(&inner.fields.borrow()),
             None => read(&[]),
         }
+    }
+
+    /// Says where the request stands in a trace. Of several policies the most specific, which comes last, decides whether it is
+    /// sampled; what was said to others stays.
+    pub fn begin_trace(&self, trace: Trace) {
+        let Some(inner) = &self.0 else { return };
+        let mut tracing = inner.tracing.borrow_mut();
+        match &mut *tracing {
+            Some(begun) => begun.trace.own.sampled = trace.own.sampled,
+            None => *tracing = Some(Tracing::new(trace)),
+        }
+    }
+
+    /// Begins a span, which ends when it is dropped. It is nothing where the request is not traced.
+    pub fn span(&self, name: impl Into<Cow<'static, str>>, kind: SpanKind) -> Span {
+        let Some(inner) = &self.0 else { return Span::none() };
+        match &*inner.tracing.borrow() {
+            Some(tracing) if tracing.trace.own.sampled => {
+                Span::begin(Rc::clone(inner), tracing.trace.own.span, name.into(), kind)
+            }
+            _ => Span::none(),
+        }
+    }
+
+    /// Gives the head of a request to another service its place in the trace, in the place of what came with the client's.
+    pub fn propagate(&self, span: &Span, headers: &mut HeaderMap) {
+        let Some(inner) = &self.0 else { return };
+        if let Some(tracing) = &*inner.tracing.borrow() {
+            crate::trace::inject(&tracing.trace, span.id(), headers);
+        }
+    }
+
+    /// The trace and the spans that have ended, for whoever records the request. None where it is not traced.
+    pub fn end_trace(&self) -> Option<(Trace, Vec<Ended>)> {
+        let inner = self.0.as_ref()?;
+        let tracing = inner.tracing.borrow();
+        tracing.as_ref().map(|tracing| (tracing.trace.clone(), tracing.take()))
     }
 }
 

@@ -5,6 +5,7 @@ mod backend_auth;
 mod ext_auth;
 mod ext_proc;
 mod limits;
+mod observability;
 mod traffic;
 mod transformation;
 
@@ -124,6 +125,7 @@ pub(crate) fn specs(policy: &TrafficPolicy, scope: Scope, view: &View<'_>) -> Ve
         fields.protected(BACKEND_AUTH, backend_auth::backend_auth(config, scope, &name, view).map(Made::from));
     }
     traffic::specs(spec, &mut fields);
+    observability::specs(spec, &name, view, &mut fields);
     fields.all
 }
 
@@ -145,6 +147,14 @@ impl Fields<'_> {
                 Field { name, spec: Some(spec), problem, uses: None }
             }
         });
+    }
+
+    /// A field that tells of requests, to another service where it uses one.
+    fn observing(&mut self, name: &'static str, made: Result<v1::PolicySpec, String>, uses: Option<BackendUnit>) {
+        self.unprotected(name, made);
+        if let Some(field) = self.all.last_mut().filter(|field| field.spec.is_some()) {
+            field.uses = uses;
+        }
     }
 
     /// A field that does not: where it cannot be applied it is left out.

@@ -3,13 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::telemetry::{CollectorHost, LogSink};
 use super::tls::BackendTls;
 use crate::policy::{
-    ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers,
+    AccessLog, ApiKeyAuth, Authorization, AwsAuth, BackendAuth, BackendConnection, BasicAuth, Buffer, CircuitBreakers,
     ConcurrencyLimit, Cors, Csrf, DirectResponse, ExtAuthz, ExtProc, FaultInjection, GlobalRateLimit, HeaderModifier,
-    HealthCheck, JwtAuth, KeySet, LoadBalancer, OutlierDetection, RateLimit, RequestLimits, RequestMirror,
-    RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket, Transformation,
-    UrlRewrite,
+    HealthCheck, JwtAuth, KeySet, LoadBalancer, Metrics, OutlierDetection, RateLimit, RequestLimits, RequestMirror,
+    RequestRedirect, Retry, RetryConstraint, SessionPersistence, TextSource, Timeout, TokenBucket, Tracing,
+    Transformation, UrlRewrite,
 };
 
 /// Policies for all requests of a listener; they run before a route is chosen.
@@ -104,6 +105,19 @@ pub struct ListenerPolicies {
     /// Which requests are sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+
+    /// Logs of requests, in the place of the process's. None: requests are not logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4))]
+    pub access_log: Option<Vec<AccessLog<LogSink>>>,
+
+    /// Traces requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing<CollectorHost>>,
+
+    /// Counts requests by labels of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
 }
 
 /// Policies for the requests of a route.
@@ -227,6 +241,19 @@ pub struct RoutePolicies {
     /// Keeps requests of one session with one endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_persistence: Option<SessionPersistence>,
+
+    /// Logs of requests, in the place of the process's. None: requests are not logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4))]
+    pub access_log: Option<Vec<AccessLog<LogSink>>>,
+
+    /// Traces requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing<CollectorHost>>,
+
+    /// Counts requests by labels of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
 }
 
 /// Policies for the requests that go to one backend of a route.
@@ -337,6 +364,9 @@ impl From<ListenerPolicies> for RoutePolicies {
             ext_proc: policies.ext_proc,
             timeout: policies.timeout,
             retry: policies.retry,
+            access_log: policies.access_log,
+            tracing: policies.tracing,
+            metrics: policies.metrics,
             ..RoutePolicies::default()
         }
     }

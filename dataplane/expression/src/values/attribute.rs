@@ -3,6 +3,8 @@
 /// Variables whose fields policies decide: those that checked a credential, and those that leave something for others.
 pub(crate) const OF_POLICIES: [&str; 4] = ["jwt", "apiKey", "basicAuth", "metadata"];
 pub(crate) const A2A_METHOD: &str = "@a2a.method";
+/// What was learnt of a request.
+pub(crate) const FIELDS: &str = "fields";
 pub(crate) const HEADERS: &str = "@request.headers";
 pub(crate) const REQUEST_BODY: &str = "@request.body";
 pub(crate) const RESPONSE_BODY: &str = "@response.body";
