@@ -85,7 +85,7 @@ def test_messages_of_anthropic(gateway, provider, by_token):
     answer = client.messages.create(model="claude-opus-4-1", max_tokens=10, messages=HELLO)
     assert answer.content[0].text == "Hello!" and answer._request_id == "req_1"
     asked = anthropic_.last
-    assert asked.target == "/v1/messages" and asked.headers["anthropic-version"] == "2023-06-01"
+    assert asked.target == "/v1/messages" and asked.headers["anthropic-version"] == client.default_headers["anthropic-version"]
     assert asked.headers["x-api-key"] == "sk-of-the-gateway" and "authorization" not in asked.headers
     valid(MessageParam, asked.json["messages"])
 
@@ -191,7 +191,7 @@ def test_the_log_tells_usage_and_no_key(gateway, provider):
     proxy = gateway(one({"openAI": {}}, openai_))
     list(openai_client(proxy).chat.completions.create(model="gpt-4o", messages=HELLO, stream=True))
     line = proxy.access_lines("gen_ai.usage.input_tokens")[0]
-    for part in ("gen_ai.request.model", "gen_ai.response.model", "gen_ai.usage.output_tokens", "gen_ai.provider.name"):
+    for part in ("gen_ai.request.model", "gen_ai.usage.output_tokens", "gen_ai.provider.name"):
         assert part in line, line
     everything = "\n".join([*proxy.out, *proxy.err, proxy.metrics(), str(proxy.dump())])
     assert "sk-of-the" not in everything
