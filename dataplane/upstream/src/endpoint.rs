@@ -34,15 +34,17 @@ pub struct Connecting {
     pub connect_timeout: Option<Duration>,
     /// How long connections are kept without a request; None for as long as usual.
     pub idle_timeout: Option<Duration>,
+    /// Names of headers are written `Content-Type` over HTTP/1.1, instead of in lower case.
+    pub title_case_headers: bool,
 }
 
 /// What tells connections apart that are made to one address.
-type Settings = (Protocol, Option<Version>, Option<Duration>, Option<Duration>);
+type Settings = (Protocol, Option<Version>, Option<Duration>, Option<Duration>, bool);
 
 impl Connecting {
     fn settings(&self) -> Settings {
         let tls = self.tls.as_ref().map(|tls| tls.identity());
-        (self.protocol, tls, self.connect_timeout, self.idle_timeout)
+        (self.protocol, tls, self.connect_timeout, self.idle_timeout, self.title_case_headers)
     }
 }
 
@@ -93,6 +95,10 @@ impl Endpoint {
     /// How connections to it are encrypted; None when they are not.
     pub(crate) fn tls(&self) -> Option<&Arc<Client>> {
         self.connecting.tls.as_ref()
+    }
+
+    pub(crate) fn title_case_headers(&self) -> bool {
+        self.connecting.title_case_headers
     }
 
     pub(crate) fn connect_timeout(&self) -> Option<Duration> {
