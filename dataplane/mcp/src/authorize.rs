@@ -35,6 +35,12 @@ impl Authorizer {
         &self.head.headers
     }
 
+    /// The client's address, where nothing else tells who it is.
+    pub(crate) fn anonymous_source(&self) -> Option<std::net::IpAddr> {
+        let RequestContext { claims, api_key, basic_auth, source, .. } = &self.context;
+        (claims.is_none() && api_key.is_none() && basic_auth.is_none()).then(|| source.ip())
+    }
+
     /// Whether everything is allowed.
     pub(crate) fn is_open(&self) -> bool {
         self.chains.is_empty()

@@ -1,7 +1,8 @@
 //! Sessions that the gateway holds at targets for clients that have none.
 //!
-//! Callers share one when nothing tells them apart: the same backend, the same verified identity, the same credentials
-//! for targets, and the same name and capabilities of the client. Whoever must be kept apart must be authenticated.
+//! Callers share one when nothing tells them apart: the same backend, the same verified identity (without one, the same
+//! address), the same credentials for targets, and the same name and capabilities of the client. Whoever must be kept apart
+//! must be authenticated: behind one address there may be many.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,9 @@ pub(crate) fn enter(admitted: Admitted, meta: &Meta<'_>) -> Result<Rc<Call>, Ref
     let client = meta.client.unwrap_or(NOBODY);
     let mut hasher = blake3::Hasher::new_derive_key("agentgateway mcp held session v1");
     let credentials = forwarded.credentials().map_or(&b""[..], |value| value.as_bytes());
-    for part in [backend.key.as_bytes(), &identity.0, meta.capabilities.as_bytes(), client.as_bytes(), credentials] {
+    let source = rules.anonymous_source().map(|source| source.to_string()).unwrap_or_default();
+    let identity = [&identity.0, source.as_bytes()].concat();
+    for part in [backend.key.as_bytes(), &identity, meta.capabilities.as_bytes(), client.as_bytes(), credentials] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     let mut id = [0; 16];
