@@ -99,6 +99,11 @@ conformance-smoke: setup-run build conformance-tools ## A few tests of it for ea
 	@deploy/images.sh $(PROGRAMS)
 	@$(TESTS_PYTHON) conformance/run.py --smoke
 
+.PHONY: mcp-conformance
+mcp-conformance: setup-run build ## The official MCP suite, directly and through the proxy, and its report
+	@conformance/mcp/setup.sh
+	@$(TESTS_PYTHON) conformance/mcp/run.py $(AGENTGATEWAY_BIN) --write
+
 .PHONY: lint
 lint: setup-build ## Formatting and lints of Rust, Go, shell and Python; warnings are errors
 	$(CARGO) fmt --all --check
@@ -121,6 +126,10 @@ BENCH_SCALE ?= 1
 bench-controlplane: ## Committed figures of the control plane, on the cluster $(CLUSTER) (make cluster-up PROFILE=release first; root)
 	@tests/setup/debian.sh bench
 	python3 -m bench.controlplane $(CLUSTER) $(BENCH_TESTS) --scale $(BENCH_SCALE) --results bench/results
+
+.PHONY: bench-policies
+bench-policies: setup-run build ## Cost of each policy, and how limits, breakers and ejection hold, into bench/results
+	CARGO="$(CARGO)" $(TESTS_PYTHON) -m bench.policies --results bench/results
 
 .PHONY: bench-smoke
 bench-smoke: setup-build ## Cost per request against a bare proxy, memory, spread of connections; fails when a limit is passed

@@ -145,7 +145,9 @@ def test_external_processing_by_an_extension(world, proxies, ports):
         until(lambda: "x-user" in headers_of(request(world.gateway_port).json()), what="the policy")
         response = request(world.gateway_port, "/a", "POST", body=b"abc").json()
         assert response["sha256"] == hashlib.sha256(b"ABC").hexdigest() and "x-role" not in headers_of(response)
-        call = processor.ended()[-1]
+        # Requests before it had no body.
+        whole = lambda: [call for call in processor.calls if call["end"] and "request_body" in envoy.kinds(call)]
+        (call,) = until(whole, what="the end of its call")
         assert (call["authority"], envoy.kinds(call)) == ("guard.example", ["request_headers", "request_body"])
         assert call["messages"][0]["attributes"]["envoy.filters.http.ext_proc"] == {"request.path": "/a"}
         world.wait_printed("GatewayExtension default/guard Accepted=True")
@@ -318,3 +320,37 @@ def test_the_examples_of_the_guide_are_accepted(plane, page):
         plane.wait_printed(f"{each['kind']} default/{each['metadata']['name']}{on} Accepted=True")
     assert not [line for line in plane.err if "there is no such field" in line]
     assert not [line for line in plane.out if "Accepted=False" in line and any(each["metadata"]["name"] in line for each in told)]
+
+
+# What protects, as it is when it cannot be applied: it refers to nothing, or does not compile.
+BROKEN = {
+    "jwtAuth": {"issuer": ISSUER, "jwks": {"secretRef": {"name": "nowhere"}}},
+    "basicAuth": {"htpasswd": {"secretRef": {"name": "nowhere"}}},
+    "apiKey": {"secretRefs": [{"name": "nowhere"}]},
+    "extAuth": {"extensionRef": {"name": "nowhere"}},
+    "extProc": {"extensionRef": {"name": "nowhere"}},
+    "rbac": {"policy": {"matchExpressions": ["request.method =="]}},
+    "rateLimit": {"global": {"extensionRef": {"name": "nowhere"}, "buckets": [{"maxTokens": 1, "fillInterval": "1s"}]}},
+    "concurrencyLimit": {"maxRequests": 1, "key": ["requst.path"]},
+    "requestLimits": {},
+    "csrf": {"additionalOrigins": [{"safeRegex": "("}]},
+    "buffer": {"maxRequestSize": "0"},
+    "transformation": {"request": {"set": [{"name": "x-a", "value": "requst.path"}]}},
+    "backendAuth": {"key": {"secretRef": {"name": "nowhere"}}},
+}
+
+
+def test_each_policy_that_protects_denies_when_it_cannot_be_applied(world, proxies):
+    """At first apply; as it becomes good nothing else has to change. Routes without it are not touched."""
+    for field, broken in BROKEN.items():
+        match = {"path": {"type": "PathPrefix", "value": f"/{field}"}}
+        world.apply(f"route-{field}", route(field.lower(), rule("first", matches=[match])))
+        world.apply(f"policy-{field}", policy(f"p-{field.lower()}", "HTTPRoute", field.lower(), **{field: broken}))
+    proxies(world)
+    becomes(world, 200)
+    for field in BROKEN:
+        becomes(world, 403, f"/{field}")
+        world.wait_printed(f"TrafficPolicy default/p-{field.lower()} .*all requests are refused")
+    assert all(request["path"] == "/" for request in world.first.seen)
+    world.apply("policy-rbac", policy("p-rbac", "HTTPRoute", "rbac", rbac={"policy": {"matchExpressions": ["true"]}}))
+    becomes(world, 200, "/rbac")

@@ -101,8 +101,8 @@ BOOK_ENVIRONMENT = {
 def federation(start, ports):
     """Starts a proxy with these targets behind one route; `url` is where clients go."""
 
-    def make(*targets, policies=None, backend_policies=None, listener_policies=None, config=None, **options):
-        share = {"mcp": {"targets": list(targets)}}
+    def make(*targets, mcp=None, policies=None, backend_policies=None, listener_policies=None, config=None, **options):
+        share = {"mcp": {"targets": list(targets), **(mcp or {})}}
         if backend_policies:
             share["policies"] = backend_policies
         route = {"backends": [share], **({"policies": policies} if policies else {})}

@@ -28,9 +28,9 @@ async def test_one_target_keeps_its_names(federation, everything, mode):
         assert client.server_info == direct.server_info
         assert text(await client.call_tool("echo", {"message": "hello"})) == "Echo: hello"
         uri = "demo://resource/static/document/architecture.md"
-        assert await client.read_resource(uri) == await direct.read_resource(uri)
+        assert (await client.read_resource(uri)).contents == (await direct.read_resource(uri)).contents
         prompt = {"city": "Bern"}
-        assert await client.get_prompt("args-prompt", prompt) == await direct.get_prompt("args-prompt", prompt)
+        assert (await client.get_prompt("args-prompt", prompt)).messages == (await direct.get_prompt("args-prompt", prompt)).messages
 
 
 async def test_one_stdio_target_keeps_its_names(federation):
@@ -194,7 +194,7 @@ async def test_a_slow_call_holds_up_no_other(federation, github):
 
 async def test_metrics_and_log_name_method_target_and_tool(federation, github):
     proxy = federation(github.target("github"), stdio("local"))
-    async with connect(proxy.url) as client:
+    async with connect(proxy.url, mode="legacy") as client:
         await client.call_tool("local_search_code", {"query": "do-not-log-me"})
         await client.call_tool("local_search_code", {"query": "do-not-log-me"})
     counted = proxy.metric("agentgateway_mcp_requests_total", target="local", method="tools/call", outcome="ok")

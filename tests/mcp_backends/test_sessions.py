@@ -1,9 +1,11 @@
 """Sessions: whose they are, how they end, and what an unknown one is answered."""
 
+import signal
+
 import pytest
 
 from support.http1 import Client
-from support.mcp_client import ACCEPT, connect, tool_names
+from support.mcp_client import ACCEPT, Wire, connect, messages, tool_names
 from support.tokens import ISSUER, Key, bearer
 from support.wait import until
 
@@ -126,11 +128,11 @@ def test_a_session_is_that_of_its_key(federation, github, wire):
 
 
 @pytest.mark.anyio
-async def test_a_client_of_the_stateless_protocol_falls_back_at_once(federation, github):
-    """It probes first; a refusal that came late, or as a server error, would stop it."""
+async def test_a_client_that_speaks_both_needs_no_session(federation, github):
+    """It asks for the stateless protocol first."""
     proxy = federation(github.target("github"))
     async with connect(proxy.url, mode="auto") as client:
-        assert client.protocol_version in ("2025-11-25", "2025-06-18")
+        assert client.protocol_version == "2026-07-28"
         assert "search_code" in await tool_names(client)
 
 
@@ -143,3 +145,30 @@ def test_preflight_and_origin_of_browsers(federation, github):
         assert preflight.status in (200, 204) and preflight.header("access-control-allow-origin") == "https://app.example"
         answer = http.request("/mcp", "POST", [origin, *ACCEPT], b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
         assert answer.header("access-control-expose-headers") == "mcp-session-id"
+
+
+def test_replicas_with_one_key_go_on_with_each_others_sessions(federation, mcp_server, tmp_path):
+    """The session at the server goes on too: it is not greeted a second time."""
+    server = mcp_server("github").wait_ready()
+    key, other, short = (tmp_path / name for name in ("session.key", "other.key", "short.key"))
+    key.write_text("0123456789abcdef" * 4 + "\n")
+    other.write_text("fedcba9876543210" * 4)
+    short.write_text("guessed")
+    replicas = [federation(server.target("github"), env={"SESSION_KEY_FILE": str(k)}) for k in (key, key, other)]
+    client = Wire(replicas[0].port)
+    client.initialize()
+    first = client.call("search_code", query="x")
+    replicas[0].signal(signal.SIGKILL)
+    replicas[0].wait()
+    for replica, status in ((replicas[1], 200), (replicas[2], 404)):
+        again = Wire(replica.port)
+        again.session = client.session
+        response = again.post({"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": "search_code", "arguments": {"query": "x"}}})
+        assert response.status == status
+        if status == 200:
+            assert messages(response)[-1]["result"] == first["result"]
+    assert replicas[1].metric("agentgateway_mcp_sessions_resumed_total") == 1
+    assert replicas[1].metric("agentgateway_mcp_handshakes_total", outcome="ok") == 0
+    refused = federation(server.target("github"), env={"SESSION_KEY_FILE": str(short)}, ready=False)
+    assert refused.wait(10) != 0
+    assert any("at least 32" in line for line in refused.err), refused.err

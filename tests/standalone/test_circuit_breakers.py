@@ -1,10 +1,12 @@
 """Circuit breakers and the retry budget: what is over a bound is refused, and nothing else is."""
 
 import concurrent.futures
+import socket
 import time
 
 import pytest
 
+from support.http1 import Raw
 from support.proxy import to
 from support.wait import until
 
@@ -102,6 +104,24 @@ def test_connect_timeout(gateway):
     start = time.monotonic()
     assert proxy.get().status == 503
     assert time.monotonic() - start < 1.5
+
+
+def test_names_of_headers_as_old_servers_want_them(gateway):
+    for options, expected in ((None, b"x-some-name: 1"), ({"headerFormat": "ProperCaseHeaderKeyFormat"}, b"X-Some-Name: 1")):
+        listener = socket.create_server(("127.0.0.1", 0))
+        policies = {"connection": {"http1ProtocolOptions": options}} if options else {}
+        proxy = gateway(to(share(f"127.0.0.1:{listener.getsockname()[1]}", **policies)))
+        with Raw(proxy.port) as client:
+            client.send("GET / HTTP/1.1\r\nhost: a\r\nX-SOME-name: 1\r\n\r\n")
+            connection, _ = listener.accept()
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            assert client.read_response().status == 204
+        assert expected in head, head
+        connection.close()
+        listener.close()
 
 
 def test_idle_connections_are_kept_as_long_as_told(gateway, host):

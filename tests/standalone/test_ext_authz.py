@@ -10,6 +10,7 @@ import pytest
 
 from support.authz import GrpcAuthz, HttpAuthz, allowed, denied, option
 from support.echo import headers_of
+from support.envoy import EnvoyServices, option as envoy_option
 from support.http1 import Client, Raw
 from support.http2 import Http2
 from support.proxy import routes, to
@@ -283,5 +284,26 @@ def test_that_a_service_is_away_is_not_remembered(gateway, host, ports):
     service = GrpcAuthz(port)
     try:
         assert proxy.get(headers={"x-token": "good"}).status == 200
+    finally:
+        service.close()
+
+
+def test_a_service_on_envoys_own_messages(gateway, host, ports):
+    """The other services here are gRPC's own; this one is built from what Envoy publishes for Go."""
+    service = EnvoyServices(ports)
+    try:
+        proxy = gateway(to(host, policies=policy(service, forwardBody={"maxSize": 100})))
+        headers = [envoy_option("x-user", "ada"), envoy_option("x-more", "1", append=True)]
+        service.script(check={"status": {"code": 0}, "ok_response": {"headers": headers, "headers_to_remove": ["x-secret"]}})
+        response = proxy.get("/a?b", "POST", headers=[("x-secret", "1"), ("x-more", "0")], body=b"abc")
+        sent = headers_of(response.json())
+        assert (response.status, sent["x-user"], sent["x-more"], "x-secret" in sent) == (200, "ada", "0, 1", False)
+        (asked,) = service.checks
+        http = asked["attributes"]["request"]["http"]
+        assert (http["method"], http["path"], http["body"], http["size"]) == ("POST", "/a?b", "abc", "3")
+        denied_response = {"status": {"code": 451}, "headers": [envoy_option("x-why", "policy")], "body": "not here"}
+        service.script(check={"status": {"code": 7}, "denied_response": denied_response})
+        response = proxy.get()
+        assert (response.status, response.text, response.header("x-why")) == (451, "not here", "policy")
     finally:
         service.close()

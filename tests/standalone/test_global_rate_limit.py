@@ -125,6 +125,13 @@ def test_redis_that_is_silent_costs_the_timeout_and_no_more(gateway, backend):
         assert 0.09 < time.monotonic() - begin < 2, "100 ms by default"
 
 
+def test_a_redis_cluster_is_refused_and_named(gateway, backend, redis):
+    server = redis("--cluster-enabled", "yes")
+    proxy = gateway(to(backend(), policies=in_redis(server, BY_USER)))
+    assert proxy.get(headers={"x-user": "ada"}).status == 503
+    assert any("Redis Cluster, which is not supported" in line for line in proxy.access_lines("rate_limit_error"))
+
+
 def test_redis_limit_after_a_reload_is_the_same(gateway, backend, redis):
     route = to(backend(), policies=in_redis(redis(), BY_USER))
     proxy = gateway(route)

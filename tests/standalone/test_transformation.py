@@ -152,3 +152,21 @@ def test_expressions_that_cannot_be_are_named(tmp_path, part, message):
     file.write_text(routes(3000, to("localhost:1", policies={"transformation": part})))
     checked = subprocess.run([paths.agentgateway(), "-f", file, "--validate-only"], capture_output=True, text=True, timeout=20)
     assert checked.returncode != 0 and message in checked.stderr
+
+
+def test_metadata_for_policies_after_it(gateway, host):
+    """A listener's transformation leaves what rules, limits and transformations of the route see."""
+    left = {"metadata": {"tier": "request.headers['x-tier']", "parts": "request.path.split('/')", "none": "jwt.sub"}}
+    bucket = {"maxTokens": 1, "fillInterval": "1h", "key": ["metadata.tier"]}
+    policies = {
+        "authorization": {"rules": [{"require": "metadata.tier != 'none' && !has(metadata.none)"}]},
+        "localRateLimit": [bucket],
+        **transformation(sets(x_part="metadata.parts[1]"), {**sets(x_seen="metadata.tier"), "metadata": {"code": "response.code"}}),
+    }
+    after = transformation(None, sets(x_code="metadata.code"))
+    proxy = gateway(to(host, policies=policies), policies=transformation(left, after["transformation"]["response"]))
+    response = proxy.get("/a/b", headers={"x-tier": "gold"})
+    assert (response.status, headers_of(response.json())["x-part"]) == (200, "a")
+    assert (response.header("x-seen"), response.header("x-code")) == ("gold", "200")
+    assert [proxy.get("/a/b", headers={"x-tier": tier}).status for tier in ("gold", "silver", "none")] == [429, 200, 403]
+    assert proxy.get("/a/b").status == 403, "without a value there is nothing to rely on"

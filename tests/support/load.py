@@ -75,14 +75,14 @@ class Load:
         client.close()
 
 
-def crowd(port, each, connections=64, headers=()):
+def crowd(port, each, connections=64, headers=(), path="/"):
     """So many connections, all at once, send so many requests each; gives the statuses."""
     start = threading.Barrier(connections)
 
     def run(_):
         with Client(port) as client:
             start.wait(20)
-            return [client.request(headers=headers).status for _ in range(each)]
+            return [client.request(path, headers=headers).status for _ in range(each)]
 
     with ThreadPoolExecutor(connections) as pool:
         return collections.Counter(status for found in pool.map(run, range(connections)) for status in found)

@@ -109,7 +109,7 @@ fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<Back
         (_, false) => Some(format!("left out: {}", skipped.join("; "))),
         (false, true) => None,
     };
-    let mcp = Resource::Backend(convert::mcp_backend(targets, &source));
+    let mcp = Resource::Backend(convert::mcp_backend(targets, config.prefix_mode, config.failure_mode, &source));
     state.items = items(std::iter::once(mcp).chain(hosts));
     Ok(state)
 }

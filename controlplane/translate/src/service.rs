@@ -209,7 +209,7 @@ fn translate_mcp(name: &Name, service: &Service, port: u16, spoken: Spoken, unit
     let Ok(target) = target_behind(&name.name, plain.key(), mcp_path(service), protocol) else {
         return BackendState::default();
     };
-    let mut backend = mcp_backend(vec![target], &name.to_ref(ObjectKind::Service.kind()));
+    let mut backend = mcp_backend(vec![target], None, None, &name.to_ref(ObjectKind::Service.kind()));
     backend.key = unit.key();
     BackendState {
         items: items([Resource::Backend(backend)]),

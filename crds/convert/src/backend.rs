@@ -4,7 +4,8 @@ use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_proto::{key, v1::mcp_http::Protocol};
 use agentgateway_types::Path;
 use agentgateway_types::backend::{
-    AppProtocol, HostBackend, HostPort, McpAddress, McpGroup, McpProtocol, McpStaticTarget, McpTarget, StaticBackend,
+    AppProtocol, HostBackend, HostPort, McpAddress, McpFailureMode, McpGroup, McpPrefixMode, McpProtocol,
+    McpStaticTarget, McpTarget, StaticBackend,
 };
 
 use crate::check;
@@ -98,13 +99,28 @@ pub fn mcp_group(group: &McpGroup, source: &ObjectRef) -> Result<Vec<v1::Backend
     if targets.is_empty() {
         return Err(Error::Missing { path: Path::of("targets") });
     }
-    let mcp = mcp_backend(targets, source);
+    let mcp = mcp_backend(targets, group.prefix_mode, group.failure_mode, source);
     Ok(std::iter::once(mcp).chain(hosts).collect())
 }
 
 /// The MCP backend `source` of these targets.
-pub fn mcp_backend(targets: Vec<v1::McpTarget>, source: &ObjectRef) -> v1::Backend {
-    backend(key::backend(source), source, v1::backend::Kind::Mcp(v1::McpBackend { targets }))
+pub fn mcp_backend(
+    targets: Vec<v1::McpTarget>,
+    prefix: Option<McpPrefixMode>,
+    failure: Option<McpFailureMode>,
+    source: &ObjectRef,
+) -> v1::Backend {
+    let prefix_mode = match prefix.unwrap_or_default() {
+        McpPrefixMode::Conditional => v1::McpPrefixMode::Unspecified,
+        McpPrefixMode::Always => v1::McpPrefixMode::McpPrefixAlways,
+        McpPrefixMode::Never => v1::McpPrefixMode::McpPrefixNever,
+    };
+    let failure_mode = match failure.unwrap_or_default() {
+        McpFailureMode::FailOpen => v1::McpFailureMode::Unspecified,
+        McpFailureMode::FailClosed => v1::McpFailureMode::McpFailureClosed,
+    };
+    let mcp = v1::McpBackend { targets, prefix_mode: prefix_mode.into(), failure_mode: failure_mode.into() };
+    backend(key::backend(source), source, v1::backend::Kind::Mcp(mcp))
 }
 
 /// The target `name` of a server behind the Host or Service backend `backend_key`.
@@ -215,7 +231,8 @@ mod tests {
             mcp: Some(McpAddress { host: "h".into(), port: 1, path: None }),
             ..McpTarget::default()
         };
-        let error = mcp_group(&McpGroup { targets: vec![target(), target()] }, &source()).expect_err("same name");
+        let error = mcp_group(&McpGroup { targets: vec![target(), target()], ..McpGroup::default() }, &source())
+            .expect_err("same name");
         assert_eq!(error.path().to_string(), "targets[1].name");
     }
 

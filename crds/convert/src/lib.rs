@@ -9,6 +9,7 @@ mod jwks;
 
 pub mod backend;
 mod bind_limits;
+pub mod inference;
 pub mod matches;
 pub mod policy;
 pub mod reserved;

@@ -1,6 +1,6 @@
 //! `Backend`: where requests go, beyond Services.
 
-use agentgateway_types::backend::{McpStaticTarget, StaticBackend};
+use agentgateway_types::backend::{McpFailureMode, McpPrefixMode, McpStaticTarget, StaticBackend};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -64,6 +64,14 @@ pub struct McpBackend {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub targets: Vec<McpTarget>,
+
+    /// Whether names of tools and prompts carry their target's name; `Conditional` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_mode: Option<McpPrefixMode>,
+
+    /// What becomes of a handshake or a list when a target fails; `FailOpen` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_mode: Option<McpFailureMode>,
 }
 
 /// One MCP server by its address, or all that a selector finds.

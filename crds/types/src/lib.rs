@@ -11,6 +11,7 @@
 pub mod backend;
 pub mod duration;
 pub mod file;
+pub mod inference;
 pub mod path;
 pub mod policy;
 pub mod size;

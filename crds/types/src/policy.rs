@@ -54,7 +54,10 @@ pub use global_rate_limit::{
     RedisRateLimit,
 };
 pub use headers::{Header, HeaderModifier};
-pub use health_check::{BackendConnection, GrpcHealthCheck, HealthCheck, HttpHealthCheck, TcpHealthCheck};
+pub use health_check::{
+    BackendConnection, GrpcHealthCheck, HeaderFormat, HealthCheck, Http1ProtocolOptions, HttpHealthCheck,
+    TcpHealthCheck,
+};
 pub use jwt::{JwtAuth, JwtProvider, KeySet, ReferencedKeySet, RequiredClaim};
 pub use load_balancer::{
     HashPolicy, HashedName, LeastRequest, LoadBalancer, Maglev, RandomChoice, RingHash, RoundRobin, SlowStart,

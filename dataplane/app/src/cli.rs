@@ -101,6 +101,11 @@ pub(crate) struct Process {
     #[arg(long, env = "DRAIN_TIMEOUT", value_name = "SECONDS")]
     pub(crate) drain_timeout: Option<u64>,
 
+    /// Key of MCP session ids, at least 32 bytes of any form, the same for all replicas: each then goes on with the others'
+    /// sessions. Without it, sessions end with the process.
+    #[arg(long, env = "SESSION_KEY_FILE", value_name = "FILE")]
+    pub(crate) session_key_file: Option<PathBuf>,
+
     /// Region that the proxy is in, for load balancers that prefer endpoints near it.
     #[arg(long, env = "REGION", value_name = "NAME")]
     pub(crate) region: Option<String>,

@@ -259,6 +259,9 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<
                 "target": { "targets": mcp.targets.iter().map(mcp_target).collect::<Vec<_>>(), "stateful": true },
             }),
         ),
+        Some(Kind::Inference(pool)) => {
+            ("inference", json!({ "name": name, "target": key::print_backend_key(&pool.backend_key) }))
+        }
         None => ("unknown", json!({ "name": name })),
     };
     if let Some(tls) = &backend.tls {

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, Admin, Readiness};
 use crate::dump::dump;
-use crate::protocols::Protocols;
+use crate::protocols::{Process, Protocols};
 use crate::settings::Settings;
 use crate::source::{self, Change, Source};
 use crate::upstream_metrics;
@@ -93,7 +93,15 @@ impl Proxy {
         let endpoints = Arc::new(EndpointRegistry::default());
         let balancers = Arc::new(Balancers::default());
         upstream_metrics::register(&mut registry, Arc::clone(&balancers));
-        let protocols = Protocols::new(&mut registry)?;
+        let (resolver, rules) = (Resolver::system(background.clone()), Arc::new(settings.address_rules()));
+        let process = Process {
+            endpoints: Arc::clone(&endpoints),
+            rules: Arc::clone(&rules),
+            resolver: resolver.clone(),
+            background: background.clone(),
+            session_key: settings.session_key.clone(),
+        };
+        let protocols = Protocols::new(&mut registry, process)?;
         if let Source::ControlPlane(started) = source {
             crate::discovery_metrics::register(&mut registry, Arc::clone(&started.status));
         }
@@ -114,7 +122,6 @@ impl Proxy {
         } else {
             None
         };
-        let (resolver, rules) = (Resolver::system(background.clone()), Arc::new(settings.address_rules()));
         let network = Network { resolver: resolver.clone(), rules: Arc::clone(&rules) };
         background.spawn(agentgateway_fetch::run(policy_state, network));
         background.spawn(balancer::run(Arc::clone(&balancers), resolver.clone(), Arc::clone(&rules)));

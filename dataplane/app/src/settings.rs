@@ -1,12 +1,15 @@
 //! Settings of the process, from the command line and environment, then the file's `config`, then defaults.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
+use agentgateway_mcp::SessionKey;
 use agentgateway_telemetry::logging::Format;
 use agentgateway_types::file::{LogFormat, ProcessConfig};
 use agentgateway_upstream::AddressRules;
 use agentgateway_upstream::balancer::Location;
+use anyhow::Context;
 
 use crate::cli::Process;
 
@@ -30,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: Format,
     pub(crate) announce: Duration,
     pub(crate) drain_timeout: Duration,
+    /// Of MCP session ids; a random one when there is none.
+    pub(crate) session_key: Option<SessionKey>,
     /// Where the proxy is.
     pub(crate) location: Location,
     pub(crate) allow_loopback: bool,
@@ -77,6 +82,7 @@ impl Settings {
             log_format: format,
             announce: announce.min(drain_timeout),
             drain_timeout,
+            session_key: process.session_key_file.as_deref().map(session_key).transpose()?,
             location: Location {
                 region: process.region.clone().unwrap_or_default(),
                 zone: process.zone.clone().unwrap_or_default(),
@@ -102,6 +108,11 @@ impl Settings {
     pub(crate) fn own_ports(&self) -> [u16; 3] {
         [self.admin.port(), self.metrics.port(), self.readiness.port()]
     }
+}
+
+fn session_key(file: &Path) -> anyhow::Result<SessionKey> {
+    let material = std::fs::read(file).with_context(|| format!("cannot read the session key {}", file.display()))?;
+    SessionKey::from_material(material.trim_ascii()).with_context(|| format!("the session key {}", file.display()))
 }
 
 /// CPUs that this process may use; the standard library reads affinity and cgroup quotas.

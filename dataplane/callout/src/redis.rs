@@ -89,7 +89,7 @@ pub async fn ask(
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Lost { why: "the connection ended".into(), was_open: true },
             Ok(()) => match answered.await {
-                Ok(Ok(Value::Error(message))) => return Err(Error::Answer(message)),
+                Ok(Ok(Value::Error(message))) => return Err(Error::Answer(explained(message))),
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(lost)) => lost,
                 Err(_) => Lost { why: "the connection ended".into(), was_open: true },
@@ -99,6 +99,17 @@ pub async fn ask(
             return Err(Error::Answer(lost.why.to_string()));
         }
         may_try_again = false;
+    }
+}
+
+/// A server of a Redis Cluster holds a part of the keys, and says so by errors that do not name what is wrong.
+fn explained(message: String) -> String {
+    const OF_A_CLUSTER: [&str; 5] = ["MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN", "TRYAGAIN"];
+    match message.split(' ').next() {
+        Some(word) if OF_A_CLUSTER.contains(&word) => {
+            format!("it is a server of a Redis Cluster, which is not supported: {message}")
+        }
+        _ => message,
     }
 }
 

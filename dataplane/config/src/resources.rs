@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use agentgateway_convert::reserved::{self, Allowed};
-use agentgateway_convert::{backend, matches};
+use agentgateway_convert::{backend, inference, matches};
 use agentgateway_proto::key;
 use agentgateway_proto::kind::Kind;
 use agentgateway_proto::resource::Resource;
@@ -21,6 +21,7 @@ use agentgateway_router::{PathMatch, ValueMatch};
 use agentgateway_types::Path;
 use agentgateway_types::backend::{HostBackend, StaticBackend};
 use agentgateway_types::file::{self, File};
+use agentgateway_types::inference::InferenceHosts;
 
 use crate::diagnostic::Report;
 use crate::environment::Environment;
@@ -193,8 +194,8 @@ impl Maker<'_, '_> {
 
     fn backend(&mut self, config: &file::RouteBackend, source: &ObjectRef, at: &Path) -> Option<v1::RouteBackend> {
         let tls = config.policies.as_ref().and_then(|p| p.backend_tls.as_ref());
-        let made = match (&config.host, &config.static_hosts, &config.mcp) {
-            (Some(host), None, None) => {
+        let made = match (&config.host, &config.static_hosts, &config.mcp, &config.inference) {
+            (Some(host), None, None, None) => {
                 let host = HostBackend { host: host.clone(), app_protocol: config.app_protocol };
                 vec![self.host(&host, source, tls, at)?]
             }
@@ -202,10 +203,11 @@ impl Maker<'_, '_> {
                 self.report.error(&at.clone().key("appProtocol"), "is for host only");
                 return None;
             }
-            (None, Some(hosts), None) => vec![self.static_hosts(hosts, source, tls, at)?],
-            (None, None, Some(group)) => self.mcp(group, source, tls, at)?,
+            (None, Some(hosts), None, None) => vec![self.static_hosts(hosts, source, tls, at)?],
+            (None, None, Some(group), None) => self.mcp(group, source, tls, at)?,
+            (None, None, None, Some(pool)) => self.inference(pool, source, tls, at)?,
             _ => {
-                self.report.error(at, "exactly one of host, static and mcp must be set");
+                self.report.error(at, "exactly one of host, static, mcp and inference must be set");
                 return None;
             }
         };
@@ -251,6 +253,23 @@ impl Maker<'_, '_> {
         let mut made = self.reachable(made, |_| at.clone().key("static"));
         self.encrypt(&mut made, tls, &at.clone().join(Path::of("policies.backendTLS")));
         Some(made)
+    }
+
+    /// The pool `source` of model servers, and before it their hosts, to which policies about endpoints belong.
+    fn inference(
+        &mut self,
+        pool: &InferenceHosts,
+        source: &ObjectRef,
+        tls: Option<&file::BackendTls>,
+        at: &Path,
+    ) -> Option<Vec<v1::Backend>> {
+        let [hosts, pool] = match inference::inference_hosts(pool, source) {
+            Ok(made) => made,
+            Err(error) => return self.convert_error(&at.clone().key("inference"), &error),
+        };
+        let mut hosts = self.reachable(hosts, |_| at.clone().key("inference"));
+        self.encrypt(&mut hosts, tls, &at.clone().join(Path::of("policies.backendTLS")));
+        Some(vec![hosts, pool])
     }
 
     fn mcp(

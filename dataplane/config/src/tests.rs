@@ -183,7 +183,7 @@ fn wrong_files_are_refused_with_file_line_column_and_field() {
         (route("matches: [{path: {exact: /a, pathPrefix: /b}}]"), format!("f:5:24: {at}.matches[0].path: exactly one of exact, pathPrefix and regex must be set")),
         (route("matches: [{path: {regex: '(a'}}]"), format!("f:5:32: {at}.matches[0].path.regex: \"(a\" is not a regular expression: error: unclosed group")),
         (route("matches: [{headers: [{name: a, regex: 'x{1000}{50}'}]}]"), format!("f:5:17: {at}.matches[0]: a: regular expression \"x{{1000}}{{50}}\": Compiled regex exceeds size limit of 262144 bytes.")),
-        (backend("weight: 1"), format!("f:6:9: {at}.backends[0]: exactly one of host, static and mcp must be set")),
+        (backend("weight: 1"), format!("f:6:9: {at}.backends[0]: exactly one of host, static, mcp and inference must be set")),
         (backend("host: localhost"), format!("f:6:15: {at}.backends[0].host: \"localhost\" is not a host and a port such as example.com:8080")),
         (backend("host: example.com:15000"), format!("f:6:15: {at}.backends[0].host: port 15000 is the proxy's own; a backend on it would publish the proxy's internals")),
         (backend("mcp: {targets: [{name: a}]}"), format!("f:6:25: {at}.backends[0].mcp.targets[0]: exactly one of stdio, mcp and sse must be set")),

@@ -11,6 +11,7 @@ use crate::jsonrpc::{self, Envelope};
 use crate::link::http::read;
 use crate::link::peer::Ticket;
 use crate::link::sse::Events;
+use crate::modern::parked::Pump;
 use crate::target::Target;
 
 /// A message on its way to the client, with what its event said besides.
@@ -36,6 +37,7 @@ enum Source {
     Whole(Option<Body>),
     Events(Box<Events>),
     Peer(Ticket),
+    Pump(Pump),
 }
 
 impl Answer {
@@ -53,6 +55,11 @@ impl Answer {
             source: Source::Peer(ticket),
             ready: VecDeque::new(),
         }
+    }
+
+    /// What is left of an answer that another task reads.
+    pub(crate) fn from_pump(target: &Target, pump: Pump) -> Self {
+        Self { target: Arc::clone(&target.name), limit: usize::MAX, source: Source::Pump(pump), ready: VecDeque::new() }
     }
 
     /// The next message; none when there are no more.
@@ -87,6 +94,7 @@ impl Answer {
                 Some(text) => Ok(Some(Message { text, ..Message::default() })),
                 None => Ok(None),
             },
+            Source::Pump(pump) => pump.recv().await.transpose(),
         }
     }
 

@@ -30,6 +30,11 @@ impl Authorizer {
         self.head.headers.get(name)
     }
 
+    /// All headers of the client's request.
+    pub(crate) fn headers(&self) -> &http::HeaderMap {
+        &self.head.headers
+    }
+
     /// Whether everything is allowed.
     pub(crate) fn is_open(&self) -> bool {
         self.chains.is_empty()

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::naming::Naming;
 use crate::shared::{Io, Net, Shared};
 use crate::target::Target;
-use crate::token::NoRandom;
+use crate::token::{NoRandom, SessionKey};
 
 /// An MCP backend, compiled.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct McpBackend {
     pub(crate) key: Arc<str>,
     pub(crate) targets: Vec<Arc<Target>>,
     pub(crate) naming: Naming,
+    /// A target that fails lets handshakes and lists fail.
+    pub(crate) fails_closed: bool,
 }
 
 impl McpBackend {
@@ -38,13 +40,14 @@ impl McpBackend {
             return Err("it is not an MCP backend".into());
         };
         let names: Vec<&str> = mcp.targets.iter().map(|t| t.name.as_str()).collect();
-        let naming = Naming::new(&names)?;
+        let naming = Naming::of(&names, mcp.prefix_mode())?;
+        let fails_closed = mcp.failure_mode() == v1::McpFailureMode::McpFailureClosed;
         let printed = key::print_backend(backend);
         let targets = mcp.targets.iter().enumerate().map(|(index, spec)| {
             let counters = metrics.target(&printed, &spec.name);
             Target::compile(index, spec, clusters, counters).map(Arc::new)
         });
-        Ok(Self { key: backend.key.as_str().into(), targets: targets.collect::<Result<_, _>>()?, naming })
+        Ok(Self { key: backend.key.as_str().into(), targets: targets.collect::<Result<_, _>>()?, naming, fails_closed })
     }
 }
 
@@ -55,12 +58,12 @@ pub struct McpFactory {
 }
 
 impl McpFactory {
-    /// With the key under which session ids are sealed, 32 bytes that the replicas of a proxy share; without one, ids
+    /// With the key under which session ids are sealed, which the replicas of a proxy share; without one, ids
     /// end with the process. Must be called inside of the background runtime, where idle sessions are looked after.
     ///
     /// # Errors
     /// The system has no random bytes.
-    pub fn new(limits: Limits, session_key: Option<[u8; 32]>) -> Result<Self, NoRandom> {
+    pub fn new(limits: Limits, session_key: Option<SessionKey>) -> Result<Self, NoRandom> {
         let shared = Shared::new(limits, session_key)?;
         tokio::spawn(Arc::clone(&shared).sweep());
         Ok(Self { shared })
@@ -111,7 +114,7 @@ impl ProtocolBackend for Served {
     ) -> LocalBoxFuture<'static, Result<Response<Body>, Error>> {
         Box::pin(async move {
             let io = Io { shared: Arc::clone(&self.shared), net: worker as Rc<dyn Net> };
-            let BackendRequest { head, body, context, policies } = request;
+            let BackendRequest { head, body, context, policies, .. } = request;
             let mut log = Log::new(context.telemetry.clone());
             let inbound = Inbound { head, context, policies };
             Ok(downstream::handle(io, Arc::clone(&self.backend), inbound, body, &mut log).await)

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::protocol::{Method, Version};
+use crate::modern::translate::Caching;
+use crate::protocol::{Method, Version, meta};
 
 /// Capabilities that decide which targets a request goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,24 +58,50 @@ impl Features {
     }
 }
 
+/// For how many milliseconds a handshake is taken to hold that says nothing of it.
+const KNOWN_FOR: u64 = 60_000;
+
 /// The result of a target's handshake.
 #[derive(Debug, Clone)]
 pub(crate) struct Handshake {
     pub(crate) version: Version,
     pub(crate) features: Features,
-    /// The whole result as the target wrote it.
+    /// The whole result of `initialize`, as the target wrote it; that of `server/discover` is written as one.
     pub(crate) text: Box<str>,
+    /// For how long it holds.
+    pub(crate) caching: Caching,
 }
 
 impl Handshake {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let result: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let version = result.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
-        let Some(version) = Version::parse(version) else {
+        let Some(version) = Version::parse_handshake(version) else {
             return Err(format!("it speaks protocol version \"{version}\", which is none of those known here"));
         };
         let capabilities = result.get("capabilities").unwrap_or(&Value::Null);
-        Ok(Self { version, features: Features::of(capabilities, version), text: text.into() })
+        let caching = Caching { ttl: KNOWN_FOR, is_public: false };
+        Ok(Self { version, features: Features::of(capabilities, version), text: text.into(), caching })
+    }
+
+    /// From the result of `server/discover`, as the result of `initialize` that a client with `version` gets.
+    pub(crate) fn discovered(text: &str, version: Version) -> Result<Self, String> {
+        let mut result: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let own = Version::MODERN.as_str();
+        let versions = result.get("supportedVersions").and_then(Value::as_array);
+        if !versions.is_some_and(|all| all.iter().any(|v| v == own)) {
+            return Err(format!("it does not speak protocol version \"{own}\""));
+        }
+        let capabilities = result.get("capabilities").cloned().unwrap_or_else(|| json!({}));
+        let features = Features::of(&capabilities, Version::MODERN);
+        let server = result.get_mut("_meta").and_then(|m| m.get_mut(meta::SERVER)).map(Value::take);
+        let server = server.unwrap_or_else(|| json!({"name": "unknown", "version": "unknown"}));
+        let mut all = json!({"protocolVersion": version.as_str(), "capabilities": capabilities, "serverInfo": server});
+        if let Some(instructions) = result.get("instructions").and_then(Value::as_str) {
+            all["instructions"] = instructions.into();
+        }
+        let caching = Caching::of(text);
+        Ok(Self { version: Version::MODERN, features, text: all.to_string().into(), caching })
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use agentgateway_upstream::Picked;
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 
 use crate::answer::Answer;
 use crate::call::Call;
@@ -15,13 +15,13 @@ use crate::capabilities::{Features, Handshake};
 use crate::dispatch::is_plain;
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc;
-use crate::limits::{NOTIFY, PROCESS_RESTART};
+use crate::limits::{DISCOVER, NOTIFY, PROCESS_RESTART};
 use crate::link::Link;
 use crate::link::http::{self as http_link, Forwarded, HttpLink, is_type};
 use crate::link::sse::SseLink;
-use crate::link::stdio::{StdioLink, read_handshake};
+use crate::link::stdio::{StdioLink, read_discovery, read_handshake};
 use crate::lock;
-use crate::protocol::{Method, SESSION_ID};
+use crate::protocol::{Method, SESSION_ID, Version};
 use crate::session::{Handshakes, INITIALIZE_ID, Session, Slot, SlotState};
 use crate::shared::Io;
 use crate::target::{HttpServer, Target, Transport};
@@ -163,11 +163,12 @@ impl Connecting {
         }
         let result = match result {
             Ok((link, handshake)) => {
-                if self.session.is_initialized() {
+                target.set_known(&handshake);
+                if self.session.is_initialized() && !handshake.version.is_modern() {
                     self.say_initialized(&target, &link).await;
                     drop(tokio::time::timeout(NOTIFY, self.repeat_wishes(&target, &link)).await);
                 }
-                if self.announces && self.session.is_answered() {
+                if self.announces && self.session.is_answered() && !self.session.is_held() {
                     self.announce(handshake.features);
                 }
                 if let Some(handshakes) = &self.handshakes {
@@ -187,8 +188,7 @@ impl Connecting {
     async fn handshake(&self, target: &Arc<Target>) -> Result<(Link, Handshake), Fault> {
         match &target.transport {
             Transport::StreamableHttp(server) => {
-                let (link, handshake) =
-                    http_handshake(&self.io, target, server, &self.session, &self.forwarded).await?;
+                let (link, handshake) = self.http(target, server).await?;
                 Ok((Link::Http(Arc::new(link)), handshake))
             }
             Transport::Sse(_) => {
@@ -200,6 +200,26 @@ impl Connecting {
                     StdioLink::connect(&self.io.shared, self.io.background(), target, command, &self.session).await?;
                 Ok((Link::Stdio(Arc::new(link)), handshake))
             }
+        }
+    }
+
+    /// Tries first what the client speaks, and then what the server might.
+    async fn http(&self, target: &Target, server: &HttpServer) -> Result<(HttpLink, Handshake), Fault> {
+        let (io, session, forwarded) = (&self.io, &*self.session, &self.forwarded);
+        if session.is_held() && !target.lacks_modern() {
+            let asked = http_discover(io, target, server, session, forwarded);
+            match tokio::time::timeout(DISCOVER, asked).await {
+                Ok(Err(fault)) if !has_no_modern(&fault) => return Err(fault),
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(_)) | Err(_) => target.set_lacks_modern(),
+            }
+            return http_handshake(io, target, server, session, forwarded).await;
+        }
+        match http_handshake(io, target, server, session, forwarded).await {
+            Err(fault) if has_no_handshake(&fault) => {
+                http_discover(io, target, server, session, forwarded).await.map_err(|_| fault)
+            }
+            other => other,
         }
     }
 
@@ -235,6 +255,58 @@ impl Connecting {
             }
         }
     }
+}
+
+/// Whether a server's answer to `server/discover` means that it has never heard of it.
+fn has_no_modern(fault: &Fault) -> bool {
+    match &fault.kind {
+        Kind::Rpc(_) | Kind::Protocol => true,
+        Kind::Status(refused) => {
+            refused.status.is_client_error()
+                && !matches!(
+                    refused.status,
+                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+                )
+        }
+        _ => false,
+    }
+}
+
+/// Whether a server's answer to `initialize` means that it knows no handshake.
+fn has_no_handshake(fault: &Fault) -> bool {
+    match &fault.kind {
+        Kind::Rpc(_) => true,
+        Kind::Status(refused) => matches!(refused.status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND),
+        _ => false,
+    }
+}
+
+/// Asks a server of the stateless protocol what it is.
+async fn http_discover(
+    io: &Io,
+    target: &Target,
+    server: &HttpServer,
+    session: &Session,
+    forwarded: &Forwarded,
+) -> Result<(HttpLink, Handshake), Fault> {
+    let message = Bytes::from(session.discover_request());
+    let upstream = io.upstream();
+    let mut attempt = 0;
+    let (mut link, response) = loop {
+        let picked = upstream.pick(&server.cluster).await.map_err(|e| Fault::upstream(&target.name, &e))?;
+        let link = HttpLink { picked, session: None, version: Version::MODERN, features: Features(0) };
+        match http_link::post(upstream, target, server, &link, forwarded, message.clone(), DISCOVER).await {
+            // Another endpoint, where there is one: the failed one is passed over now.
+            Err(fault) if attempt == 0 && matches!(fault.kind, Kind::Unreachable) => attempt += 1,
+            response => break (link, response?),
+        }
+    };
+    let is_events = is_type(response.headers().get(CONTENT_TYPE), "text/event-stream");
+    let answer = Answer::from_http(target, response, io.shared.limits.message_bytes, is_events);
+    let text = answer.response(INITIALIZE_ID, |_| ()).await?;
+    let handshake = read_discovery(target, &text, session.version())?;
+    link.features = handshake.features;
+    Ok((link, handshake))
 }
 
 async fn http_handshake(

@@ -19,8 +19,11 @@ use crate::jsonrpc::{self, Envelope, members, quote, string};
 use crate::limits::NOTIFY;
 use crate::lists;
 use crate::log::Log;
+use crate::naming::{Named, Naming};
 use crate::protocol::{Method, code};
 use crate::reply::{self, Relay};
+use crate::rounds;
+use crate::session::InFlight;
 use crate::splice::Splice;
 use crate::target::{Target, Transport};
 use crate::view;
@@ -39,10 +42,29 @@ pub(crate) enum Outcome {
 }
 
 /// A request for one target, after its rules were asked.
-struct Addressed {
-    target: usize,
+pub(crate) struct Addressed {
+    pub(crate) target: usize,
     /// The message for the target, where it differs from the client's.
-    edited: Option<String>,
+    pub(crate) edited: Option<String>,
+}
+
+/// The target that a request is for, or the error object that answers it. None when it is for no target in particular.
+pub(crate) fn address(
+    call: &Call,
+    method: Method,
+    envelope: &Envelope<'_>,
+    log: &mut Log,
+) -> Option<Result<Addressed, String>> {
+    Some(match method {
+        Method::ToolsCall => tool(call, envelope, log),
+        Method::PromptsGet => prompt(call, envelope, log),
+        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+            resource(call, envelope, log)
+        }
+        Method::CompletionComplete => completion(call, envelope),
+        _ if !call.federated() => Ok(Addressed { target: 0, edited: None }),
+        _ => return None,
+    })
 }
 
 /// Handles a request. `body` is the text of `envelope`.
@@ -56,15 +78,9 @@ pub(crate) async fn request(
     let method = Method::parse(envelope.method());
     let id = envelope.id.unwrap_or("null");
     log.method(envelope.method());
-    let addressed = match method {
-        Method::ToolsCall => tool(call, envelope, log),
-        Method::PromptsGet => prompt(call, envelope, log),
-        Method::ResourcesRead | Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
-            resource(call, envelope, log)
-        }
-        Method::CompletionComplete => completion(call, envelope),
-        _ if !call.federated() => Ok(Addressed { target: 0, edited: None }),
-        _ => return federated(call, method, envelope, log).await,
+    lists::look_up(call, method, envelope.params).await;
+    let Some(addressed) = address(call, method, envelope, log) else {
+        return federated(call, method, envelope, log).await;
     };
     let addressed = match addressed {
         Ok(addressed) => addressed,
@@ -81,6 +97,16 @@ pub(crate) async fn request(
     let patience = patience(call, target);
     let in_flight = call.federated().then(|| call.session.note(id, target.index));
     let how = How { method, patience, relays: true };
+    let is_modern = match connect::link(call, target, patience).await {
+        Ok(link) => link.is_modern(),
+        Err(fault) => {
+            log.error(fault.reason());
+            return Outcome::Fault(fault);
+        }
+    };
+    if is_modern {
+        return to_modern(call, target, envelope, &message, how, in_flight, log).await;
+    }
     let raw = match exchange::request(call, target, &message, how).await {
         Ok(raw) => raw,
         Err(fault) => {
@@ -105,6 +131,41 @@ pub(crate) async fn request(
     }
 }
 
+/// Sends a request on to a target of the stateless protocol.
+async fn to_modern(
+    call: &Rc<Call>,
+    target: &Arc<Target>,
+    envelope: &Envelope<'_>,
+    message: &Bytes,
+    how: How,
+    in_flight: Option<InFlight>,
+    log: &mut Log,
+) -> Outcome {
+    let id = envelope.id.unwrap_or("null");
+    // What only a session has is the gateway's own to answer.
+    if matches!(how.method, Method::Ping) || Wishes::concerns(how.method) {
+        if Wishes::concerns(how.method) {
+            note_wish(call, target, how.method, message);
+            call.session.rewish();
+        }
+        return Outcome::Message(jsonrpc::result(id, "{}"));
+    }
+    match rounds::request(call, target, message, how).await {
+        Ok(answer) => Outcome::Relay(Box::new(Relay {
+            call: Rc::clone(call),
+            target: Arc::clone(target),
+            answer,
+            method: how.method,
+            id: id.into(),
+            in_flight,
+        })),
+        Err(fault) => {
+            log.error(fault.reason());
+            Outcome::Fault(fault)
+        }
+    }
+}
+
 fn note_wish(call: &Call, target: &Target, method: Method, message: &Bytes) {
     let envelope = std::str::from_utf8(message).ok().and_then(|text| Envelope::parse(text).ok());
     if let Some(params) = envelope.and_then(|e| e.params) {
@@ -112,13 +173,13 @@ fn note_wish(call: &Call, target: &Target, method: Method, message: &Bytes) {
     }
 }
 
-fn patience(call: &Call, target: &Target) -> std::time::Duration {
+pub(crate) fn patience(call: &Call, target: &Target) -> std::time::Duration {
     let limits = &call.io.shared.limits;
     if target.is_process() { limits.process_handshake } else { limits.http_handshake }
 }
 
 /// A target's answer with the headers that are the protocol's.
-fn passed(response: Response<Body>) -> Response<Body> {
+pub(crate) fn passed(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
@@ -140,7 +201,7 @@ fn named(
     call: &Call,
     envelope: &Envelope<'_>,
     log: &mut Log,
-    field: &'static str,
+    (kind, field): (Named, &'static str),
     allows: impl Fn(&Target, &str, Option<&Value>) -> bool,
     unknown: impl Fn(&str) -> String,
 ) -> Result<Addressed, String> {
@@ -150,7 +211,7 @@ fn named(
     let raw = raw.ok_or_else(|| invalid("Invalid params: \"name\" is missing"))?;
     let name = string(raw).map_err(|_| invalid("Invalid params: \"name\" must be a string"))?;
     log.item(field, &name);
-    let (index, own) = call.backend.naming.split_name(&name).ok_or_else(|| unknown(&name))?;
+    let (index, own) = call.backend.naming.find(kind, &name).ok_or_else(|| unknown(&name))?;
     let target = call.target(index).ok_or_else(|| unknown(&name))?;
     if !call.rules.is_open() {
         let arguments: Option<Value> = arguments
@@ -173,14 +234,16 @@ fn tool(call: &Call, envelope: &Envelope<'_>, log: &mut Log) -> Result<Addressed
     let allows = |target: &Target, name: &str, arguments: Option<&Value>| {
         call.rules.allows_tool(&call.backend, target, name, arguments)
     };
-    named(call, envelope, log, "mcp.tool", allows, |name| invalid(&format!("Unknown tool: {name}")))
+    named(call, envelope, log, (Named::Tool, "mcp.tool"), allows, |name| invalid(&format!("Unknown tool: {name}")))
 }
 
 fn prompt(call: &Call, envelope: &Envelope<'_>, log: &mut Log) -> Result<Addressed, String> {
     let allows = |target: &Target, name: &str, arguments: Option<&Value>| {
         call.rules.allows_prompt(&call.backend, target, name, arguments)
     };
-    named(call, envelope, log, "mcp.prompt", allows, |name| invalid(&format!("Unknown prompt: {name}")))
+    named(call, envelope, log, (Named::Prompt, "mcp.prompt"), allows, |name| {
+        invalid(&format!("Unknown prompt: {name}"))
+    })
 }
 
 fn resource(call: &Call, envelope: &Envelope<'_>, log: &mut Log) -> Result<Addressed, String> {
@@ -224,7 +287,7 @@ fn completion(call: &Call, envelope: &Envelope<'_>) -> Result<Addressed, String>
         (Some(raw), None) => {
             let name = string(raw).map_err(|_| invalid("Invalid params: \"name\" must be a string"))?;
             let unknown = || invalid(&format!("Unknown prompt: {name}"));
-            let (index, own) = call.backend.naming.split_name(&name).ok_or_else(unknown)?;
+            let (index, own) = call.backend.naming.find(Named::Prompt, &name).ok_or_else(unknown)?;
             let target = call.target(index).ok_or_else(unknown)?;
             if !call.rules.allows_prompt(&call.backend, target, own, None) {
                 return Err(unknown());
@@ -246,7 +309,7 @@ async fn federated(call: &Rc<Call>, method: Method, envelope: &Envelope<'_>, log
     let result = match method {
         Method::Ping => Ok("{}".to_owned()),
         Method::SetLevel => set_level(call, envelope).await,
-        _ if lists::is_list(method) => lists::merged(call, method, envelope.params).await,
+        _ if lists::is_list(method) => lists::merged(call, method, envelope.params).await.map(|(list, _)| list),
         _ => Err(jsonrpc::error_object(code::METHOD_NOT_FOUND, "Method not found", None)),
     };
     Outcome::Message(match result {
@@ -264,6 +327,10 @@ async fn set_level(call: &Rc<Call>, envelope: &Envelope<'_>) -> Result<String, S
     let asked = call.backend.targets.iter().map(|target| async move {
         let link = connect::link(call, target, limits.list_patience).await?;
         if !link.features().has(Features::LOGGING) {
+            return Ok(());
+        }
+        if link.is_modern() {
+            call.session.wishes.note(&target.name, Method::SetLevel, envelope.params.unwrap_or("{}"));
             return Ok(());
         }
         let id = call.session.next_id();
@@ -302,6 +369,15 @@ pub(crate) async fn tell(call: &Rc<Call>, envelope: &Envelope<'_>, body: &Bytes,
     if method == Method::Initialized {
         call.session.set_initialized();
     }
+    if envelope.kind == jsonrpc::Kind::Response
+        && let Some(id) = envelope.id
+    {
+        // A question of the gateway's own, on behalf of a target; in a federation the target's place is before the id.
+        let own = string(id).ok().and_then(|tagged| Naming::untag(&tagged).map(|(_, own)| own.to_owned()));
+        if call.session.answer(own.as_deref().filter(|_| call.federated()).unwrap_or(id), envelope.text) {
+            return;
+        }
+    }
     if !call.federated() {
         return to_all(call, body).await;
     }
@@ -336,6 +412,10 @@ async fn to_all(call: &Rc<Call>, body: &Bytes) {
 async fn to_one(call: &Rc<Call>, target: &Arc<Target>, body: Bytes) {
     let slot = call.session.slot(target);
     let Some(link) = slot.ready() else { return };
+    if link.is_modern() {
+        // There is nothing to tell a target that knows no session.
+        return;
+    }
     let told = exchange::notify(&call.io, target, &link, &call.forwarded, body);
     match tokio::time::timeout(NOTIFY, told).await {
         Ok(Ok(())) => {}
@@ -372,5 +452,8 @@ impl Outcome {
 
 /// Whether the backend has one target whose stream can be passed through as it is.
 pub(crate) fn is_plain(call: &Call) -> bool {
-    !call.federated() && matches!(call.target(0).map(|t| &t.transport), Some(Transport::StreamableHttp(_)))
+    let Some(target) = call.target(0) else { return false };
+    !call.federated()
+        && matches!(target.transport, Transport::StreamableHttp(_))
+        && !call.session.slot(target).ready().is_some_and(|link| link.is_modern())
 }

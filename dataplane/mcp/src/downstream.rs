@@ -24,6 +24,7 @@ use crate::limits::{BATCH, GOODBYE};
 use crate::link::Link;
 use crate::link::http::{self as http_link, Forwarded, ReadError, is_type, read};
 use crate::log::Log;
+use crate::modern::{self, check};
 use crate::protocol::{LAST_EVENT_ID, Method as McpMethod, PROTOCOL_VERSION, SESSION_ID, Version, code};
 use crate::reply;
 use crate::resume;
@@ -41,14 +42,14 @@ pub(crate) struct Inbound {
 }
 
 /// A request whose headers were found right.
-struct Admitted {
-    io: Io,
-    backend: Arc<McpBackend>,
-    identity: Identity,
+pub(crate) struct Admitted {
+    pub(crate) io: Io,
+    pub(crate) backend: Arc<McpBackend>,
+    pub(crate) identity: Identity,
     session: Option<HeaderValue>,
     last_event: Option<HeaderValue>,
-    forwarded: Forwarded,
-    rules: Authorizer,
+    pub(crate) forwarded: Forwarded,
+    pub(crate) rules: Authorizer,
 }
 
 /// Answers any request.
@@ -66,6 +67,10 @@ where
     let method = inbound.head.method.clone();
     let checked = match method {
         Method::POST => check_post(&inbound.head.headers),
+        // The stateless protocol has neither streams nor sessions of their own.
+        Method::GET | Method::DELETE if check::says_modern(&inbound.head.headers) => {
+            Err(Box::new(reply::method_not_allowed("POST")))
+        }
         Method::GET => check_get(&inbound.head.headers),
         Method::DELETE => Ok(()),
         _ => Err(Box::new(reply::method_not_allowed("GET, POST, DELETE"))),
@@ -161,7 +166,7 @@ fn check_version(headers: &HeaderMap) -> Checked {
 }
 
 fn is_known(version: &HeaderValue) -> bool {
-    version.to_str().ok().and_then(Version::parse).is_some()
+    version.to_str().ok().and_then(Version::parse_handshake).is_some()
 }
 
 fn unsupported(value: &HeaderValue) -> String {
@@ -222,6 +227,9 @@ where
             return reply::refuse(StatusCode::BAD_REQUEST, None, error.code(), &error.to_string());
         }
     };
+    if check::is_modern(admitted.rules.headers(), &envelope) {
+        return modern::request::handle(admitted, &envelope, &body, log).await;
+    }
     let method = McpMethod::parse(envelope.method());
     let id = envelope.id;
     if method == McpMethod::Initialize && envelope.kind == Kind::Request {

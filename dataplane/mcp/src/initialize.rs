@@ -45,7 +45,7 @@ pub(crate) async fn initialize(opening: Opening, envelope: &Envelope<'_>, log: &
         let params = envelope.params.unwrap_or("{}");
         let [version] = members(params, ["protocolVersion"])?;
         let version = version.map(string).transpose()?.unwrap_or_default();
-        Ok((Version::parse(&version).unwrap_or(Version::LATEST), client_of(params)?))
+        Ok((Version::parse_handshake(&version).unwrap_or(Version::LATEST), client_of(params)?))
     };
     let (version, client) = match read() {
         Ok(read) => read,
@@ -140,6 +140,12 @@ async fn greet(call: &Rc<Call>) -> Greeted {
 /// The text of the result for the client.
 fn result(call: &Call, greeted: Greeted, log: &mut Log) -> Result<String, Fault> {
     let Greeted { mut handshakes, faults, incomplete } = greeted;
+    if call.backend.fails_closed
+        && let Some(fault) = faults.first()
+    {
+        log.error(fault.reason());
+        return Err(fault.clone());
+    }
     if handshakes.is_empty() {
         let fault = faults.into_iter().next();
         let fault = fault.unwrap_or_else(|| {
@@ -151,7 +157,9 @@ fn result(call: &Call, greeted: Greeted, log: &mut Log) -> Result<String, Fault>
     }
     if !call.federated() {
         let (_, handshake) = handshakes.swap_remove(0);
-        call.session.set_version(handshake.version);
+        if !handshake.version.is_modern() {
+            call.session.set_version(handshake.version);
+        }
         return Ok(handshake.text.into());
     }
     let named: Vec<(&str, Handshake)> = handshakes

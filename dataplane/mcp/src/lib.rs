@@ -25,11 +25,13 @@ mod link;
 mod lists;
 mod log;
 mod metrics;
+mod modern;
 mod naming;
 mod outbox;
 mod protocol;
 mod reply;
 mod resume;
+mod rounds;
 mod session;
 mod shared;
 mod splice;
@@ -46,7 +48,7 @@ mod wishes;
 pub use backend::McpFactory;
 pub use limits::Limits;
 pub use metrics::Metrics;
-pub use token::NoRandom;
+pub use token::{NoRandom, SessionKey, ShortKey};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

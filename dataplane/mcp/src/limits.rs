@@ -104,3 +104,25 @@ pub(crate) const SWEEP: Duration = Duration::from_secs(15);
 pub(crate) const NOTIFY: Duration = Duration::from_secs(10);
 /// Time for looking up the endpoints of one target when a session is resumed.
 pub(crate) const RESUME: Duration = Duration::from_secs(2);
+/// How long a session is kept that the gateway holds for clients without one: each new name of a client makes one.
+pub(crate) const HELD_IDLE: Duration = Duration::from_secs(5 * 60);
+/// How long a target that did not understand the stateless protocol is not asked again whether it does.
+pub(crate) const ERA_RETRY: Duration = Duration::from_secs(300);
+/// How long a target may take to say whether it speaks the stateless protocol.
+pub(crate) const DISCOVER: Duration = Duration::from_secs(10);
+/// How long `server/discover` waits for targets of a federation that were never heard of before.
+pub(crate) const DISCOVER_GRACE: Duration = Duration::from_millis(1_500);
+/// Calls that wait for a client's answer to a target's question, and how long each of them waits.
+pub(crate) const PARKED: usize = 4_096;
+/// See [`PARKED`].
+pub(crate) const PARKED_FOR: Duration = Duration::from_secs(300);
+/// Resources that one client watches at once.
+pub(crate) const LISTENED_URIS: usize = 256;
+/// News of a held session that wait for one slow listener.
+pub(crate) const NEWS_QUEUE: usize = 64;
+/// Rounds of questions that one call of a client with sessions may lead to.
+pub(crate) const ROUNDS: usize = 32;
+/// Questions of a target in one round.
+pub(crate) const ROUND_QUESTIONS: usize = 32;
+/// Names of tools, and again of prompts, whose target one backend keeps in mind.
+pub(crate) const OWNERS: usize = 50_000;

@@ -36,6 +36,15 @@ impl Link {
         }
     }
 
+    /// Whether the server speaks the stateless protocol.
+    pub(crate) fn is_modern(&self) -> bool {
+        match self {
+            Self::Http(link) => link.version.is_modern(),
+            Self::Sse(_) => false,
+            Self::Stdio(link) => link.version.is_modern(),
+        }
+    }
+
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Http(a), Self::Http(b)) => Arc::ptr_eq(a, b),

@@ -13,6 +13,8 @@ use crate::exchange::{self, How};
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc::{self, Envelope, members, quote, string};
 use crate::limits::{LIST_ITEMS, LIST_PAGES};
+use crate::modern::translate::Caching;
+use crate::naming::Named;
 use crate::protocol::{Method, code};
 use crate::splice::Splice;
 use crate::target::Target;
@@ -49,6 +51,11 @@ fn visible<'a>(call: &Call, target: &Target, method: Method, item: &'a str) -> O
             _ => {
                 let [raw] = members(item, ["name"])?;
                 let name = string(raw.unwrap_or_default())?;
+                let named = if method == Method::ToolsList { Named::Tool } else { Named::Prompt };
+                if !naming.note(named, target.index, &name) {
+                    tracing::debug!(mcp_target = %target.name, %name, "another target has this name already");
+                    return Ok(None);
+                }
                 let allowed = match method {
                     Method::ToolsList => call.rules.allows_tool(&call.backend, target, &name, None),
                     _ => call.rules.allows_prompt(&call.backend, target, &name, None),
@@ -103,8 +110,39 @@ fn array<T: AsRef<str>>(items: &[T]) -> String {
     out
 }
 
+/// What a list's items are named as; resources have URIs.
+fn named(method: Method) -> Option<Named> {
+    match method {
+        Method::ToolsList => Some(Named::Tool),
+        Method::PromptsList => Some(Named::Prompt),
+        _ => None,
+    }
+}
+
+fn is_owner(call: &Call, named: Named, target: &Target, item: &str) -> bool {
+    let naming = &call.backend.naming;
+    !naming.are_bare()
+        || crate::view::member(item, ["name"])
+            .and_then(|name| string(name).ok())
+            .is_some_and(|name| naming.note(named, target.index, &name))
+}
+
+/// Lists all targets when only that tells whose a name is, which a client has learnt elsewhere.
+pub(crate) async fn look_up(call: &Call, method: Method, params: Option<&str>) {
+    let (named, list) = match method {
+        Method::ToolsCall => (Named::Tool, Method::ToolsList),
+        Method::PromptsGet => (Named::Prompt, Method::PromptsList),
+        _ => return,
+    };
+    let name = params.and_then(|params| crate::view::member(params, ["name"])).and_then(|name| string(name).ok());
+    if name.is_some_and(|name| call.backend.naming.must_look_up(named, &name)) {
+        // What fails is left out, and the name stays unknown.
+        drop(merged(call, list, None).await);
+    }
+}
+
 /// The federation's list: the text of the result, or of the error object when no target gave one.
-pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) -> Result<String, String> {
+pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) -> Result<(String, Caching), String> {
     let Some(member) = items_member(method) else {
         return Err(jsonrpc::error_object(code::METHOD_NOT_FOUND, "Method not found", None));
     };
@@ -123,10 +161,16 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
     let mut items = Vec::new();
     let mut faults = Vec::new();
     let mut answered = false;
+    let mut caching = Caching { ttl: u64::MAX, is_public: call.rules.is_open() };
     for (target, listed) in join_all(asked).await {
         match listed {
-            Ok(own) => {
+            Ok((mut own, how_long)) => {
                 answered = true;
+                if let Some(named) = named(method) {
+                    // All have answered only now: a target before this one may have the same name.
+                    own.retain(|item| is_owner(call, named, target, item));
+                }
+                caching = caching.and(how_long);
                 let room = LIST_ITEMS.saturating_sub(items.len());
                 if own.len() > room {
                     tracing::warn!(mcp_target = %target.name, method = method.as_str(), "a list has more than {LIST_ITEMS} items; the rest is left out");
@@ -135,16 +179,19 @@ pub(crate) async fn merged(call: &Call, method: Method, params: Option<&str>) ->
             }
             Err(fault) => {
                 tracing::warn!(method = method.as_str(), reason = fault.reason(), "left out of a list: {fault}");
+                // The target may be back any time.
+                caching = caching.and(Caching::UNKNOWN);
                 faults.push(fault);
             }
         }
     }
     match faults.first() {
+        Some(first) if call.backend.fails_closed => Err(first.error_object()),
         Some(first) if !answered => Err(match faults.len() {
             1 => first.error_object(),
             n => jsonrpc::error_object(code::INTERNAL, &format!("none of {n} targets answered; {first}"), None),
         }),
-        _ => Ok(format!(r#"{{"{member}":{}}}"#, array(&items))),
+        _ => Ok((format!(r#"{{"{member}":{}}}"#, array(&items)), caching)),
     }
 }
 
@@ -154,7 +201,7 @@ async fn all_pages(
     target: &Arc<Target>,
     method: Method,
     member: &'static str,
-) -> Result<Vec<String>, Fault> {
+) -> Result<(Vec<String>, Caching), Fault> {
     let limits = &call.io.shared.limits;
     let (patience, answer) = if target.is_suspect() {
         (limits.suspect_patience, limits.suspect_patience)
@@ -163,9 +210,9 @@ async fn all_pages(
     };
     let link = crate::connect::link(call, target, patience).await?;
     if !link.features().has(crate::capabilities::Features::needed(method)) {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Caching { ttl: u64::MAX, is_public: true }));
     }
-    match tokio::time::timeout(answer, read_pages(call, target, method, member, patience)).await {
+    match tokio::time::timeout(answer, read_pages(call, target, method, member, patience, link.is_modern())).await {
         Ok(result) => result,
         Err(_) => Err(Fault::timeout(&target.name, &format!("answer {}", method.as_str()), answer)),
     }
@@ -177,16 +224,26 @@ async fn read_pages(
     method: Method,
     member: &'static str,
     patience: std::time::Duration,
-) -> Result<Vec<String>, Fault> {
+    is_modern: bool,
+) -> Result<(Vec<String>, Caching), Fault> {
     let limits = &call.io.shared.limits;
     let protocol =
         |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered {} badly: {why}", method.as_str()));
     let mut items = Vec::new();
+    if let Some(named) = named(method) {
+        call.backend.naming.forget(named, target.index);
+    }
     let mut bytes = 0;
     let mut cursor: Option<String> = None;
+    let mut caching = Caching { ttl: u64::MAX, is_public: true };
     for _ in 0..LIST_PAGES {
         let id = call.session.next_id();
-        let params = cursor.as_deref().map_or_else(String::new, |c| format!(r#"{{"cursor":{c}}}"#));
+        let params = match (cursor.as_deref(), is_modern) {
+            (None, false) => String::new(),
+            (Some(cursor), false) => format!(r#"{{"cursor":{cursor}}}"#),
+            (None, true) => format!(r#"{{"_meta":{{{}}}}}"#, call.session.meta_members()),
+            (Some(cursor), true) => format!(r#"{{"cursor":{cursor},"_meta":{{{}}}}}"#, call.session.meta_members()),
+        };
         let message = jsonrpc::request(&id, method.as_str(), &params);
         let how = How { method, patience, relays: false };
         let raw = exchange::request(call, target, &message, how).await?;
@@ -205,6 +262,7 @@ async fn read_pages(
         }
         let [page, next] =
             members(envelope.result.unwrap_or("{}"), [member, "nextCursor"]).map_err(|e| protocol(e.to_string()))?;
+        caching = caching.and(Caching::of(envelope.result.unwrap_or("{}")));
         bytes += text.len();
         if bytes > limits.message_bytes {
             return Err(protocol(format!("its pages are larger than {} bytes together", limits.message_bytes)));
@@ -214,7 +272,7 @@ async fn read_pages(
         }
         let next = next.filter(|n| n.starts_with('"')).map(str::to_owned);
         if next.is_none() || next == cursor || items.len() > LIST_ITEMS {
-            return Ok(items);
+            return Ok((items, caching));
         }
         cursor = next;
     }

@@ -4,20 +4,55 @@
 //! for another's item. A target's name in front of a URI is written so that the whole stays a URI (RFC 3986 §3.1):
 //! lower case letters, digits and "-" stand for themselves, any other byte is "." and two hexadecimal digits.
 
+use agentgateway_proto::v1;
+use dashmap::DashMap;
+
+use crate::limits::OWNERS;
+
 /// Names of the targets of one backend.
 #[derive(Debug)]
 pub(crate) struct Naming {
     /// Empty when there is one target: then every name is the target's own.
     targets: Vec<(String, String)>,
+    /// Whose a tool or prompt is, where names say nothing of it.
+    owners: Option<Owners>,
+}
+
+/// Names that lists have shown, and the place of the first target that has each.
+#[derive(Debug, Default)]
+struct Owners {
+    tools: DashMap<Box<str>, usize>,
+    prompts: DashMap<Box<str>, usize>,
+}
+
+/// What has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    Tool,
+    Prompt,
+}
+
+impl Owners {
+    fn of(&self, named: Named) -> &DashMap<Box<str>, usize> {
+        match named {
+            Named::Tool => &self.tools,
+            Named::Prompt => &self.prompts,
+        }
+    }
 }
 
 impl Naming {
+    #[cfg(test)]
     pub(crate) fn new(names: &[&str]) -> Result<Self, String> {
+        Self::of(names, v1::McpPrefixMode::Unspecified)
+    }
+
+    pub(crate) fn of(names: &[&str], mode: v1::McpPrefixMode) -> Result<Self, String> {
         if names.is_empty() {
             return Err("an MCP backend needs at least one target".into());
         }
-        if names.len() == 1 {
-            return Ok(Self { targets: Vec::new() });
+        if names.len() == 1 && mode != v1::McpPrefixMode::McpPrefixAlways {
+            return Ok(Self { targets: Vec::new(), owners: None });
         }
         for (at, name) in names.iter().enumerate() {
             if name.is_empty() {
@@ -33,7 +68,8 @@ impl Naming {
             }
         }
         let targets = names.iter().map(|n| (format!("{n}_"), format!("{}+", scheme(n)))).collect();
-        Ok(Self { targets })
+        let owners = (mode == v1::McpPrefixMode::McpPrefixNever).then(Owners::default);
+        Ok(Self { targets, owners })
     }
 
     /// Whether names carry their target.
@@ -43,11 +79,54 @@ impl Naming {
 
     /// The federated name of a tool or prompt.
     pub(crate) fn name(&self, target: usize, own: &str) -> String {
+        if self.owners.is_some() {
+            return own.to_owned();
+        }
         self.targets.get(target).map_or_else(|| own.to_owned(), |(prefix, _)| format!("{prefix}{own}"))
     }
 
+    /// Whether names say nothing of their target.
+    pub(crate) fn are_bare(&self) -> bool {
+        self.owners.is_some()
+    }
+
+    /// Notes that a target lists a name; whether it is the one that the name stands for.
+    pub(crate) fn note(&self, named: Named, target: usize, own: &str) -> bool {
+        let Some(owners) = &self.owners else { return true };
+        let names = owners.of(named);
+        if let Some(mut known) = names.get_mut(own) {
+            *known = (*known).min(target);
+            return *known == target;
+        }
+        // Without room for it, the name cannot be called; lists have a bound of their own far below this one.
+        if names.len() < OWNERS {
+            names.insert(own.into(), target);
+        }
+        true
+    }
+
+    /// Forgets which names a target has, before it lists them anew.
+    pub(crate) fn forget(&self, named: Named, target: usize) {
+        if let Some(owners) = &self.owners {
+            owners.of(named).retain(|_, owner| *owner != target);
+        }
+    }
+
+    /// Whether targets have to be listed before it is known whose a name is.
+    pub(crate) fn must_look_up(&self, named: Named, name: &str) -> bool {
+        self.owners.as_ref().is_some_and(|owners| !owners.of(named).contains_key(name))
+    }
+
     /// The target of a tool or prompt, and its name there.
-    pub(crate) fn split_name<'a>(&self, name: &'a str) -> Option<(usize, &'a str)> {
+    pub(crate) fn find<'a>(&self, named: Named, name: &'a str) -> Option<(usize, &'a str)> {
+        match &self.owners {
+            Some(owners) => Some((*owners.of(named).get(name)?, name)),
+            None => self.split_name(name),
+        }
+    }
+
+    /// The same, where the name says it.
+    fn split_name<'a>(&self, name: &'a str) -> Option<(usize, &'a str)> {
         if !self.is_federated() {
             return Some((0, name));
         }
@@ -125,6 +204,21 @@ mod tests {
         assert_eq!(naming.split_uri("test://a"), None);
         assert_eq!(naming.split_uri("té"), None);
         assert_eq!((scheme("A"), scheme("xA")), ("x..41".to_owned(), "x.41".to_owned()));
+    }
+
+    #[test]
+    fn names_without_their_target() {
+        let naming = Naming::of(&["a", "b"], v1::McpPrefixMode::McpPrefixNever).unwrap();
+        assert_eq!(naming.name(1, "x"), "x");
+        assert!(naming.must_look_up(Named::Tool, "x") && naming.find(Named::Tool, "x").is_none());
+        assert!(naming.note(Named::Tool, 1, "x") && naming.note(Named::Tool, 0, "x"));
+        assert!(!naming.note(Named::Tool, 1, "x"), "the first target has it, whichever was listed first");
+        assert_eq!(naming.find(Named::Tool, "x"), Some((0, "x")));
+        assert!(naming.find(Named::Prompt, "x").is_none());
+        naming.forget(Named::Tool, 0);
+        assert!(naming.must_look_up(Named::Tool, "x"));
+        let always = Naming::of(&["a"], v1::McpPrefixMode::McpPrefixAlways).unwrap();
+        assert_eq!(always.find(Named::Tool, "a_x"), Some((0, "x")));
     }
 
     #[test]

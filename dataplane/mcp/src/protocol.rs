@@ -2,21 +2,37 @@
 
 use std::fmt;
 
-/// Protocol versions that begin with an `initialize` handshake, oldest first.
+/// Protocol versions, oldest first. All but the last begin with an `initialize` handshake; with the last, every request
+/// stands for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Version {
     V2024_11_05,
     V2025_03_26,
     V2025_06_18,
     V2025_11_25,
+    V2026_07_28,
 }
 
 impl Version {
-    pub(crate) const ALL: [Self; 4] = [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
+    /// The latest with a handshake.
     pub(crate) const LATEST: Self = Self::V2025_11_25;
+    /// The one without.
+    pub(crate) const MODERN: Self = Self::V2026_07_28;
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|v| v.as_str() == text)
+    }
+
+    /// A version with a handshake.
+    pub(crate) fn parse_handshake(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|v| !v.is_modern())
+    }
+
+    /// Whether requests carry what a handshake would have agreed.
+    pub(crate) fn is_modern(self) -> bool {
+        self == Self::MODERN
     }
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -25,6 +41,7 @@ impl Version {
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
         }
     }
 
@@ -65,6 +82,8 @@ macro_rules! methods {
 
 methods! {
     Initialize = "initialize",
+    Discover = "server/discover",
+    Listen = "subscriptions/listen",
     Ping = "ping",
     ToolsList = "tools/list",
     ToolsCall = "tools/call",
@@ -89,6 +108,7 @@ methods! {
     PromptsListChanged = "notifications/prompts/list_changed",
     ResourcesListChanged = "notifications/resources/list_changed",
     ResourcesUpdated = "notifications/resources/updated",
+    Acknowledged = "notifications/subscriptions/acknowledged",
 }
 
 impl Method {
@@ -107,14 +127,57 @@ impl Method {
                 | Self::ResourcesUnsubscribe
                 | Self::CompletionComplete
                 | Self::SetLevel
+                | Self::Discover
         )
     }
+}
+
+impl Method {
+    /// The param that `Mcp-Name` repeats.
+    pub(crate) fn name_param(self) -> Option<&'static str> {
+        match self {
+            Self::ToolsCall | Self::PromptsGet => Some("name"),
+            Self::ResourcesRead => Some("uri"),
+            _ => None,
+        }
+    }
+
+    /// Whether results say for how long, and for whom, they may be kept.
+    pub(crate) fn is_cacheable(self) -> bool {
+        matches!(
+            self,
+            Self::Discover
+                | Self::ToolsList
+                | Self::PromptsList
+                | Self::ResourcesList
+                | Self::ResourceTemplatesList
+                | Self::ResourcesRead
+        )
+    }
+}
+
+/// Members of `_meta` that stand for the handshake of earlier versions.
+pub(crate) mod meta {
+    pub(crate) const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+    pub(crate) const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+    pub(crate) const CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+    pub(crate) const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    /// What stands for a handshake.
+    pub(crate) const OF_CLIENT: [&str; 4] = [VERSION, CAPABILITIES, CLIENT, LOG_LEVEL];
+    pub(crate) const SERVER: &str = "io.modelcontextprotocol/serverInfo";
+    pub(crate) const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 }
 
 /// Header that carries the session id.
 pub(crate) const SESSION_ID: http::HeaderName = http::HeaderName::from_static("mcp-session-id");
 /// Header that carries the negotiated protocol version.
 pub(crate) const PROTOCOL_VERSION: http::HeaderName = http::HeaderName::from_static("mcp-protocol-version");
+/// Header that repeats the message's method.
+pub(crate) const METHOD: http::HeaderName = http::HeaderName::from_static("mcp-method");
+/// Header that repeats the name of the tool or prompt, or the URI of the resource.
+pub(crate) const NAME: http::HeaderName = http::HeaderName::from_static("mcp-name");
+/// What headers begin with that repeat an argument of a tool.
+pub(crate) const PARAM_PREFIX: &str = "mcp-param-";
 /// Header by which a client resumes a broken stream.
 pub(crate) const LAST_EVENT_ID: http::HeaderName = http::HeaderName::from_static("last-event-id");
 
@@ -132,4 +195,9 @@ pub(crate) mod code {
     pub(crate) const SESSION_NOT_FOUND: i32 = -32001;
     /// The resource code of the handshake era.
     pub(crate) const RESOURCE_NOT_FOUND: i32 = -32002;
+    /// A header is missing, or says something else than the body.
+    pub(crate) const HEADER_MISMATCH: i32 = -32020;
+    /// The client cannot do what the request needs.
+    pub(crate) const MISSING_CAPABILITY: i32 = -32021;
+    pub(crate) const UNSUPPORTED_VERSION: i32 = -32022;
 }

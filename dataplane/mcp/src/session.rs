@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::capabilities::Handshake;
 use crate::fault::Fault;
 use crate::jsonrpc;
-use crate::limits::{CLIENT_BYTES, UNCONFIRMED};
+use crate::limits::{CLIENT_BYTES, HELD_IDLE, UNCONFIRMED};
 use crate::link::Link;
 use crate::lock;
 use crate::outbox::Outbox;
-use crate::protocol::Version;
+use crate::protocol::{Version, meta};
+use crate::stream::News;
 use crate::target::Target;
 use crate::wishes::Wishes;
 
@@ -39,12 +40,20 @@ pub(crate) struct Session {
     slots: Mutex<Vec<Arc<Slot>>>,
     /// Open requests whose target only the gateway knows: id as written, place of the target.
     in_flight: Mutex<Vec<(Box<str>, usize)>>,
+    /// Whether it is the gateway's own, for a client without sessions.
+    held: bool,
     /// The client has said `notifications/initialized`.
     initialized: AtomicBool,
     /// The client has its answer to `initialize`: a target that comes later is news.
     answered: AtomicBool,
     ended: AtomicBool,
+    /// Told when a subscription changes that the gateway holds itself.
+    pub(crate) rewished: Notify,
     in_use: AtomicU32,
+    /// Questions of the gateway that the client has not answered: id as written.
+    questions: Mutex<Vec<(Box<str>, oneshot::Sender<String>)>>,
+    /// Who hears of what targets tell a held session.
+    pub(crate) news: Mutex<Option<broadcast::Sender<Arc<News>>>>,
     /// Seconds since [`epoch`].
     last_used: AtomicU64,
     sequence: AtomicU64,
@@ -71,6 +80,10 @@ pub(crate) enum SlotState {
 #[derive(Debug)]
 pub(crate) struct Use(Arc<Session>);
 
+/// Takes a question back that was not answered.
+#[derive(Debug)]
+pub(crate) struct Expected(Arc<Session>, Box<str>);
+
 /// Notes an open request for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct InFlight(Arc<Session>, Box<str>);
@@ -95,13 +108,29 @@ impl Session {
             client,
             slots: Mutex::default(),
             in_flight: Mutex::default(),
+            held: false,
             initialized: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            rewished: Notify::new(),
             in_use: AtomicU32::new(0),
+            questions: Mutex::default(),
+            news: Mutex::default(),
             last_used: AtomicU64::new(seconds()),
             sequence: AtomicU64::new(0),
         }
+    }
+
+    /// A session that the gateway holds at targets for clients that have none.
+    pub(crate) fn held(id: [u8; 16], backend: Arc<str>, client: Box<RawValue>) -> Self {
+        let session = Self { held: true, ..Self::new(id, backend, Version::LATEST, client) };
+        session.set_initialized();
+        session.set_answered();
+        session
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -125,6 +154,26 @@ impl Session {
         format!(
             r#"{{"jsonrpc":"2.0","id":{INITIALIZE_ID},"method":"initialize","params":{{"protocolVersion":"{version}"{comma}{rest}}}"#
         )
+    }
+
+    /// The `server/discover` request for targets, in the client's name.
+    pub(crate) fn discover_request(&self) -> String {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{INITIALIZE_ID},"method":"server/discover","params":{{"_meta":{{{}}}}}}}"#,
+            self.meta_members()
+        )
+    }
+
+    /// What each request to a target of the stateless protocol says of the client: members of `_meta`.
+    pub(crate) fn meta_members(&self) -> String {
+        let [capabilities, client] =
+            jsonrpc::members(self.client.get(), ["capabilities", "clientInfo"]).unwrap_or_default();
+        let capabilities = capabilities.unwrap_or("{}");
+        let mut out = format!(r#""{}":"{}","{}":{capabilities}"#, meta::VERSION, Version::MODERN, meta::CAPABILITIES);
+        if let Some(client) = client {
+            out.push_str(&format!(r#","{}":{client}"#, meta::CLIENT));
+        }
+        out
     }
 
     /// Notes that the client has said that it is ready; whether it is the first time.
@@ -212,6 +261,28 @@ impl Session {
         InFlight(Arc::clone(self), id.into())
     }
 
+    /// Says that what the client wants to hear of has changed.
+    pub(crate) fn rewish(&self) {
+        self.rewished.notify_waiters();
+    }
+
+    /// Notes a question to the client; its answer goes to `sender`.
+    pub(crate) fn expect(self: &Arc<Self>, id: &str, sender: oneshot::Sender<String>) -> Expected {
+        lock(&self.questions).push((id.into(), sender));
+        Expected(Arc::clone(self), id.into())
+    }
+
+    /// Takes the client's answer to a question of the gateway, whose id it has; whether there was one.
+    pub(crate) fn answer(&self, id: &str, text: &str) -> bool {
+        let mut all = lock(&self.questions);
+        let Some(at) = all.iter().position(|(known, _)| &**known == id) else { return false };
+        let (_, sender) = all.swap_remove(at);
+        drop(all);
+        // Whoever asked may have given up.
+        drop(sender.send(text.to_owned()));
+        true
+    }
+
     /// The target that an open request is with.
     pub(crate) fn find(&self, id: &str) -> Option<usize> {
         lock(&self.in_flight).iter().find(|(known, _)| &**known == id).map(|(_, target)| *target)
@@ -229,7 +300,11 @@ impl Session {
     }
 
     pub(crate) fn is_idle(&self, limit: Duration) -> bool {
-        let limit = if self.is_initialized() { limit } else { limit.min(UNCONFIRMED) };
+        let limit = match (self.held, self.is_initialized()) {
+            (true, _) => limit.min(HELD_IDLE),
+            (false, true) => limit,
+            (false, false) => limit.min(UNCONFIRMED),
+        };
         self.in_use.load(Ordering::Relaxed) == 0
             && seconds().saturating_sub(self.last_used.load(Ordering::Relaxed)) > limit.as_secs()
     }
@@ -239,6 +314,12 @@ impl Drop for Use {
     fn drop(&mut self) {
         self.0.last_used.store(seconds(), Ordering::Relaxed);
         self.0.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        lock(&self.0.questions).retain(|(id, _)| *id != self.1);
     }
 }
 

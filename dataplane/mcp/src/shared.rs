@@ -12,8 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits::{self, Limits};
 use crate::metrics::Metrics;
+use crate::modern::parked::Lot;
 use crate::table::Table;
-use crate::token::{NoRandom, Sealer};
+use crate::token::{NoRandom, Sealer, SessionKey};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) sealer: Sealer,
     pub(crate) table: Table,
     pub(crate) metrics: Arc<Metrics>,
+    /// Calls that wait for a client's answer.
+    pub(crate) parked: Lot,
     /// Places for child processes.
     pub(crate) processes: Arc<Semaphore>,
     /// The tasks that own child processes.
@@ -30,11 +33,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, session_key: Option<[u8; 32]>) -> Result<Arc<Self>, NoRandom> {
+    pub(crate) fn new(limits: Limits, session_key: Option<SessionKey>) -> Result<Arc<Self>, NoRandom> {
         Ok(Arc::new(Self {
             sealer: Sealer::new(session_key)?,
             table: Table::new(limits.sessions),
             metrics: Arc::default(),
+            parked: Lot::default(),
             processes: Arc::new(Semaphore::new(limits.processes)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -54,6 +58,7 @@ impl Shared {
                 () = tokio::time::sleep(limits::SWEEP) => {}
                 () = self.stop.cancelled() => return,
             }
+            self.parked.sweep();
             for session in self.table.sweep(self.limits.session_idle) {
                 self.metrics.sessions_expired.fetch_add(1, Ordering::Relaxed);
                 drop(session.end());

@@ -19,10 +19,12 @@ use crate::dispatch::is_plain;
 use crate::exchange;
 use crate::fault::{Fault, Kind};
 use crate::limits::{KEEP_ALIVE, STREAM_RETRY};
+use crate::link::Link;
 use crate::link::http::is_type;
+use crate::modern::listen;
 use crate::naming::Naming;
 use crate::outbox::Letter;
-use crate::protocol::code;
+use crate::protocol::{Method, code};
 use crate::reply;
 use crate::sse;
 use crate::target::{Target, Transport};
@@ -174,26 +176,70 @@ struct Source {
 
 fn of_target(call: Rc<Call>, target: Arc<Target>) -> impl Stream<Item = Bytes> {
     let source = Source { call, target, answer: None, last_event: None, wait: Duration::ZERO };
-    stream::unfold(source, Source::step)
+    stream::unfold(source, |source| async {
+        let (message, source) = source.step().await?;
+        Some((seen(&source.call, &source.target, message), source))
+    })
+}
+
+/// A message of a target, or of the gateway, that belongs to no request.
+pub(crate) type News = (Option<usize>, String);
+
+/// What all targets tell a session that the gateway holds.
+pub(crate) fn news(call: Rc<Call>) -> impl Stream<Item = News> {
+    let mut all: SelectAll<Pin<Box<dyn Stream<Item = News>>>> = SelectAll::new();
+    for target in &call.backend.targets {
+        if matches!(target.transport, Transport::StreamableHttp(_)) {
+            let (call, target) = (Rc::clone(&call), Arc::clone(target));
+            let source = Source { call, target, answer: None, last_event: None, wait: Duration::ZERO };
+            all.push(Box::pin(stream::unfold(source, |source| async {
+                let (message, source) = source.step().await?;
+                Some(((Some(source.target.index), message.text), source))
+            })));
+        }
+    }
+    let letters = call.session.outbox.open();
+    all.push(Box::pin(stream::unfold((letters, call), |(mut letters, call)| async move {
+        let Letter { target, text } = letters.recv().await?;
+        Some(((target, text), (letters, call)))
+    })));
+    all
 }
 
 impl Source {
-    async fn step(mut self) -> Option<(Bytes, Self)> {
+    async fn step(mut self) -> Option<(Message, Self)> {
         loop {
             if let Some(answer) = &mut self.answer {
-                if let Ok(Some(message)) = answer.next().await {
+                let next = tokio::select! {
+                    next = answer.next() => next,
+                    // Listened to anew, with what is wanted now.
+                    () = self.call.session.rewished.notified() => Ok(None),
+                };
+                if let Ok(Some(message)) = next {
+                    if message.text.contains(Method::Acknowledged.as_str()) {
+                        continue;
+                    }
                     self.wait = STREAM_RETRY.0;
                     if let Some(id) = &message.event_id {
                         self.last_event = HeaderValue::from_str(id).ok();
                     }
-                    let chunk = seen(&self.call, &self.target, message);
-                    return Some((chunk, self));
+                    return Some((message, self));
                 }
                 self.answer = None;
             }
             tokio::time::sleep(self.wait).await;
             self.wait = (self.wait * 2).clamp(STREAM_RETRY.0, STREAM_RETRY.1);
-            self.linked().await;
+            if self.linked().await.is_modern() {
+                if self.call.session.is_held() {
+                    return None;
+                }
+                let wanted = listen::of_session(&self.call, &self.target);
+                if let Ok(raw) = listen::ask(&self.call, &self.target, &wanted, &self.call.session.next_id()).await {
+                    let limit = self.call.io.shared.limits.message_bytes;
+                    self.answer = Some(raw.into_answer(&self.target, limit));
+                }
+                continue;
+            }
             match exchange::open_stream(&self.call, &self.target, self.last_event.take()).await {
                 Ok(response) if is_events(&response) => {
                     let limit = self.call.io.shared.limits.message_bytes;
@@ -207,14 +253,14 @@ impl Source {
     }
 
     /// Waits until the session has a link to the target: a listening client is no reason to make one.
-    async fn linked(&self) {
+    async fn linked(&self) -> Link {
         loop {
             let slot = self.call.session.slot(&self.target);
             let changed = slot.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if slot.ready().is_some() {
-                return;
+            if let Some(link) = slot.ready() {
+                return link;
             }
             // A new configuration may have replaced the slot, which nothing tells the old one.
             drop(tokio::time::timeout(STREAM_RETRY.1, changed).await);

@@ -1,14 +1,18 @@
 //! A target of an MCP backend, compiled: its name and how its server is reached.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use agentgateway_proto::v1;
 use agentgateway_upstream::Cluster;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 
+use crate::capabilities::Handshake;
+use crate::limits::ERA_RETRY;
+use crate::lock;
 use crate::metrics::TargetMetrics;
 
 /// A target. Shared by all threads.
@@ -25,6 +29,10 @@ pub(crate) struct Target {
     suspect: AtomicBool,
     /// Its last request failed.
     failing: AtomicBool,
+    /// What it last said of itself.
+    known: Mutex<Option<Arc<Handshake>>>,
+    /// When it last did not understand the stateless protocol.
+    lacks_modern: Mutex<Option<Instant>>,
 }
 
 /// How a target is reached.
@@ -86,7 +94,26 @@ impl Target {
             metrics,
             suspect: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            known: Mutex::default(),
+            lacks_modern: Mutex::default(),
         })
+    }
+
+    pub(crate) fn known(&self) -> Option<Arc<Handshake>> {
+        lock(&self.known).clone()
+    }
+
+    pub(crate) fn set_known(&self, handshake: &Handshake) {
+        *lock(&self.known) = Some(Arc::new(handshake.clone()));
+    }
+
+    /// Whether it is not worth a try to speak the stateless protocol with it.
+    pub(crate) fn lacks_modern(&self) -> bool {
+        lock(&self.lacks_modern).is_some_and(|at: Instant| at.elapsed() < ERA_RETRY)
+    }
+
+    pub(crate) fn set_lacks_modern(&self) {
+        *lock(&self.lacks_modern) = Some(Instant::now());
     }
 
     pub(crate) fn is_process(&self) -> bool {

@@ -20,6 +20,7 @@ const NONCE: usize = 12;
 /// Bytes before the JSON.
 const PREFIX: usize = 40;
 const CONTEXT: &[u8] = b"agentgateway mcp session v1";
+const STATE_CONTEXT: &[u8] = b"agentgateway mcp request state v1";
 
 /// A session id that was opened.
 #[derive(Debug)]
@@ -92,6 +93,34 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
+/// A key that replicas share.
+#[derive(Clone)]
+pub struct SessionKey([u8; 32]);
+
+impl std::fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionKey")
+    }
+}
+
+/// What was to become a key can be guessed.
+#[derive(Debug, thiserror::Error)]
+#[error("it has {0} bytes, and needs at least 32; make one with: openssl rand -hex 32")]
+pub struct ShortKey(usize);
+
+impl SessionKey {
+    /// A key made from a secret of any form.
+    ///
+    /// # Errors
+    /// The secret has less than 32 bytes.
+    pub fn from_material(material: &[u8]) -> Result<Self, ShortKey> {
+        if material.len() < 32 {
+            return Err(ShortKey(material.len()));
+        }
+        Ok(Self(blake3::derive_key("agentgateway mcp session key v1", material)))
+    }
+}
+
 /// The system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("no random bytes from the system: {0}")]
@@ -105,12 +134,30 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
 
 impl Sealer {
     /// With `key`, which the replicas share, or else a random one.
-    pub(crate) fn new(key: Option<[u8; 32]>) -> Result<Self, NoRandom> {
+    pub(crate) fn new(key: Option<SessionKey>) -> Result<Self, NoRandom> {
         let key = match key {
-            Some(key) => key,
+            Some(key) => key.0,
             None => random()?,
         };
         Ok(Self { cipher: Aes256Gcm::new(&key.into()) })
+    }
+
+    /// The state of a waiting call, for its caller.
+    pub(crate) fn seal_state(&self, call: &[u8; 16], session: &[u8; 16]) -> Result<String, NoRandom> {
+        let nonce: [u8; NONCE] = random()?;
+        let plain = [&call[..], session].concat();
+        let payload = Payload { msg: &plain, aad: STATE_CONTEXT };
+        let sealed = self.cipher.encrypt(Nonce::from_slice(&nonce), payload).unwrap_or_default();
+        Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+    }
+
+    /// The call and the session that a state was made for; nothing when it was not made with this key.
+    pub(crate) fn open_state(&self, state: &str) -> Option<([u8; 16], [u8; 16])> {
+        let bytes = URL_SAFE_NO_PAD.decode(state).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE)?;
+        let plain = self.cipher.decrypt(Nonce::from_slice(nonce), Payload { msg: sealed, aad: STATE_CONTEXT }).ok()?;
+        let (call, session) = plain.split_first_chunk()?;
+        Some((*call, session.try_into().ok()?))
     }
 
     /// The session id of `id`, issued now to `identity`. One that would be too long for a header leaves the targets'
@@ -186,10 +233,10 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let sealer = Sealer::new(Some([1; 32])).unwrap();
+        let sealer = Sealer::new(SessionKey::from_material(&[1; 32]).ok()).unwrap();
         let token = seal(&sealer, 2);
         assert!(token.bytes().all(|b| b.is_ascii_graphic()));
-        let opened = Sealer::new(Some([1; 32])).unwrap().open(token.as_bytes()).unwrap();
+        let opened = Sealer::new(SessionKey::from_material(&[1; 32]).ok()).unwrap().open(token.as_bytes()).unwrap();
         assert_eq!((opened.id, opened.identity, opened.issued), ([7; 16], [9; 16], 1_700_000_000));
         let read = opened.contents().unwrap();
         assert_eq!(read.targets, contents(2).targets);

@@ -1,13 +1,14 @@
 //! Requests whose policies ask for more than one plain exchange: timeouts, retries, sessions, mirrors.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentgateway_policy::{Exchange, Reach, RequestContext, Retry, Services};
 use agentgateway_upstream::balancer::Permit;
-use agentgateway_upstream::{Blame, Body, Endpoint, Kind, Picked};
+use agentgateway_upstream::{Blame, Body, Kind, Picked};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body as _;
@@ -21,7 +22,7 @@ use crate::replay::Replay;
 use crate::request::{Passed, Pick, Routed, Sent, failed, pass, refuse, replied, send};
 use crate::select::{Choice, choose, of_share};
 use crate::snapshot::{BackendKind, Listener, Route};
-use crate::{Error, deadline};
+use crate::{Error, deadline, protocol};
 
 /// What the chains that a request passes set for it; None for a plain exchange. Whoever routes knows more of a request than
 /// whoever runs the backend, so the route comes before it.
@@ -57,7 +58,7 @@ pub(crate) async fn run(
     let replay = reach.body.take().filter(|body| !body.is_end_stream()).map(|body| Replay::new(body, retries > 0));
     let discards = !is_held_back(&routed.head.headers);
     let (session, body) = (session.as_ref(), replay.as_ref());
-    let tries = Tries { exchange: &exchange, session, replay: body, deadline, tried: Vec::new() };
+    let tries = Tries { exchange: &exchange, session, replay: body, deadline, known: Rc::default() };
     let services = reach.services;
     let all = tries.run(&mut routed, choice, context, passed, services);
     let outcome = match deadline {
@@ -118,7 +119,7 @@ struct Tries<'e> {
     replay: Option<&'e Replay>,
     /// When the request's time is over.
     deadline: Option<Instant>,
-    tried: Vec<Arc<Endpoint>>,
+    known: Rc<RefCell<protocol::Tries>>,
 }
 
 impl Tries<'_> {
@@ -216,7 +217,7 @@ impl Tries<'_> {
         let session = if is_first { self.endpoint(choice, routed).await? } else { None };
         let pick = match &self.exchange.retry {
             // The policy says how often; connections that do not come about count.
-            Some(_) => Pick::Once(session, &mut self.tried),
+            Some(_) => Pick::Once(session, &self.known),
             None => Pick::First(session),
         };
         let exchange = send(routed.origin, backend, sent, pick, routed.record);

@@ -12,9 +12,10 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::Error;
-use crate::authentication::Signature;
+use crate::authentication::{Authentication, Signature};
 use crate::discard::{discard, is_held_back};
 use crate::limits::MAX_CONNECT_TRIES;
+use crate::protocol::BackendRequest;
 use crate::upgrade::Upgrade;
 use crate::worker::Worker;
 
@@ -72,6 +73,46 @@ fn given_up(error: agentgateway_upstream::Error, unsent: Option<Box<Request<Body
         discard(body);
     }
     error.into()
+}
+
+/// Sends a protocol's request to the first of these endpoints that takes it, as that of a plain backend is sent.
+///
+/// # Errors
+/// None took it, or the one that did gave no answer; `no_endpoints` where there is none.
+pub async fn to_chosen(
+    worker: &Worker,
+    cluster: &Arc<Cluster>,
+    request: BackendRequest,
+    chosen: impl Iterator<Item = Picked>,
+) -> Result<(Response<Body>, Picked), Error> {
+    let BackendRequest { mut head, mut body, context, policies, tries } = request;
+    let signature = match Authentication::of(policies.iter()) {
+        Some(authentication) => authentication.apply(&mut head, &mut body, &context).await?,
+        None => None,
+    };
+    let takes_host_of_backend = context.takes_host_of_backend && !context.has_own_host;
+    let outgoing = Outgoing { head, body, upgrade: None, signature, takes_host_of_backend };
+    let mut request = outgoing.into_request(worker, cluster);
+    let mut failure: Option<agentgateway_upstream::Error> = None;
+    for picked in chosen {
+        tries.borrow_mut().tried.push(Arc::clone(picked.endpoint()));
+        if failure.is_some() {
+            worker.metrics.retries.fetch_add(1, Ordering::Relaxed);
+        }
+        match worker.upstream.try_send(&picked, request).await {
+            Ok(response) => return Ok((received(response), picked)),
+            Err(failed) => match failed.unsent {
+                // No byte left the gateway, so the method does not matter.
+                Some(unsent) if failed.error.retry_safe => (request, failure) = (*unsent, Some(failed.error)),
+                unsent => return Err(given_up(failed.error, unsent)),
+            },
+        }
+    }
+    let none = || {
+        let message = format!("backend {} has no endpoint that can be chosen", cluster.authority());
+        agentgateway_upstream::Error::new(agentgateway_upstream::Kind::NoEndpoints, message)
+    };
+    Err(given_up(failure.unwrap_or_else(none), Some(Box::new(request))))
 }
 
 /// Sends the request to one endpoint, once.

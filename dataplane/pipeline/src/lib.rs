@@ -11,7 +11,7 @@ mod connection;
 mod deadline;
 pub mod discard;
 mod error;
-mod forward;
+pub mod forward;
 mod forwarded;
 mod grpc;
 pub mod limits;

@@ -1,11 +1,12 @@
 //! The interface of backends that speak more than plain HTTP: MCP now, LLM providers, inference pools and agents later.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use agentgateway_policy::{Chain, RequestContext};
 use agentgateway_proto::v1;
-use agentgateway_upstream::{Body, Cluster};
+use agentgateway_upstream::{Body, Cluster, Endpoint};
 use futures::future::LocalBoxFuture;
 use http::Response;
 
@@ -23,6 +24,17 @@ pub struct BackendRequest {
     pub context: RequestContext,
     /// Policies of the gateway, the route and the backend, for what the protocol itself decides.
     pub policies: Vec<Arc<Chain>>,
+    /// What the tries of the request know of each other.
+    pub tries: Rc<RefCell<Tries>>,
+}
+
+/// What the tries of one request know of each other.
+#[derive(Debug, Default)]
+pub struct Tries {
+    /// Endpoints that were asked so far, the last one last.
+    pub tried: Vec<Arc<Endpoint>>,
+    /// Endpoints that a protocol chose for the request beforehand, with the backend for which it did.
+    pub chosen: Option<(Arc<str>, Vec<std::net::SocketAddr>)>,
 }
 
 /// A compiled backend that speaks a protocol of its own.

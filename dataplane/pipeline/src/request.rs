@@ -1,6 +1,7 @@
 //! The walk of one request: listener, gateway policies, route, route policies, backend, and back.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_tls::{Identity, Server};
-use agentgateway_upstream::{Body, Endpoint, Picked};
+use agentgateway_upstream::{Body, Picked};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -19,7 +20,7 @@ use crate::authentication::Authentication;
 use crate::connection::registry::{Busy, State};
 use crate::discard::{discard, is_held_back};
 use crate::forward::{Outgoing, forward, once};
-use crate::protocol::BackendRequest;
+use crate::protocol::{BackendRequest, Tries};
 use crate::select::choose;
 use crate::services::RequestServices;
 use crate::snapshot::{Backend, BackendKind, Bind, Listener, Listeners, Route, Snapshot, TlsListener};
@@ -334,7 +335,7 @@ pub(crate) enum Pick<'a> {
     /// This one, and others when no connection comes about.
     First(Option<Picked>),
     /// This one, or any that was not tried before; it is added to these.
-    Once(Option<Picked>, &'a mut Vec<Arc<Endpoint>>),
+    Once(Option<Picked>, &'a Rc<RefCell<Tries>>),
 }
 
 /// One exchange with a backend.
@@ -363,13 +364,16 @@ pub(crate) async fn send(
             let result = match pick {
                 Pick::Any => forward(worker, cluster, outgoing, (None, hash), endpoint).await,
                 Pick::First(first) => forward(worker, cluster, outgoing, (first, hash), endpoint).await,
-                Pick::Once(first, tried) => {
+                Pick::Once(first, tries) => {
                     let picked = match first {
                         Some(picked) => picked,
-                        None => worker.upstream.pick_other(cluster, hash, tried).await?,
+                        None => {
+                            let before = tries.borrow().tried.clone();
+                            worker.upstream.pick_other(cluster, hash, &before).await?
+                        }
                     };
                     *endpoint = Some(picked.endpoint().address());
-                    tried.push(Arc::clone(picked.endpoint()));
+                    tries.borrow_mut().tried.push(Arc::clone(picked.endpoint()));
                     once(worker, cluster, outgoing, &picked).await
                 }
             };
@@ -381,9 +385,20 @@ pub(crate) async fn send(
             Ok(response)
         }
         BackendKind::Protocol(protocol) => {
-            let request =
-                BackendRequest { head, body, context: context.clone(), policies: passed.iter().cloned().collect() };
-            Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await
+            let tries = match pick {
+                Pick::Once(_, tries) => Rc::clone(tries),
+                Pick::Any | Pick::First(_) => Rc::default(),
+            };
+            let request = BackendRequest {
+                head,
+                body,
+                context: context.clone(),
+                policies: passed.iter().cloned().collect(),
+                tries: Rc::clone(&tries),
+            };
+            let answer = Arc::clone(protocol).handle(request, Rc::clone(&origin.worker)).await;
+            record.endpoint = tries.borrow().tried.last().map(|endpoint| endpoint.address());
+            answer
         }
         BackendKind::Broken(reason) => Err(Error::Protocol {
             blame: agentgateway_upstream::Blame::Gateway,

@@ -90,7 +90,7 @@ impl Worker {
     }
 
     /// Any number; good enough to spread load, and no secret.
-    pub(crate) fn random(&self) -> u64 {
+    pub fn random(&self) -> u64 {
         // splitmix64
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);

@@ -1,5 +1,9 @@
-//! What policies cost a request, in nanoseconds on one core: `cargo bench -p agentgateway-policy --profile ci`.
+//! What policies cost a request, on its way to the backend and back: nanoseconds and allocations on one core, with glibc's
+//! allocator. `cargo bench -p agentgateway-policy --profile ci`; `make bench-policies` keeps the figures.
+//!
+//! The last line is the figures as JSON.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,7 +12,7 @@ use std::time::Instant;
 
 use agentgateway_policy::{Attached, Chain, McpItem, Reach, RequestContext, Services, State};
 use agentgateway_proto::v1::{self, policy_spec::Kind};
-use agentgateway_upstream::{Cluster, Upstream};
+use agentgateway_upstream::{Body, Cluster, Upstream};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::request::Parts;
@@ -17,6 +21,14 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
+
+thread_local! {
+    static FIGURES: RefCell<Vec<Value>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Requests that are prepared at once: few enough to stay in the cache, as a request on its connection does.
 const BATCH: usize = 64;
@@ -42,6 +54,7 @@ fn main() {
     );
     measure("rate limit", 2_000_000, &chain(vec![limit()]), |_| head());
     limits();
+    messages();
     measure("header modifier, two headers", 1_000_000, &chain(vec![modifier()]), |_| head());
     for (name, sign, key) in [rsa(), ecdsa()] {
         let chain = chain(vec![jwt(&key)]);
@@ -51,6 +64,89 @@ fn main() {
         measure(&format!("{name}, remembered"), 500_000, &chain, |_| request(last.as_deref()));
     }
     items();
+    credentials();
+    ten();
+    println!("{}", FIGURES.with_borrow(|all| json!(all)));
+}
+
+/// Policies that look at who asks, or change the message.
+fn messages() {
+    let head = || request(None);
+    measure("CORS", 500_000, &chain(vec![cors()]), |_| with(head(), "origin", "https://app.example.com"));
+    measure("CSRF", 500_000, &chain(vec![csrf()]), |_| with(posted(head()), "origin", "https://app.example.com"));
+    measure("transformation, two headers each way", 200_000, &chain(vec![transformation()]), |_| head());
+    measure("URL rewrite", 500_000, &chain(vec![rewrite()]), |_| head());
+    let buffer = Kind::RequestBuffer(v1::RequestBuffer { max_bytes: 64 << 10 });
+    measure("buffer, no body", 500_000, &chain(vec![buffer]), |_| head());
+}
+
+fn credentials() {
+    let key = "sk-0123456789abcdef";
+    let sha256 = ring::digest::digest(&ring::digest::SHA256, key.as_bytes()).as_ref().to_vec().into();
+    let keys = vec![v1::ApiKey { sha256, name: "team".into(), metadata: r#"{"tier": "gold"}"#.into() }];
+    let policy = Kind::ApiKey(v1::ApiKeyAuthentication { keys, ..Default::default() });
+    measure("API key", 500_000, &chain(vec![policy]), |_| with(request(None), "x-api-key", key));
+}
+
+/// Ten policies on one route: what a careful operator has.
+fn ten() {
+    let (_, sign, key) = ecdsa();
+    let token = format!("Bearer {}", sign(1));
+    let sizes = v1::RequestLimits { max_body_bytes: 1 << 20, max_header_bytes: 8192, max_headers: 64 };
+    let concurrency = v1::ConcurrencyLimit { max_requests: 1000, ..Default::default() };
+    let Kind::RequestHeaderModifier(response) = modifier() else { unreachable!("it is one") };
+    let all = chain(vec![
+        cors(),
+        Kind::RequestLimits(sizes),
+        csrf(),
+        jwt(&key),
+        rules(&["jwt.sub == 1 && request.headers['x-team'] == 'search'"]),
+        Kind::ConcurrencyLimit(concurrency),
+        limit(),
+        transformation(),
+        Kind::ResponseHeaderModifier(response),
+        rewrite(),
+    ]);
+    let head = || with(posted(request(Some(&token))), "origin", "https://app.example.com");
+    measure("ten policies together", 200_000, &all, |_| head());
+}
+
+fn with(mut head: Parts, name: &'static str, value: &'static str) -> Parts {
+    head.headers.insert(name, http::HeaderValue::from_static(value));
+    head
+}
+
+fn posted(mut head: Parts) -> Parts {
+    head.method = http::Method::POST;
+    head
+}
+
+fn cors() -> Kind {
+    let allow_origins = vec!["https://app.example.com".into()];
+    Kind::Cors(v1::Cors { allow_origins, expose_headers: vec!["x-a".into()], ..Default::default() })
+}
+
+fn csrf() -> Kind {
+    let kind = Some(v1::csrf::origin_match::Kind::Exact("https://app.example.com".into()));
+    let additional_origins = vec![v1::csrf::OriginMatch { kind, ignore_case: false }];
+    Kind::Csrf(v1::Csrf { additional_origins, ..Default::default() })
+}
+
+fn transformation() -> Kind {
+    let header = |name: &str, value: &str| v1::Header { name: name.into(), value: value.into() };
+    let message = |values: [&str; 2]| v1::transformation::Message {
+        set: vec![header("x-one", values[0]), header("x-two", values[1])],
+        ..Default::default()
+    };
+    Kind::Transformation(v1::Transformation {
+        request: Some(message(["request.path", "request.headers['x-team'] + '-team'"])),
+        response: Some(message(["string(response.code)", "request.host"])),
+    })
+}
+
+fn rewrite() -> Kind {
+    let kind = v1::path_modifier::Kind::ReplaceFull("/v2/things".into());
+    Kind::UrlRewrite(v1::UrlRewrite { hostname: "b.example".into(), path: Some(v1::PathModifier { kind: Some(kind) }) })
 }
 
 /// Limits that look at a request, or at more than one thing.
@@ -100,25 +196,38 @@ impl Services for Nothing {
 fn measure(name: &str, times: usize, chain: &Chain, head: impl Fn(usize) -> Parts) {
     let context = || RequestContext::new(([10, 0, 0, 1], 1000).into(), "http", 80);
     let mut prepared: Vec<(Parts, RequestContext)> = Vec::new();
-    let (mut nanoseconds, mut done) = (0, 0);
+    let (mut nanoseconds, mut done, mut allocations) = (0, 0, 0);
     while done < times {
         let batch = (times - done).min(BATCH);
         prepared.extend((done..done + batch).map(|i| (head(i), context())));
-        let start = Instant::now();
-        for (head, context) in &mut prepared {
-            let mut reach = Reach { services: &Nothing, body: &mut None };
-            let future = pin!(chain.on_request(head, context, &mut reach));
-            let Poll::Ready(result) = future.poll(&mut Context::from_waker(Waker::noop())) else {
-                unreachable!("no policy waits");
+        let mut responses: Vec<_> = (0..batch).map(|_| http::Response::new(()).into_parts().0).collect();
+        let (start, region) = (Instant::now(), Region::new(ALLOCATOR));
+        for ((head, context), response) in prepared.iter_mut().zip(&mut responses) {
+            let mut reach = Reach { services: &Nothing, body: &mut Some(Body::Empty) };
+            let result = {
+                let future = pin!(chain.on_request(head, context, &mut reach));
+                let Poll::Ready(result) = future.poll(&mut Context::from_waker(Waker::noop())) else {
+                    unreachable!("no policy waits");
+                };
+                result
             };
             assert!(result.is_ok(), "{name} lets requests through");
             black_box(&result);
+            chain.on_response(response, context);
         }
         nanoseconds += start.elapsed().as_nanos();
+        allocations += region.change().allocations;
         prepared.clear();
         done += batch;
     }
-    println!("{name}: {} ns", nanoseconds / times as u128);
+    tell(name, nanoseconds / times as u128, allocations as f64 / times as f64);
+}
+
+fn tell(name: &str, nanoseconds: u128, allocations: f64) {
+    println!("{name}: {nanoseconds} ns, {allocations:.1} allocations");
+    let figure =
+        json!({"policy": name, "nanoseconds": nanoseconds, "allocations": (allocations * 10.0).round() / 10.0});
+    FIGURES.with_borrow_mut(|all| all.push(figure));
 }
 
 /// One tool against a list of allowed names.
@@ -131,11 +240,12 @@ fn items() {
     let input = context.input(&head);
     let item = McpItem::Tool { target: "github", name: "tool_6", federated_name: "github_tool_6", arguments: None };
     let times = 500_000;
-    let start = Instant::now();
+    let (start, region) = (Instant::now(), Region::new(ALLOCATOR));
     for _ in 0..times {
         assert!(chain.mcp_authorization().iter().all(|rules| rules.allows(black_box(&item), &input)));
     }
-    println!("rule on an MCP tool, seven names: {} ns", start.elapsed().as_nanos() / times);
+    let (nanoseconds, allocations) = (start.elapsed().as_nanos() / times, region.change().allocations);
+    tell("rule on an MCP tool, seven names", nanoseconds, allocations as f64 / times as f64);
 }
 
 fn chain(kinds: Vec<Kind>) -> Chain {

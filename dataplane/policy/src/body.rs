@@ -10,30 +10,37 @@ use http_body::{Body as _, Frame, SizeHint};
 
 /// How much of a body is read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    pub(crate) limit: usize,
+pub struct Reading {
+    /// Bytes.
+    pub limit: usize,
     /// Of larger bodies the beginning is read.
-    pub(crate) partial: bool,
+    pub partial: bool,
 }
 
 /// What was read of a body.
-pub(crate) struct Read {
-    pub(crate) bytes: Bytes,
-    pub(crate) is_partial: bool,
-    pub(crate) has_trailers: bool,
+pub struct Read {
+    /// The bytes, which are also in the body again.
+    pub bytes: Bytes,
+    /// There is more.
+    pub is_partial: bool,
+    /// They were read too.
+    pub has_trailers: bool,
 }
 
 /// Why a body cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
+    /// It has more bytes than are read.
     TooLarge,
+    /// It ended too early.
     BrokeOff,
+    /// Somebody has it.
     Gone,
 }
 
 impl Refused {
     /// The answer to a request with such a body.
-    pub(crate) fn status(self) -> StatusCode {
+    pub fn status(self) -> StatusCode {
         match self {
             Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refused::BrokeOff => StatusCode::BAD_REQUEST,
@@ -41,7 +48,8 @@ impl Refused {
         }
     }
 
-    pub(crate) fn text(self) -> &'static str {
+    /// The same in words.
+    pub fn text(self) -> &'static str {
         match self {
             Refused::TooLarge => "the body is too large",
             Refused::BrokeOff => "the body broke off",
@@ -53,7 +61,7 @@ impl Refused {
 impl Reading {
     /// Reads as much as is asked for, and leaves a body that begins with it. Dropped before it is done, it takes the body along:
     /// the request is refused then.
-    pub(crate) async fn read(self, body: &mut Option<Body>) -> Result<Read, Refused> {
+    pub async fn read(self, body: &mut Option<Body>) -> Result<Read, Refused> {
         let mut source = body.take().ok_or(Refused::Gone)?;
         let hint = source.size_hint();
         let (mut read, mut trailers, mut ended) = (BytesMut::new(), None, source.is_end_stream());

@@ -99,7 +99,7 @@ enum Step {
 
 impl Step {
     /// As far as the response's body does not matter.
-    fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+    fn on_response(&self, head: &mut response::Parts, context: &mut RequestContext) {
         match self {
             Step::Cors(cors) => cors.on_response(&mut head.headers, context),
             Step::Transformation(made) => made.on_response(head, context),
@@ -327,7 +327,7 @@ impl Chain {
     }
 
     /// Applies the policies to a response, also to one that a policy gave.
-    pub fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+    pub fn on_response(&self, head: &mut response::Parts, context: &mut RequestContext) {
         self.steps.iter().rev().for_each(|step| step.on_response(head, context));
     }
 

@@ -107,6 +107,17 @@ impl RequestContext {
         self.processing.iter().find_map(Call::refusal)
     }
 
+    /// As [`RequestContext::leave`], one by one; None takes away what is there.
+    pub(crate) fn leave_each(&mut self, left: Vec<(String, Option<Value>)>) {
+        for (name, value) in left {
+            match (value, &mut self.metadata) {
+                (Some(value), _) => self.leave(Map::from_iter([(name, value)])),
+                (None, Some(all)) => drop(Arc::make_mut(all).as_object_mut().and_then(|all| all.remove(&name))),
+                (None, None) => {}
+            }
+        }
+    }
+
     /// Leaves something for policies after this one; what has the same name is replaced.
     pub(crate) fn leave(&mut self, left: Map<String, Value>) {
         if left.is_empty() {

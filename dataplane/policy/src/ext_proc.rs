@@ -111,7 +111,7 @@ impl ExternalProcessing {
         let upstream = reach.services.upstream();
         let call = Call::new(&self.settings, head, upstream, &cluster, self.authority.as_ref());
         context.processing.push(call.clone());
-        let mut body = Some(reach.body.take().unwrap_or_default());
+        let mut body = reach.body.take();
         let is_empty = body.as_ref().is_none_or(Body::is_end_stream);
         let outcome = self.walk(&call, Message::Request(head), context, &mut body, is_empty).await;
         *reach.body = body;

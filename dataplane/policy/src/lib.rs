@@ -43,6 +43,7 @@ mod state;
 mod transformation;
 
 pub use backend_auth::{BackendAuthentication, PayloadHash, Signer};
+pub use body::{Read, Reading, Refused};
 pub use chain::{Attached, Chain, InForce};
 pub use concurrency::{InFlight, Permits};
 pub use context::RequestContext;
@@ -51,6 +52,7 @@ pub use error::PolicyError;
 pub use hash::HashPolicies;
 pub use jwt::RemoteKeys;
 pub use mcp::McpRules;
+pub use pool::Pool;
 pub use rate_limit::{TokenCharge, admit_tokens};
 pub use reach::{Reach, Services};
 pub use reply::{Reason, Reply};

@@ -11,13 +11,13 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads; they end with it.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool {
     jobs: SyncSender<Job>,
 }
 
 impl Pool {
     /// `name` is that of its threads.
-    pub(crate) fn start(name: &str) -> Pool {
+    pub fn start(name: &str) -> Pool {
         let (jobs, waiting) = sync_channel(MAX_WAITING_JOBS);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..POOL_THREADS {
@@ -31,7 +31,7 @@ impl Pool {
     }
 
     /// What `job` gives; `None` when too many jobs wait already.
-    pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (done, result) = oneshot::channel();
         let job = move || {
             // Nobody waits any more: the client is gone.

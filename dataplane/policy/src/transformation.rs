@@ -109,10 +109,10 @@ impl Transformation {
     }
 
     /// On a response whose body is not read.
-    pub(crate) fn on_response(&self, head: &mut response::Parts, context: &RequestContext) {
+    pub(crate) fn on_response(&self, head: &mut response::Parts, context: &mut RequestContext) {
         let Some(message) = &self.response else { return };
         match message.values(&context.response_input(head), Content::Unread) {
-            Ok(values) => values.into_response(head),
+            Ok(values) => values.into_response(head, context),
             Err(failure) => {
                 self.warn(&failure);
                 head.status = failure.status_of_response();
@@ -124,7 +124,7 @@ impl Transformation {
     pub(crate) async fn on_response_with_body(
         &self,
         response: Response<Body>,
-        context: &RequestContext,
+        context: &mut RequestContext,
     ) -> Response<Body> {
         match self.transform(response, context).await {
             Ok(response) => response,
@@ -135,7 +135,11 @@ impl Transformation {
         }
     }
 
-    async fn transform(&self, response: Response<Body>, context: &RequestContext) -> Result<Response<Body>, Failure> {
+    async fn transform(
+        &self,
+        response: Response<Body>,
+        context: &mut RequestContext,
+    ) -> Result<Response<Body>, Failure> {
         let (mut head, body) = response.into_parts();
         let Some(message) = &self.response else { return Ok(Response::from_parts(head, body)) };
         if head.status == StatusCode::SWITCHING_PROTOCOLS || has_no_body(&head, context) {
@@ -145,7 +149,7 @@ impl Transformation {
                 head.headers.remove(header::CONTENT_LENGTH);
                 head.headers.remove(header::ETAG);
             }
-            values.into_response(&mut head);
+            values.into_response(&mut head, context);
             return Ok(Response::from_parts(head, body));
         }
         if is_encoded(&head.headers) {
@@ -164,7 +168,7 @@ impl Transformation {
             }
         };
         let new = values.take_body();
-        values.into_response(&mut head);
+        values.into_response(&mut head, context);
         if let Some(new) = new {
             head.headers.insert(header::CONTENT_LENGTH, new.len().into());
             // They speak of the body that was there.

@@ -186,6 +186,11 @@ impl Balancer {
         Some(Picked::of_member(Arc::clone(member)))
     }
 
+    /// Shows all endpoints.
+    pub(crate) fn each(&self, see: &mut dyn FnMut(Picked)) {
+        self.view.load().all.iter().for_each(|member| see(Picked::of_member(Arc::clone(member))));
+    }
+
     pub(crate) fn has(&self, endpoint: &Endpoint) -> bool {
         self.view.load().all.iter().any(|m| m.endpoint.id == endpoint.id)
     }

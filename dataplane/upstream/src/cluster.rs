@@ -131,6 +131,32 @@ impl Cluster {
         }
     }
 
+    /// Shows all endpoints that are known at this moment, also those that get no requests.
+    pub fn each_endpoint(&self, see: &mut dyn FnMut(Picked)) {
+        let mut all = |endpoints: &[Arc<Endpoint>]| endpoints.iter().for_each(|e| see(Picked::new(Arc::clone(e))));
+        match &self.source {
+            Source::Balanced(balancer) => balancer.each(see),
+            Source::Fixed(endpoints) => all(endpoints),
+            Source::Names { hosts, .. } => {
+                for host in hosts {
+                    if let Some(resolved) = &*host.resolved.load() {
+                        all(&resolved.endpoints);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks all names up that were not, or whose answer is old. What fails leaves the last answer.
+    pub async fn resolve(self: &Arc<Self>, resolver: &Resolver) {
+        let Source::Names { hosts, .. } = &self.source else { return };
+        for (at, name) in hosts.iter().enumerate() {
+            if let Err(error) = self.addresses(at, name, resolver).await {
+                tracing::debug!(host = name.host.name, %error, "lookup failed");
+            }
+        }
+    }
+
     /// Whether the endpoint is the backend's no more: it is not among those that the configuration lists, or connections are made
     /// otherwise now, such as with TLS. An address of a name may be one that its last answer did not hold.
     pub fn has_lost(&self, endpoint: &Endpoint) -> bool {

@@ -66,6 +66,7 @@ where
     let (sender, connection) = http1::Builder::new()
         .max_headers(limits::MAX_RESPONSE_HEADERS)
         .max_buf_size(limits::MAX_RESPONSE_HEAD)
+        .title_case_headers(endpoint.title_case_headers())
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| failed(endpoint, &e))?;

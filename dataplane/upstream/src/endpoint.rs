@@ -34,15 +34,17 @@ pub struct Connecting {
     pub connect_timeout: Option<Duration>,
     /// How long connections are kept without a request; None for as long as usual.
     pub idle_timeout: Option<Duration>,
+    /// Names of headers are written `Content-Type` over HTTP/1.1, instead of in lower case.
+    pub title_case_headers: bool,
 }
 
 /// What tells connections apart that are made to one address.
-type Settings = (Protocol, Option<Version>, Option<Duration>, Option<Duration>);
+type Settings = (Protocol, Option<Version>, Option<Duration>, Option<Duration>, bool);
 
 impl Connecting {
     fn settings(&self) -> Settings {
         let tls = self.tls.as_ref().map(|tls| tls.identity());
-        (self.protocol, tls, self.connect_timeout, self.idle_timeout)
+        (self.protocol, tls, self.connect_timeout, self.idle_timeout, self.title_case_headers)
     }
 }
 
@@ -95,6 +97,10 @@ impl Endpoint {
         self.connecting.tls.as_ref()
     }
 
+    pub(crate) fn title_case_headers(&self) -> bool {
+        self.connecting.title_case_headers
+    }
+
     pub(crate) fn connect_timeout(&self) -> Option<Duration> {
         self.connecting.connect_timeout
     }
@@ -130,7 +136,8 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn is_avoided(&self) -> bool {
+    /// Whether it just refused a connection; others are preferred then.
+    pub fn is_avoided(&self) -> bool {
         match self.avoid_until.load(Ordering::Relaxed) {
             0 => false,
             until => now_milliseconds() < until,
@@ -214,6 +221,11 @@ impl EndpointRegistry {
         });
         *slot = Arc::downgrade(&endpoint);
         endpoint
+    }
+
+    /// The endpoint at another port of the same address, to which connections are made as to this one.
+    pub fn beside(&self, endpoint: &Endpoint, port: u16) -> Arc<Endpoint> {
+        self.get(SocketAddr::new(endpoint.address.ip(), port), &endpoint.connecting)
     }
 
     /// Forgets addresses that nothing uses any more.

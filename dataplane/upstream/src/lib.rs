@@ -16,6 +16,7 @@ mod error;
 pub mod limits;
 mod pool;
 mod random;
+mod reader;
 mod stream;
 mod upstream;
 
@@ -27,5 +28,6 @@ pub use dns::Resolver;
 pub use endpoint::{Connecting, Endpoint, EndpointRegistry, Protocol};
 pub use error::{Blame, Error, Kind};
 pub use random::random_below;
+pub use reader::Reader;
 pub use stream::{Datagrams, Opened, Stream};
 pub use upstream::{Picked, SendError, Upstream};

@@ -6,7 +6,7 @@ use agentgateway_convert::reserved::{OWN_PORTS, refuse_address};
 use agentgateway_proto::v1::bind::Transport;
 use agentgateway_proto::{key, v1};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::transport;
 use crate::Name;
@@ -33,6 +33,18 @@ pub(super) fn endpoints(
     let families: Vec<String> = families.iter().cloned().chain(default).collect();
     let first = families.iter().map(|f| of_family(f)).find(|endpoints| !endpoints.is_empty());
     first.unwrap_or_default()
+}
+
+/// The zone that an endpoint is meant for: that of its hint, which Kubernetes gives so that each zone has its share, else its own.
+/// Of several hints its own counts where it is one of them.
+fn zone(endpoint: &Endpoint) -> String {
+    let hinted = endpoint.hints.as_ref().and_then(|hints| hints.for_zones.as_deref()).unwrap_or_default();
+    let own = endpoint.zone.as_deref().unwrap_or_default();
+    match hinted {
+        [] => own.to_owned(),
+        hinted if hinted.iter().any(|hint| hint.name == own) => own.to_owned(),
+        [first, ..] => first.name.clone(),
+    }
 }
 
 fn of_slice(
@@ -70,7 +82,7 @@ fn of_slice(
             cluster: view.settings.cluster.clone(),
             network: String::new(),
             region: String::new(),
-            zone: endpoint.zone.clone().unwrap_or_default(),
+            zone: zone(endpoint),
         }));
     }
     made

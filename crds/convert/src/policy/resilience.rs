@@ -3,8 +3,8 @@
 use agentgateway_proto::v1::{self, load_balancer, policy_spec::Kind};
 use agentgateway_types::file::BackendPolicies;
 use agentgateway_types::policy::{
-    BackendConnection, CircuitBreakers, HashPolicy, HealthCheck, LoadBalancer, OutlierDetection, RetryConstraint,
-    SlowStart,
+    BackendConnection, CircuitBreakers, HashPolicy, HeaderFormat, HealthCheck, LoadBalancer, OutlierDetection,
+    RetryConstraint, SlowStart,
 };
 use agentgateway_types::{Duration, Path};
 
@@ -208,6 +208,10 @@ pub fn connection(policy: &BackendConnection) -> Result<v1::PolicySpec, Error> {
     Ok(spec(Kind::BackendConnection(v1::BackendConnection {
         connect_timeout_milliseconds: milliseconds(policy.connect_timeout),
         idle_timeout_milliseconds: milliseconds(policy.idle_timeout),
+        title_case_headers: policy
+            .http1_protocol_options
+            .and_then(|options| options.header_format)
+            .map(|HeaderFormat::ProperCaseHeaderKeyFormat| true),
     })))
 }
 
@@ -263,7 +267,7 @@ mod tests {
         let none = CircuitBreakers { max_connections: Some(0), ..CircuitBreakers::default() };
         assert_eq!(path(circuit_breakers(&none)), "maxConnections");
         assert_eq!(
-            path(connection(&BackendConnection { connect_timeout: Some(ms(0)), idle_timeout: None })),
+            path(connection(&BackendConnection { connect_timeout: Some(ms(0)), ..BackendConnection::default() })),
             "connectTimeout"
         );
     }

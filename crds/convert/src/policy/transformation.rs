@@ -9,6 +9,7 @@ use crate::check;
 use crate::error::{Error, Within};
 
 const MOST_BUFFERED_BYTES: u64 = 1 << 30;
+const MOST_METADATA_NAME: usize = 256;
 /// The gateway frames messages itself, and a host is written as `:authority`.
 const FRAMING: [&str; 9] = [
     "connection",
@@ -53,7 +54,16 @@ fn message(part: &MessageTransformation, pseudo: &[&str]) -> Result<Message, Err
         remove: removed.map(|(i, n)| name(Path::of("remove").index(i), n)).collect::<Result<_, _>>()?,
         body: body.and_then(|body| body.value.clone()).unwrap_or_default(),
         body_is_json: body.and_then(|body| body.parse_as) == Some(BodyFormat::AsJson),
+        metadata: part.metadata.iter().map(metadata).collect::<Result<_, _>>()?,
     })
+}
+
+fn metadata((name, value): (&String, &String)) -> Result<v1::Header, Error> {
+    if name.is_empty() || name.len() > MOST_METADATA_NAME {
+        let reason = format!("a name has from 1 to {MOST_METADATA_NAME} bytes");
+        return Err(Error::invalid(Path::of("metadata").key(name), reason));
+    }
+    Ok(v1::Header { name: name.clone(), value: value.clone() })
 }
 
 fn headers(field: &'static str, all: &[HeaderTransformation], pseudo: &[&str]) -> Result<Vec<v1::Header>, Error> {

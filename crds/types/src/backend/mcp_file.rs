@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{McpFailureMode, McpPrefixMode};
 use crate::file::ConnectionPolicies;
 
 /// MCP servers behind one endpoint. The tools of several carry their target's name as a prefix: `target_tool`.
@@ -14,6 +15,14 @@ pub struct McpGroup {
     /// The servers.
     #[schemars(length(min = 1, max = 32))]
     pub targets: Vec<McpTarget>,
+
+    /// Whether names of tools and prompts carry their target's name; `Conditional` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_mode: Option<McpPrefixMode>,
+
+    /// What becomes of a handshake or a list when a target fails; `FailOpen` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_mode: Option<McpFailureMode>,
 }
 
 /// One MCP server: exactly one of `stdio`, `mcp` and `sse`.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policies::{BackendPolicies, RoutePolicies};
 use crate::backend::{AppProtocol, McpGroup, StaticBackend};
+use crate::inference::InferenceHosts;
 
 /// Which requests go where, and what is done to them on the way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -103,7 +104,8 @@ pub struct KeyedMatch {
     pub regex: Option<String>,
 }
 
-/// Where a share of the requests goes: exactly one of `host`, `static` and `mcp`.
+/// Where a share of the requests goes: exactly one of `host`, `static`, `mcp` and
+/// `inference`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RouteBackend {
@@ -129,6 +131,10 @@ pub struct RouteBackend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpGroup>,
 
+    /// Self-hosted model servers, each request to the one that serves it soonest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceHosts>,
+
     /// What is done to the requests that go here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<BackendPolicies>,
@@ -136,7 +142,15 @@ pub struct RouteBackend {
 
 impl Default for RouteBackend {
     fn default() -> RouteBackend {
-        RouteBackend { weight: 1, host: None, app_protocol: None, static_hosts: None, mcp: None, policies: None }
+        RouteBackend {
+            weight: 1,
+            host: None,
+            app_protocol: None,
+            static_hosts: None,
+            mcp: None,
+            inference: None,
+            policies: None,
+        }
     }
 }
 

@@ -89,4 +89,25 @@ pub struct BackendConnection {
     /// How long a connection is kept without a request. `50s` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
+
+    /// What is particular to HTTP/1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http1_protocol_options: Option<Http1ProtocolOptions>,
+}
+
+/// What is particular to HTTP/1.1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Http1ProtocolOptions {
+    /// How names of headers are written, for servers that do not read them in any case. In lower case by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_format: Option<HeaderFormat>,
+}
+
+/// How names of headers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeaderFormat {
+    /// `Content-Type`.
+    #[default]
+    ProperCaseHeaderKeyFormat,
 }

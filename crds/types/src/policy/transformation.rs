@@ -1,5 +1,7 @@
 //! Changes to requests and responses by CEL expressions.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
     "message": "at least one of request and response must be set"
 }]))]
 pub struct Transformation {
-    /// Of requests. Expressions know `request`, `jwt`, `apiKey`, `basicAuth` and `source`.
+    /// Of requests. Expressions know `request`, `jwt`, `apiKey`, `basicAuth`, `metadata` and `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<MessageTransformation>,
 
@@ -39,6 +41,11 @@ pub struct MessageTransformation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
     pub remove: Vec<String>,
+
+    /// What later policies and logs see as `metadata`, by name. One whose expression has no value is taken away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16), inner(length(min = 1, max = 4096)))]
+    pub metadata: BTreeMap<String, String>,
 
     /// The body, which is read whole for it, up to 1 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -49,6 +49,7 @@ pub(super) fn spec(spec: &v1::PolicySpec) -> Value {
         Some(Kind::BackendConnection(c)) => json!({
             "connectTimeoutMilliseconds": c.connect_timeout_milliseconds,
             "idleTimeoutMilliseconds": c.idle_timeout_milliseconds,
+            "titleCaseHeaders": c.title_case_headers,
         }),
         _ => json!({}),
     };

@@ -95,6 +95,13 @@ impl Maker<'_, '_> {
             }
             return made;
         }
+        if config.inference.is_some()
+            && let Some(spec) =
+                specs.iter().find(|spec| matches!(spec.kind, Some(v1::policy_spec::Kind::LoadBalancer(_))))
+        {
+            self.report.error(&at.key(spec.name()), "the picker of inference chooses its servers");
+            return made;
+        }
         let Some(backend) = made.first_mut() else { return made };
         for spec in &specs {
             let hashes = match &spec.kind {

@@ -12,8 +12,10 @@ use http_body_util::BodyExt;
 
 use crate::capabilities::Features;
 use crate::fault::{Fault, Kind, Refused};
+use crate::jsonrpc::{Envelope, members, string};
 use crate::limits;
-use crate::protocol::{LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, Version};
+use crate::modern::check;
+use crate::protocol::{LAST_EVENT_ID, METHOD, Method as McpMethod, NAME, PROTOCOL_VERSION, SESSION_ID, Version};
 use crate::target::{HttpServer, Target};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -37,11 +39,23 @@ pub(crate) struct HttpLink {
 pub(crate) struct Forwarded {
     credentials: Option<(HeaderName, HeaderValue)>,
     trace: [Option<HeaderValue>; 2],
+    /// Headers by which a client of the stateless protocol repeats arguments of a tool.
+    params: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Forwarded {
     pub(crate) fn new(headers: &HeaderMap, credentials: Option<(HeaderName, HeaderValue)>) -> Self {
-        Self { credentials, trace: TRACE_HEADERS.map(|name| headers.get(name).cloned()) }
+        Self { credentials, trace: TRACE_HEADERS.map(|name| headers.get(name).cloned()), params: Vec::new() }
+    }
+
+    /// Sends these headers to servers of the stateless protocol.
+    pub(crate) fn set_params(&mut self, params: Vec<(HeaderName, HeaderValue)>) {
+        self.params = params;
+    }
+
+    /// What servers tell callers apart by.
+    pub(crate) fn credentials(&self) -> Option<&HeaderValue> {
+        self.credentials.as_ref().map(|(_, value)| value)
     }
 
     fn apply(&self, headers: &mut HeaderMap) {
@@ -77,6 +91,18 @@ fn in_session(headers: &mut HeaderMap, link: &HttpLink) {
     }
 }
 
+/// The headers that repeat what a message says, for servers of the stateless protocol.
+fn routing(message: &Bytes) -> Vec<(HeaderName, HeaderValue)> {
+    let envelope = std::str::from_utf8(message).ok().and_then(|text| Envelope::parse(text).ok());
+    let Some(envelope) = envelope else { return Vec::new() };
+    let method = HeaderValue::from_str(envelope.method()).ok().map(|value| (METHOD, value));
+    let name = McpMethod::parse(envelope.method()).name_param().and_then(|member| {
+        let [name] = members(envelope.params?, [member]).ok()?;
+        Some((NAME, check::encode(&string(name?).ok()?)?))
+    });
+    method.into_iter().chain(name).collect()
+}
+
 /// Posts one message; gives a successful answer, whose body is still unread.
 pub(crate) async fn post(
     upstream: &Upstream,
@@ -87,11 +113,16 @@ pub(crate) async fn post(
     message: Bytes,
     patience: Duration,
 ) -> Result<Response<Body>, Fault> {
+    let routing = link.version.is_modern().then(|| routing(&message));
     let mut request = request(server, Method::POST, forwarded, message.into());
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT, BOTH);
     in_session(headers, link);
+    if link.version.is_modern() {
+        let params = forwarded.params.iter().cloned();
+        headers.extend(routing.into_iter().flatten().chain(params));
+    }
     send(upstream, target, &link.picked, request, patience).await
 }
 

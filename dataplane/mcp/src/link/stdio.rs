@@ -11,6 +11,7 @@ use crate::capabilities::{Features, Handshake};
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc::Envelope;
 use crate::limits;
+use crate::protocol::Version;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::target::{Command, Target};
@@ -20,6 +21,7 @@ use crate::target::{Command, Target};
 pub(crate) struct StdioLink {
     pub(crate) peer: Arc<Peer>,
     pub(crate) features: Features,
+    pub(crate) version: Version,
     input: Input,
 }
 
@@ -76,12 +78,18 @@ impl StdioLink {
         };
         shared.tasks.spawn_on(process::run(start), background);
         let input = Input { target: Arc::clone(&target.name), lines };
-        let handshake = handshake(target, &peer, session, |message| {
+        let send = |message: String| {
             let sent = input.send(&message);
             async { sent }
-        })
-        .await?;
-        Ok((Self { peer, features: handshake.features, input }, handshake))
+        };
+        let handshake = match handshake(target, &peer, session, send).await {
+            // It knows no handshake, so it may be of the protocol that has none.
+            Err(fault) if matches!(fault.kind, Kind::Rpc(_)) => {
+                discover(target, &peer, session, send).await.map_err(|_| fault)?
+            }
+            other => other?,
+        };
+        Ok((Self { peer, features: handshake.features, version: handshake.version, input }, handshake))
     }
 
     /// Sends a request; the ticket gives its answer.
@@ -115,6 +123,32 @@ where
     send(message.clone()).await?;
     let Some(answer) = ticket.next().await else { return Err(ticket.broken()) };
     read_handshake(target, &answer)
+}
+
+/// What a target of the stateless protocol says of itself.
+async fn discover<F, S>(target: &Target, peer: &Arc<Peer>, session: &Session, send: S) -> Result<Handshake, Fault>
+where
+    S: FnOnce(String) -> F,
+    F: Future<Output = Result<(), Fault>>,
+{
+    let message = session.discover_request();
+    let envelope = Envelope::parse(&message)
+        .map_err(|e| Fault::new(&target.name, Kind::Protocol, format!("cannot be asked: {e}")))?;
+    let mut ticket = peer.expect(&envelope, false)?;
+    send(message.clone()).await?;
+    let Some(answer) = ticket.next().await else { return Err(ticket.broken()) };
+    read_discovery(target, &answer, session.version())
+}
+
+/// What a response to `server/discover` holds. `version` is the client's, for whom it is written as a handshake.
+pub(crate) fn read_discovery(target: &Target, response: &str, version: Version) -> Result<Handshake, Fault> {
+    let protocol =
+        |why: String| Fault::new(&target.name, Kind::Protocol, format!("answered server/discover wrongly: {why}"));
+    let envelope = Envelope::parse(response).map_err(|e| protocol(e.to_string()))?;
+    if let Some(error) = envelope.error {
+        return Err(Fault::new(&target.name, Kind::Rpc(error.into()), format!("refused server/discover: {error}")));
+    }
+    Handshake::discovered(envelope.result.unwrap_or_default(), version).map_err(protocol)
 }
 
 /// The handshake that a response to `initialize` holds.

@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::log::Log;
 use crate::shared::{Io, Net, Shared};
 use crate::sse::{Decoder, Event};
+use crate::token::SessionKey;
 
 struct TestNet {
     upstream: Upstream,
@@ -73,7 +74,7 @@ impl Gateway {
         Self::with(targets, limits(), None)
     }
 
-    pub(super) fn with(targets: &[To<'_>], limits: Limits, key: Option<[u8; 32]>) -> Self {
+    pub(super) fn with(targets: &[To<'_>], limits: Limits, key: Option<SessionKey>) -> Self {
         let shared = Shared::new(limits, key).unwrap();
         Self::of(shared, targets)
     }
@@ -141,7 +142,7 @@ pub(super) fn compile_without(
     });
     let backend = v1::Backend {
         key: "Backend/test/mcp".into(),
-        kind: Some(v1::backend::Kind::Mcp(v1::McpBackend { targets: targets.collect() })),
+        kind: Some(v1::backend::Kind::Mcp(v1::McpBackend { targets: targets.collect(), ..v1::McpBackend::default() })),
         ..v1::Backend::default()
     };
     McpBackend::compile(&shared.metrics, &backend, &clusters)

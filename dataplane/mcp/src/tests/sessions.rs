@@ -6,6 +6,7 @@ use serde_json::json;
 use super::client::{Gateway, To, eventually, limits, run, text};
 use super::server::Server;
 use crate::limits::Limits;
+use crate::token::SessionKey;
 
 #[test]
 fn a_session_belongs_to_its_caller() {
@@ -44,9 +45,9 @@ fn another_replica_goes_on() {
     run(async {
         let (one, two) = (Server::start(&["a"]).await, Server::start(&["b"]).await);
         let targets = || [To::server("one", &one), To::server("two", &two)];
-        let first = Gateway::with(&targets(), limits(), Some([1; 32]));
+        let first = Gateway::with(&targets(), limits(), SessionKey::from_material(&[1; 32]).ok());
         let client = first.open().await;
-        let second = Gateway::with(&targets(), limits(), Some([1; 32]));
+        let second = Gateway::with(&targets(), limits(), SessionKey::from_material(&[1; 32]).ok());
         let mut resumed = client.at(&second);
         assert_eq!(text(&resumed.call("two_b").await), format!("b at {}", two.address.port()));
         assert_eq!(resumed.tools().await, ["one_a", "two_b"]);
@@ -54,14 +55,14 @@ fn another_replica_goes_on() {
         assert_eq!(one.got("initialize").len(), 1);
         // A target that has forgotten it meanwhile is asked again.
         two.forget_sessions();
-        let third = Gateway::with(&targets(), limits(), Some([1; 32]));
+        let third = Gateway::with(&targets(), limits(), SessionKey::from_material(&[1; 32]).ok());
         assert_eq!(text(&client.at(&third).call("two_b").await), format!("b at {}", two.address.port()));
         assert_eq!(two.got("initialize").len(), 2);
 
-        let foreign = Gateway::with(&targets(), limits(), Some([2; 32]));
+        let foreign = Gateway::with(&targets(), limits(), SessionKey::from_material(&[2; 32]).ok());
         assert_eq!(client.at(&foreign).start("tools/list", json!({})).await.status, 404);
         let old = Limits { session_lifetime: std::time::Duration::ZERO, ..limits() };
-        let late = Gateway::with(&targets(), old, Some([1; 32]));
+        let late = Gateway::with(&targets(), old, SessionKey::from_material(&[1; 32]).ok());
         tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
         assert_eq!(client.at(&late).start("tools/list", json!({})).await.status, 404);
     });

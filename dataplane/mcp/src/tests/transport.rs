@@ -54,8 +54,8 @@ fn what_is_asked_before_the_handshake_is_answered_at_once() {
     run(async {
         let gateway = Gateway::new(&[To::Http("t", vec!["127.0.0.1:1".parse().unwrap()])]);
         let mut client = gateway.client();
-        client.headers.insert("mcp-protocol-version", "2026-07-28".parse().unwrap());
-        let answer = client.start("server/discover", json!({})).await;
+        client.headers.insert("mcp-protocol-version", "2099-01-01".parse().unwrap());
+        let answer = client.start("tools/list", json!({})).await;
         assert_eq!(answer.status, 400);
         let value = answer.json().await;
         assert_eq!(value["id"], 1);

@@ -21,9 +21,11 @@ impl Store {
             tracing::warn!(kind = kind.message(), key, reason, "resource refused");
             rejected.push(Rejected { kind, key: key.to_owned(), reason });
         };
-        // Backends with targets on other backends come second.
-        let stands_on_others =
-            |b: &Option<v1::Backend>| matches!(b, Some(v1::Backend { kind: Some(v1::backend::Kind::Mcp(_)), .. }));
+        // Backends that stand on others come second.
+        let stands_on_others = |b: &Option<v1::Backend>| {
+            use v1::backend::Kind;
+            matches!(b.as_ref().and_then(|b| b.kind.as_ref()), Some(Kind::Mcp(_) | Kind::Inference(_)))
+        };
         let (over, plain): (Vec<_>, Vec<_>) =
             dirty.backends.iter().map(|key| (key, self.index.backend(key))).partition(|(_, b)| stands_on_others(b));
         for (key, backend) in plain.into_iter().chain(over) {

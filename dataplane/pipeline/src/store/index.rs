@@ -21,7 +21,7 @@ type Sets = BTreeMap<Arc<str>, Keys>;
 pub(super) struct Index {
     all: BTreeMap<(Kind, Arc<str>), Held>,
     endpoints_of_backend: Sets,
-    /// MCP backends by the backend that one of their targets stands on.
+    /// MCP backends and pools by the backend that they stand on.
     over_backend: Sets,
     /// By "<kind>/<namespace>/<name>".
     routes_of_object: Sets,
@@ -314,14 +314,19 @@ fn keys(sets: &Sets, of: &str) -> impl Iterator<Item = Arc<str>> + use<> {
     sets.get(of).cloned().unwrap_or_default().into_iter()
 }
 
-/// Keys of the backends that an MCP backend's targets stand on.
+/// Keys of the backends that an MCP backend's targets, or a pool, stand on.
 pub(super) fn backends_below(backend: &v1::Backend) -> impl Iterator<Item = &str> {
     let targets = match &backend.kind {
         Some(v1::backend::Kind::Mcp(mcp)) => mcp.targets.as_slice(),
         _ => &[],
     };
-    targets.iter().filter_map(|t| match &t.transport {
+    let pool = match &backend.kind {
+        Some(v1::backend::Kind::Inference(pool)) => Some(pool.backend_key.as_str()),
+        _ => None,
+    };
+    let targets = targets.iter().filter_map(|t| match &t.transport {
         Some(v1::mcp_target::Transport::Http(http)) => Some(http.backend_key.as_str()),
         _ => None,
-    })
+    });
+    targets.chain(pool)
 }

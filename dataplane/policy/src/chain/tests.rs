@@ -159,7 +159,7 @@ async fn responses_get_headers_of_cors_and_modifiers() {
     let mut reach = Reach { services: &Nothing, body: &mut None };
     chain.on_request(&mut head, &mut context, &mut reach).await.expect("goes on");
     let (mut response, ()) = http::Response::new(()).into_parts();
-    chain.on_response(&mut response, &context);
+    chain.on_response(&mut response, &mut context);
     assert_eq!(response.headers["x-a"], "b");
     assert_eq!(response.headers["access-control-allow-origin"], "https://a.example");
 }

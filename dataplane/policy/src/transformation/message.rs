@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::values::{Failure, Values};
-use crate::limits::MAX_COMPUTED_HEADER_BYTES;
+use crate::limits::{MAX_COMPUTED_HEADER_BYTES, MAX_LEFT_METADATA_BYTES};
 
 /// What is changed of a request or a response.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(super) struct Message {
     set: Box<[(Target, Expression)]>,
     add: Box<[(HeaderName, Expression)]>,
     remove: Box<[HeaderName]>,
+    metadata: Box<[(String, Expression)]>,
     body: Option<Expression>,
     reads_body: bool,
     body_is_json: bool,
@@ -56,15 +57,18 @@ impl Message {
             Ok((target, expression(&header.value)?))
         };
         let add = |header: &v1::Header| Ok((name(&header.name)?, expression(&header.value)?));
+        let left = |header: &v1::Header| Ok((header.name.clone(), expression(&header.value)?));
         let mut message = Message {
             set: spec.set.iter().map(set).collect::<Result<_, String>>()?,
             add: spec.add.iter().map(add).collect::<Result<_, String>>()?,
             remove: spec.remove.iter().map(|n| name(n)).collect::<Result<_, String>>()?,
+            metadata: spec.metadata.iter().map(left).collect::<Result<_, String>>()?,
             body: Some(spec.body.as_str()).filter(|body| !body.is_empty()).map(expression).transpose()?,
             reads_body: false,
             body_is_json: spec.body_is_json,
         };
-        let mut all = message.set.iter().map(|(_, e)| e).chain(message.add.iter().map(|(_, e)| e));
+        let left = message.metadata.iter().map(|(_, e)| e);
+        let mut all = message.set.iter().map(|(_, e)| e).chain(message.add.iter().map(|(_, e)| e)).chain(left);
         message.reads_body = message.body.is_some() || all.any(Expression::uses_body);
         Ok(message)
     }
@@ -110,9 +114,21 @@ impl Message {
             set: self.set.iter().map(|(target, expression)| (target.clone(), text(expression))).collect(),
             add: self.add.iter().filter_map(|(name, e)| Some((name.clone(), header(e)?))).collect(),
             remove: self.remove.to_vec(),
+            metadata: self.metadata.iter().map(|(name, e)| (name.clone(), left(e, &input))).collect(),
             body,
         })
     }
+}
+
+/// What is left for others; None: nothing, or too much.
+fn left(expression: &Expression, input: &HttpInput<'_>) -> Option<Value> {
+    let value = expression.evaluate_value(input).ok().filter(|value| !value.is_null())?;
+    let size = match &value {
+        Value::String(text) => text.len(),
+        Value::Array(_) | Value::Object(_) => value.to_string().len(),
+        _ => 0,
+    };
+    (size <= MAX_LEFT_METADATA_BYTES).then_some(value)
 }
 
 /// Null is no value.

@@ -149,7 +149,7 @@ async fn responses_see_the_request_and_their_body() {
         response.body(Body::from(Bytes::from_static(text.as_bytes()))).expect("a response")
     };
     let response =
-        made.on_response_with_body(answer("{\"items\":[{\"name\":\"a\"},{\"name\":\"b\"}]}"), &context).await;
+        made.on_response_with_body(answer("{\"items\":[{\"name\":\"a\"},{\"name\":\"b\"}]}"), &mut context).await;
     assert_eq!((response.status().as_u16(), &response.headers()["x-path"]), (201, &"/as/sent".parse().expect("value")));
     assert_eq!(response.headers()["x-kind"], "application/json");
     assert!(!response.headers().contains_key("etag"));
@@ -157,12 +157,12 @@ async fn responses_see_the_request_and_their_body() {
     assert_eq!(read(response.into_body()).await, "[\"a\",\"b\"]");
     // What was to be hidden is not shown.
     for (text, status) in [("secret", 502), ("{\"secret\":1}", 500)] {
-        let response = made.on_response_with_body(answer(text), &context).await;
+        let response = made.on_response_with_body(answer(text), &mut context).await;
         assert_eq!((response.status().as_u16(), response.headers().contains_key("x-path")), (status, false));
         assert!(!read(response.into_body()).await.contains("secret"));
     }
     context.request = Some(Remembered::of(&request("HEAD", "/", &[])));
-    let response = made.on_response_with_body(answer(""), &context).await;
+    let response = made.on_response_with_body(answer(""), &mut context).await;
     assert_eq!(response.status(), 201, "there is no body to be read");
     assert!(!response.headers().contains_key("etag"));
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, response};
+use serde_json::Value;
 
 use super::message::Target;
 use crate::RequestContext;
@@ -19,6 +20,8 @@ pub(super) struct Values {
     pub(super) set: Vec<(Target, Option<String>)>,
     pub(super) add: Vec<(HeaderName, HeaderValue)>,
     pub(super) remove: Vec<HeaderName>,
+    /// For policies after this one; None: it is taken away.
+    pub(super) metadata: Vec<(String, Option<Value>)>,
     /// None: it stays.
     pub(super) body: Option<Bytes>,
 }
@@ -92,10 +95,11 @@ impl Values {
             }
         }
         add_and_remove(&mut head.headers, self.add, self.remove);
+        context.leave_each(self.metadata);
         Ok(())
     }
 
-    pub(super) fn into_response(self, head: &mut response::Parts) {
+    pub(super) fn into_response(self, head: &mut response::Parts, context: &mut RequestContext) {
         for (target, value) in self.set {
             match target {
                 Target::Header(name) => set(&mut head.headers, name, value),
@@ -111,6 +115,7 @@ impl Values {
             }
         }
         add_and_remove(&mut head.headers, self.add, self.remove);
+        context.leave_each(self.metadata);
     }
 }
 

@@ -26,6 +26,10 @@ fn compile(part: &MessageTransformation, scope: Scope) -> Result<(), String> {
     };
     each("set", &part.set)?;
     each("add", &part.add)?;
+    part.metadata.iter().try_for_each(|(name, value)| {
+        let compiled = Expression::compile_for(value, scope).map(drop);
+        compiled.map_err(|error| format!("metadata.{name}: {error}"))
+    })?;
     let body = part.body.as_ref().and_then(|body| body.value.as_deref());
     let compiled = body.map_or(Ok(()), |value| Expression::compile_for(value, scope).map(drop));
     compiled.map_err(|error| format!("body.value: {error}"))

@@ -77,7 +77,7 @@ impl Store {
                 .connecting(backend, service.version, connection)
                 .and_then(|connecting| self.service_cluster(backend, service, settings, &connecting))
                 .map(BackendKind::Cluster),
-            Some(v1::backend::Kind::Mcp(_)) => {
+            Some(v1::backend::Kind::Mcp(_) | v1::backend::Kind::Inference(_)) => {
                 let clusters = |key: &str| match &self.snapshot.backends.get(key)?.kind {
                     BackendKind::Cluster(cluster) => Some(Arc::clone(cluster)),
                     _ => None,
@@ -180,6 +180,7 @@ impl Store {
             tls: tls.map(Arc::new),
             connect_timeout: connection.connect_timeout_milliseconds.map(Duration::from_millis),
             idle_timeout: connection.idle_timeout_milliseconds.map(Duration::from_millis),
+            title_case_headers: connection.title_case_headers.unwrap_or(false),
         })
     }
 }
@@ -201,6 +202,7 @@ fn connection<'a>(specs: impl Iterator<Item = &'a v1::PolicySpec>) -> v1::Backen
         let Some(v1::policy_spec::Kind::BackendConnection(spec)) = &spec.kind else { continue };
         all.connect_timeout_milliseconds = all.connect_timeout_milliseconds.or(spec.connect_timeout_milliseconds);
         all.idle_timeout_milliseconds = all.idle_timeout_milliseconds.or(spec.idle_timeout_milliseconds);
+        all.title_case_headers = all.title_case_headers.or(spec.title_case_headers);
     }
     all
 }
