@@ -102,7 +102,11 @@ fn translate(request: &Request, provider: &Provider, model: &str) -> Result<(Byt
         Dialect::Gemini => gemini::read(&tree)?,
         Dialect::BedrockConverse => return Err(Error::invalid("body", "clients do not speak this API")),
     };
-    dropped.extend(rules::apply(&mut prompt, provider.dialect)?.into_iter().map(str::to_owned));
+    let mut left_out = rules::apply(&mut prompt, provider.dialect)?;
+    if provider.dialect == Dialect::AnthropicMessages || model.contains("claude") {
+        left_out.extend(anthropic::thinking::limit_sampling(&mut prompt, model));
+    }
+    dropped.extend(left_out.into_iter().map(str::to_owned));
     Ok((write(&prompt, request, provider, model)?, dropped))
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::thinking::{self, Thinking};
+use super::thinking;
 use crate::json::Writer;
 use crate::neutral::{Cache, Content, Format, Maker, Part, Prompt, Side, Source, ToolMode, ToolOutput, tool_id};
 use crate::upstream::Target;
@@ -23,7 +23,7 @@ pub(crate) fn write(prompt: &Prompt<'_>, target: &Target<'_>, w: &mut Writer<'_>
                 w.key("stream").bool(true);
             }
             w.key("max_tokens").u64(limit);
-            write_sampling(prompt, thinking, w);
+            write_sampling(prompt, w);
         }
         thinking::write(thinking, prompt.reasoning.and_then(|reasoning| reasoning.show), w);
         write_output_config(prompt, target.model, w);
@@ -52,14 +52,11 @@ pub(crate) fn write(prompt: &Prompt<'_>, target: &Target<'_>, w: &mut Writer<'_>
     result
 }
 
-/// Models that think by a budget take no other settings of sampling beside it.
-fn write_sampling(prompt: &Prompt<'_>, thinking: Thinking, w: &mut Writer<'_>) {
-    if !matches!(thinking, Thinking::Budget(_)) {
-        let numbers = [("temperature", &prompt.temperature), ("top_p", &prompt.top_p), ("top_k", &prompt.top_k)];
-        for (name, number) in numbers {
-            if let Some(number) = number {
-                w.key(name).number(number);
-            }
+fn write_sampling(prompt: &Prompt<'_>, w: &mut Writer<'_>) {
+    let numbers = [("temperature", &prompt.temperature), ("top_p", &prompt.top_p), ("top_k", &prompt.top_k)];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            w.key(name).number(number);
         }
     }
     if !prompt.stop.is_empty() {

@@ -255,10 +255,10 @@ fn write_config(prompt: &Prompt<'_>, target: &Target<'_>, w: &mut Writer<'_>) {
             None if budget => w.key("maxTokens").u64(limit),
             None => {}
         }
-        if let Some(temperature) = prompt.temperature.as_ref().filter(|_| !budget) {
+        if let Some(temperature) = &prompt.temperature {
             w.key("temperature").number(temperature);
         }
-        if let Some(top_p) = prompt.top_p.as_ref().filter(|_| !budget) {
+        if let Some(top_p) = &prompt.top_p {
             w.key("topP").number(top_p);
         }
         if !prompt.stop.is_empty() {
@@ -316,7 +316,7 @@ fn write_config(prompt: &Prompt<'_>, target: &Target<'_>, w: &mut Writer<'_>) {
 /// What only some models take goes to them as it is: thinking of Claude, effort of OpenAI's models, `top_k`.
 fn write_model_fields(prompt: &Prompt<'_>, model: &str, thinking: Thinking, w: &mut Writer<'_>) {
     let claude = model.contains("claude");
-    let top_k = prompt.top_k.as_ref().filter(|_| !matches!(thinking, Thinking::Budget(_)));
+    let top_k = prompt.top_k.as_ref();
     let effort = prompt.reasoning.and_then(|reasoning| reasoning.effort()).filter(|_| model.contains("openai."));
     let nova = model.contains("amazon.nova");
     if thinking == Thinking::Unsaid && effort.is_none() && (top_k.is_none() || !(claude || nova)) {

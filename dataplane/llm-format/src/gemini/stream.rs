@@ -55,9 +55,8 @@ impl Encoder {
             }
             Event::Usage(usage) => self.usage.raise(*usage),
             Event::Fault(_) => {}
-            // White space between values, or a comment.
-            Event::Ping if meta.framing == Framing::JsonArray => {}
-            Event::Ping => out.extend_from_slice(b": ping\n\n"),
+            // Google's own library takes a comment for a damaged event.
+            Event::Ping => {}
             Event::Text { choice, text } | Event::Refusal { choice, text } => {
                 self.calls(*choice, meta, out);
                 self.piece(*choice, meta, out, |w| w.object(|w| w.key("text").string(text)));
