@@ -309,8 +309,9 @@ def test_the_examples_of_the_guide_are_accepted(plane, page):
     web = route("web", rule("provider", name="pages"), rule("provider", name="models"), gateway="edge")
     web["metadata"]["labels"] = {"team": "web"}
     around = [gateway(80, "edge", listeners), web, static("provider", "provider.example:443")]
-    services = {"opa": 9191, "guard": 9000, "redis": 6379, "ratelimit": 8081}
-    around += [obj("v1", "Service", name, {"ports": [{"port": port}]}) for name, port in services.items()]
+    services = {"opa": [9191], "guard": [9000], "redis": [6379], "ratelimit": [8081], "collector": [4317, 4318]}
+    named = lambda ports: {"ports": [{"name": f"p{port}", "port": port} for port in ports]}
+    around += [obj("v1", "Service", name, named(ports)) for name, ports in services.items()]
     example = [each for block in re.findall("```yaml kubernetes\n(.*?)```", page.read_text(), re.DOTALL) for each in yaml.safe_load_all(block)]
     plane.apply("all", *around, *example)
     told = [each for each in example if each["kind"] in ("TrafficPolicy", "GatewayExtension")]

@@ -46,7 +46,7 @@ def test_json_with_fields_by_expressions(gateway, host, tmp_path):
         "remove": ["host", "version"],
         "sink": {"file": str(path)},
     }
-    proxy = gateway(to(host), policies={"accessLog": [log]}, config={"logging": {"accessLog": True}})
+    proxy = gateway(to(host), policies={"accessLog": [log]})
     proxy.get("/skipped?status=204")
     proxy.get("/one?header=x-answer:yes", headers={"user-agent": "test/1"})
     line = json.loads(lines(path)[0])

@@ -97,7 +97,7 @@ def test_failures_are_errors(gateway, ports, collector):
     proxy = gateway(to(f"127.0.0.1:{ports.free()}", policies=tracing(collector)))
     assert proxy.get("/away").status == 503
     [own] = collector.spans(**{"url.path": "/away"})
-    assert own["status"]["code"] == 2 and own["attributes"]["error.type"] == "connect"
+    assert own["status"]["code"] == 2 and own["attributes"]["error.type"] == "connect_failure"
     [upstream] = named(collector.spans(2), "upstream")
     assert upstream["status"]["code"] == 2 and upstream["attributes"]["error.type"] == "connect"
 

@@ -14,9 +14,9 @@ from .wait import until
 class ModelServers(Process):
     """`ports` are those of the servers, in order. Options are the program's flags."""
 
-    def __init__(self, pods: int, **options):
+    def __init__(self, pods: int, port: int = 0, **options):
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        super().__init__([binary(), "--port=0", f"--pods={pods}", *flags])
+        super().__init__([binary(), f"--port={port}", f"--pods={pods}", *flags])
         self.wait_for("^ready$", lines=self.out)
         self.ports = [int(line.rsplit(":", 1)[1]) for line in self.out if re.fullmatch(r"[0-9.]+:\d+", line)]
         assert len(self.ports) == pods

@@ -126,7 +126,9 @@ pub(crate) fn unit(name: &Name, port: u16, asked: Asked, view: &View<'_>) -> Res
     }
     match (spoken.application, asked) {
         (Application::Other, _) => Err(unsupported("which is nothing that HTTP can be sent to")),
-        (Application::WebSocket | Application::Mcp(_) | Application::A2a, Asked::Grpc) => Err(unsupported("which is not gRPC")),
+        (Application::WebSocket | Application::Mcp(_) | Application::A2a, Asked::Grpc) => {
+            Err(unsupported("which is not gRPC"))
+        }
         (Application::Mcp(protocol), _) => {
             let made = target_behind("", String::new(), mcp_path(service), protocol);
             made.map_err(|e| ("InvalidBackend", format!("Service {name}, annotation {MCP_PATH}: {}", e.reason())))?;

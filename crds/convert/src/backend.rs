@@ -273,7 +273,9 @@ mod tests {
             assert!(matches!(made.kind, Some(v1::backend::Kind::Host(_))));
             assert_eq!(made.a2a, Some(v1::A2a { public_url: good.into(), idempotent_messages: true }));
         }
-        for bad in ["agents.example.com", "ftp://a", "https://a/b", "https://u@a", "https://", "http://a:0", "http://a:x"] {
+        for bad in
+            ["agents.example.com", "ftp://a", "https://a/b", "https://u@a", "https://", "http://a:0", "http://a:x"]
+        {
             assert_eq!(a2a(&agent(bad), &source()).expect_err(bad).path().to_string(), "publicURL");
         }
     }

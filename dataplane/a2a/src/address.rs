@@ -43,7 +43,9 @@ impl Address {
         let Some((written, rest)) = url.split_once("://") else {
             return match url.strip_prefix('/') {
                 // Relative to wherever the card was.
-                Some(_) => format!("{scheme}://{authority}{outside}{}", url.strip_prefix(inside.as_str()).unwrap_or(url)),
+                Some(_) => {
+                    format!("{scheme}://{authority}{outside}{}", url.strip_prefix(inside.as_str()).unwrap_or(url))
+                }
                 None => self.with_port(),
             };
         };
@@ -51,7 +53,8 @@ impl Address {
             return format!("{written}://{authority}");
         }
         let path = rest.find(['/', '?', '#']).map_or("", |at| rest.get(at..).unwrap_or_default());
-        let below = path.strip_prefix(inside.as_str()).filter(|below| below.is_empty() || below.starts_with(['/', '?', '#']));
+        let below =
+            path.strip_prefix(inside.as_str()).filter(|below| below.is_empty() || below.starts_with(['/', '?', '#']));
         format!("{scheme}://{authority}{outside}{}", below.unwrap_or(path))
     }
 
@@ -68,7 +71,8 @@ impl Address {
 
 /// Both paths without the segments in which they end alike.
 fn without_common_end<'a>(mut one: &'a str, mut other: &'a str) -> (&'a str, &'a str) {
-    while let (Some((one_rest, one_last)), Some((other_rest, other_last))) = (one.rsplit_once('/'), other.rsplit_once('/'))
+    while let (Some((one_rest, one_last)), Some((other_rest, other_last))) =
+        (one.rsplit_once('/'), other.rsplit_once('/'))
         && one_last == other_last
     {
         (one, other) = (one_rest, other_rest);

@@ -134,7 +134,8 @@ mod tests {
     use super::*;
 
     async fn rewritten(document: &str, around: Around) -> Result<String, NotJson> {
-        let request = http::Request::get("/.well-known/agent-card.json").header("host", "gw:1").body(()).expect("a request");
+        let request =
+            http::Request::get("/.well-known/agent-card.json").header("host", "gw:1").body(()).expect("a request");
         let context = RequestContext::new(([127, 0, 0, 1], 1).into(), "http", 80);
         let address = Address::of(&request.into_parts().0, &context, "");
         super::rewritten(document.as_bytes(), around, &address).await.map(|out| String::from_utf8(out).expect("text"))

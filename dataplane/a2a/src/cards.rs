@@ -63,7 +63,8 @@ impl Cards {
         let mut kept = self.lock();
         kept.remove(&key);
         while kept.cards.len() >= CARDS || kept.bytes + card.body.len() > ALL_CARDS_BYTES {
-            let Some(oldest) = kept.cards.iter().min_by_key(|(_, card)| card.confirmed).map(|(key, _)| key.clone()) else {
+            let Some(oldest) = kept.cards.iter().min_by_key(|(_, card)| card.confirmed).map(|(key, _)| key.clone())
+            else {
                 break;
             };
             kept.remove(&oldest);
@@ -104,8 +105,11 @@ impl Card {
 /// Whether a card may be shown to others than who asked for it (RFC 9111 §3).
 pub(crate) fn is_for_all(was_authenticated: bool, answer: &HeaderMap) -> bool {
     let says = |name, wanted: &str| {
-        let values = answer.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        values.map(|value| value.split('=').next().unwrap_or_default().trim()).any(|value| value.eq_ignore_ascii_case(wanted))
+        let values =
+            answer.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        values
+            .map(|value| value.split('=').next().unwrap_or_default().trim())
+            .any(|value| value.eq_ignore_ascii_case(wanted))
     };
     let varies = answer.get_all(VARY).iter().any(|value| {
         let mut names = value.to_str().unwrap_or("*").split(',').map(str::trim);
@@ -153,7 +157,9 @@ mod tests {
         assert!(is_for_all(false, &answer(&[("vary", "Accept-Encoding"), ("cache-control", "max-age=60")])));
         assert!(!is_for_all(true, &answer(&[])));
         assert!(is_for_all(true, &answer(&[("cache-control", "max-age=1, Public")])));
-        for headers in [[("cache-control", "no-store")], [("cache-control", "private=\"x\"")], [("vary", "authorization")]] {
+        for headers in
+            [[("cache-control", "no-store")], [("cache-control", "private=\"x\"")], [("vary", "authorization")]]
+        {
             assert!(!is_for_all(false, &answer(&headers)), "{headers:?}");
         }
     }

@@ -10,9 +10,9 @@ use agentgateway_upstream::{Blame, Body};
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use http::header::{
-    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ETAG, HeaderMap, HeaderValue,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, TRANSFER_ENCODING,
-    WARNING,
+    AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, ETAG, HeaderMap,
+    HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    TRANSFER_ENCODING, WARNING,
 };
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -70,7 +70,9 @@ impl Inspection for CallExchange {
             agent.metrics.answered(operation, began.elapsed());
             let checked = match (card, written(response.headers())) {
                 (Some(address), _) if response.status().is_success() => extended(response, binding, &address).await,
-                (_, Some(written)) => Ok(observed(response, &agent, &call, Observer::new(binding, written), &telemetry)),
+                (_, Some(written)) => {
+                    Ok(observed(response, &agent, &call, Observer::new(binding, written), &telemetry))
+                }
                 (_, None) => as_it_is(response, &call, binding),
             };
             Ok(match checked {
@@ -304,7 +306,8 @@ impl CardExchange {
             known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == etag)
         });
         let length = body.len();
-        let mut response = Response::new(if self.is_head || is_known { Body::Empty } else { Body::from(Bytes::from(body)) });
+        let mut response =
+            Response::new(if self.is_head || is_known { Body::Empty } else { Body::from(Bytes::from(body)) });
         let headers = response.headers_mut();
         if let Some(cache_control) = &card.cache_control {
             headers.insert(CACHE_CONTROL, cache_control.clone());

@@ -100,12 +100,14 @@ mod tests {
     async fn answers_have_the_shape_of_their_binding() {
         let answer = Fault::denied().response(Binding::JsonRpc, Some("\"1\""));
         assert_eq!(answer.status(), StatusCode::OK);
-        let body: serde_json::Value = serde_json::from_slice(&whole(answer.into_body(), 999).await.expect("fits")).expect("JSON");
+        let body: serde_json::Value =
+            serde_json::from_slice(&whole(answer.into_body(), 999).await.expect("fits")).expect("JSON");
         assert_eq!((&body["id"], &body["error"]["code"]), (&json!("1"), &json!(-32000)));
         assert_eq!(body["error"]["data"][0]["reason"], "A2A_DENIED");
         let answer = Fault::denied().response(Binding::HttpJson, None);
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
-        let body: serde_json::Value = serde_json::from_slice(&whole(answer.into_body(), 999).await.expect("fits")).expect("JSON");
+        let body: serde_json::Value =
+            serde_json::from_slice(&whole(answer.into_body(), 999).await.expect("fits")).expect("JSON");
         assert_eq!((&body["error"]["code"], &body["error"]["status"]), (&json!(403), &json!("PERMISSION_DENIED")));
     }
 }

@@ -75,7 +75,11 @@ impl Inspector for Agent {
             if is_grpc(&head) {
                 discard(body);
                 // An agent's gRPC binding is a plain backend, as any gRPC service is.
-                return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a2a_grpc", "gRPC goes to a backend of its own"));
+                return Err(refused(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "a2a_grpc",
+                    "gRPC goes to a backend of its own",
+                ));
             }
             let (path, telemetry) = (head.uri.path(), context.telemetry.clone());
             let reads = matches!(head.method, Method::GET | Method::HEAD);
@@ -88,7 +92,11 @@ impl Inspector for Agent {
             let named = paths::operation(&head.method, path);
             if !rules.is_empty() && paths::is_ambiguous(path) {
                 discard(body);
-                return Err(refused(StatusCode::BAD_REQUEST, "a2a_ambiguous_path", "rules cannot be asked about the path"));
+                return Err(refused(
+                    StatusCode::BAD_REQUEST,
+                    "a2a_ambiguous_path",
+                    "rules cannot be asked about the path",
+                ));
             }
             let binding = if named.is_some() { Binding::HttpJson } else { Binding::JsonRpc };
             if named.is_none() && head.method != Method::POST {
@@ -97,7 +105,11 @@ impl Inspector for Agent {
                     Ok(forward(head, body, CallExchange::unknown(self)))
                 } else {
                     discard(body);
-                    Err(refused(StatusCode::FORBIDDEN, "a2a_no_call", "rules allow calls alone, and the request is none"))
+                    Err(refused(
+                        StatusCode::FORBIDDEN,
+                        "a2a_no_call",
+                        "rules allow calls alone, and the request is none",
+                    ))
                 };
             }
             let version = Version::of(&head.headers);
@@ -135,7 +147,13 @@ impl Inspector for Agent {
                 Address::of(&head, &context, &self.public_url)
             });
             let exchange = CallExchange { agent: self, call: Some(call), binding, card, began, telemetry };
-            Ok(Inspected::Forward { head: Box::new(head), body, exchange: Box::new(exchange), repeatable, patience: None })
+            Ok(Inspected::Forward {
+                head: Box::new(head),
+                body,
+                exchange: Box::new(exchange),
+                repeatable,
+                patience: None,
+            })
         })
     }
 }
@@ -184,7 +202,8 @@ fn call(head: &Parts, named: Option<paths::Named>, message: Option<Message>, ver
     }
     let mut call = Call::of_request(named, message, version)?;
     if operation == Operation::ListTasks {
-        call.context = paths::parameter(head.uri.query(), &["contextId", "context_id"]).map_err(|_| Wrong::Twice("contextId"))?;
+        call.context =
+            paths::parameter(head.uri.query(), &["contextId", "context_id"]).map_err(|_| Wrong::Twice("contextId"))?;
     }
     Ok(call)
 }
@@ -199,7 +218,12 @@ struct Unreadable {
 
 /// Reads what is looked at, and gives the body again. `strict`: it must be a message in all its parts, because rules are asked
 /// about it; otherwise what cannot be read is the agent's to judge.
-async fn read(head: &Parts, mut body: Body, binding: Binding, strict: bool) -> Result<(Option<Message>, Body), Unreadable> {
+async fn read(
+    head: &Parts,
+    mut body: Body,
+    binding: Binding,
+    strict: bool,
+) -> Result<(Option<Message>, Body), Unreadable> {
     let has_body = !body.is_end_stream();
     if binding == Binding::HttpJson && !has_body {
         return Ok((None, body));

@@ -352,17 +352,17 @@ mod tests {
 
     #[test]
     fn what_both_versions_say() {
-        let older = rpc(
-            r#"{"id":"a\"b","jsonrpc":"2.0","method":"message/send","params":{"metadata":{"x":{"skillId":"no"}},
+        let older =
+            rpc(r#"{"id":"a\"b","jsonrpc":"2.0","method":"message/send","params":{"metadata":{"x":{"skillId":"no"}},
             "message":{"kind":"message","parts":[{"kind":"data","data":{"taskId":"no","method":"no"}}],"taskId":"t",
-            "contextId":"c","metadata":{"skillId":"weather"}}}}"#,
-        );
+            "contextId":"c","metadata":{"skillId":"weather"}}}}"#);
         let older = older.expect("a message");
         assert_eq!(older.method.as_deref(), Some("message/send"));
         assert_eq!(older.id.as_deref(), Some(r#""a\"b""#));
         assert_eq!((older.message_task.as_deref(), older.message_context.as_deref()), (Some("t"), Some("c")));
         assert_eq!((older.params_skill, older.message_skill.as_deref()), (None, Some("weather")));
-        let newer = rpc(r#"{"jsonrpc":"2.0","id":1,"method":"CancelTask","params":{"id":"t","metadata":null,"tenant":"x"}}"#);
+        let newer =
+            rpc(r#"{"jsonrpc":"2.0","id":1,"method":"CancelTask","params":{"id":"t","metadata":null,"tenant":"x"}}"#);
         let newer = newer.expect("a message");
         assert_eq!((newer.id.as_deref(), newer.params_id.as_deref()), (Some("1"), Some("t")));
         let rest = scan(Binding::HttpJson, r#"{"message":{"task_id":"t","context_id":""}}"#, 3).expect("a message");
@@ -382,7 +382,10 @@ mod tests {
             (r#"{"params":{},"params":{}}"#, Wrong::Twice("params")),
             (r#"{"params":{"taskId":"a","task_id":"b"}}"#, Wrong::Twice("params.taskId")),
             (r#"{"params":{"message":{},"message":{}}}"#, Wrong::Twice("params.message")),
-            (r#"{"params":{"message":{"metadata":{"skill":"a","skillId":"b"}}}}"#, Wrong::Twice("params.message.metadata.skillId")),
+            (
+                r#"{"params":{"message":{"metadata":{"skill":"a","skillId":"b"}}}}"#,
+                Wrong::Twice("params.message.metadata.skillId"),
+            ),
             (r#"[{"method":"m"}]"#, Wrong::Batch),
             (r#""method""#, Wrong::NotObject),
             ("1", Wrong::NotObject),

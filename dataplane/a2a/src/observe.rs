@@ -305,7 +305,8 @@ mod tests {
         let task = |state| Learnt { state: Some(state), task: Some("t".into()), is_error: false };
         let older = r#"{"id":1,"jsonrpc":"2.0","result":{"artifacts":[{"status":{"state":"no"}}],"history":[{"id":"no"}],
             "id":"t","kind":"task","metadata":{"status":{"state":"no"}},"status":{"message":{},"state":"input-required"}}}"#;
-        let newer = r#"{"jsonrpc":"2.0","id":"1","result":{"task":{"id":"t","status":{"state":"TASK_STATE_COMPLETED"}}}}"#;
+        let newer =
+            r#"{"jsonrpc":"2.0","id":"1","result":{"task":{"id":"t","status":{"state":"TASK_STATE_COMPLETED"}}}}"#;
         let rest = r#"{"task":{"id":"t","status":{"state":"TASK_STATE_FAILED","timestamp":"x"}}}"#;
         for cut in [1, 3, 1000] {
             assert_eq!(learnt(Binding::JsonRpc, Written::Json, older, cut), task(TaskState::InputRequired));

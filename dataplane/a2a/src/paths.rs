@@ -64,7 +64,8 @@ pub(crate) fn operation(method: &Method, path: &str) -> Option<Named> {
 
 /// Whether an agent may see other segments in the path than the gateway.
 pub(crate) fn is_ambiguous(path: &str) -> bool {
-    path.contains("//") || path.as_bytes().windows(3).any(|w| matches!(w, [b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C']))
+    path.contains("//")
+        || path.as_bytes().windows(3).any(|w| matches!(w, [b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C']))
 }
 
 /// The value of a parameter of the query that may be there once.
@@ -88,7 +89,8 @@ fn decode(text: &str) -> String {
     }
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let [first, after @ ..] = rest {
-        let digit = |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        let digit =
+            |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
         match (first, digit(after.first()), digit(after.get(1))) {
             (b'%', Some(high), Some(low)) => {
                 out.push(high << 4 | low);
@@ -144,7 +146,9 @@ mod tests {
 
     #[test]
     fn what_an_agent_may_read_otherwise_is_told() {
-        assert!(is_ambiguous("/tasks/a%2FpushNotificationConfigs") && is_ambiguous("//tasks") && is_ambiguous("/a%5cb"));
+        assert!(
+            is_ambiguous("/tasks/a%2FpushNotificationConfigs") && is_ambiguous("//tasks") && is_ambiguous("/a%5cb")
+        );
         assert!(!is_ambiguous("/tasks/a%20b:cancel"));
         assert_eq!(parameter(Some("a=1&contextId=c%2Fd+e"), &["contextId"]), Ok(Some("c/d e".into())));
         assert_eq!(parameter(Some("contextId="), &["contextId"]), Ok(None));

@@ -97,6 +97,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         ("transformation", "transformation.md", "BodyTransformation"),
         ("authorization", "authorization.md", "Authorization"),
         ("mcpAuthorization", "mcp-authorization.md", "Authorization"),
+        ("a2aAuthorization", "a2a-authorization.md", "Authorization"),
         ("localRateLimit", "rate-limit.md", "TokenBucket"),
         ("rateLimit", "rate-limit.md", "LocalRateLimit"),
         ("rateLimit", "rate-limit.md", "GlobalRateLimit"),
@@ -154,7 +155,7 @@ fn every_policy_has_a_page_with_an_example_and_its_fields() {
         }
     }
     assert!(overview.contains("`autoHostRewrite`"));
-    let documented = 31;
+    let documented = 32;
     assert_eq!(properties(&schema, "RoutePolicies").len(), documented, "a policy without a page");
 }
 

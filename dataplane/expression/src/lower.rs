@@ -20,8 +20,8 @@ use crate::check::Places;
 use crate::constants::{Constant, Pattern, Strings};
 use crate::environment::{OPERATORS, Style, TYPES, is_function};
 use crate::error::{ExpressionError, Place};
-use crate::operations::operation_of_a2a_0_3;
 use crate::limits::{MAX_DEPTH, MAX_LOOPS, MAX_NODES, MAX_PATTERN_BYTES};
+use crate::operations::operation_of_a2a_0_3;
 use crate::values::attribute::{self, Field, Parent};
 
 /// What [`lower`] makes.

@@ -159,10 +159,11 @@ impl Tries<'_> {
             }
             let sent = Sent { head, body: body.unwrap_or_default(), context, passed };
             let outcome = self.one((share, backend), sent, retried == 0, routed).await;
-            let again = !routed.record.once && match &outcome {
-                Ok(response) => retry.is_some_and(|retry| retry.covers(response.status())),
-                Err(error) => may_help(error),
-            };
+            let again = !routed.record.once
+                && match &outcome {
+                    Ok(response) => retry.is_some_and(|retry| retry.covers(response.status())),
+                    Err(error) => may_help(error),
+                };
             let whole = self.replay.is_none_or(Replay::is_whole);
             let pause = retry.filter(|_| again && whole && retried < retries).and_then(|retry| {
                 let least = retry.pause(retried + 1, |below| routed.origin.worker.random_below(below));

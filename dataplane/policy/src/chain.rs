@@ -273,7 +273,8 @@ impl Chain {
         self.steps.is_empty()
             && self.mcp.is_empty()
             && self.a2a.is_empty()
-            && self.backend_auth.is_none() && self.settings.is_none()
+            && self.backend_auth.is_none()
+            && self.settings.is_none()
     }
 
     /// Whether it does something to a request itself; without that [`Chain::on_request`] need not be asked.

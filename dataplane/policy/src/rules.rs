@@ -32,10 +32,7 @@ impl Rules {
     }
 
     /// Refuses the first rule against which there is an `objection`.
-    pub(crate) fn all_without(
-        self,
-        objection: impl Fn(&Expression) -> Option<&'static str>,
-    ) -> Result<Rules, String> {
+    pub(crate) fn all_without(self, objection: impl Fn(&Expression) -> Option<&'static str>) -> Result<Rules, String> {
         let mut all = self.deny.iter().chain(&self.require).chain(&self.allow);
         let objected = all.find_map(|rule| Some(format!("rule {:?}: {}", rule.source(), objection(rule)?)));
         drop(all);

@@ -299,10 +299,12 @@ impl Drop for Span {
 /// Names this place in the trace in the head of a request to another service.
 pub(crate) fn inject(trace: &Trace, span: Option<SpanId>, headers: &mut HeaderMap) {
     let place = Parent { span: span.unwrap_or(trace.own.span), ..trace.own };
-    headers.extend(place.header().map(|value| (TRACEPARENT, value)));
-    match &trace.state {
-        Some(state) => headers.extend([(TRACESTATE, state.clone())]),
-        None => drop(headers.remove(TRACESTATE)),
+    // In the place of what the client sent.
+    for (name, value) in [(TRACEPARENT, place.header()), (TRACESTATE, trace.state.clone())] {
+        match value {
+            Some(value) => drop(headers.insert(name, value)),
+            None => drop(headers.remove(name)),
+        }
     }
 }
 

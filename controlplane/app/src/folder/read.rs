@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn namespaces_default_and_lists_are_unpacked() {
-        let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: s}}\n- {apiVersion: v1, kind: Pod, metadata: {name: p}}\n";
+        let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Service, metadata: {name: s}}\n- {apiVersion: v1, kind: PersistentVolume, metadata: {name: p}}\n";
         let file = read(list);
         assert!(file.problems.is_empty());
         assert_eq!(file.objects.len(), 1);

@@ -56,7 +56,8 @@ impl Field {
     pub(crate) fn elsewhere(self) -> Field {
         match &self.spec {
             Some(spec) if spec.is_of_backend() => {
-                let problem = format!("{} is left out: it is for Services and Backends of type Static or A2A", self.name);
+                let problem =
+                    format!("{} is left out: it is for Services and Backends of type Static or A2A", self.name);
                 Field { spec: None, problem: Some(problem), ..self }
             }
             _ => self,

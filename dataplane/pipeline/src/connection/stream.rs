@@ -126,7 +126,9 @@ impl Flow {
             let hash = backend.hash.as_ref().and_then(|policies| policies.of_address(self.source));
             return match &backend.kind {
                 BackendKind::Cluster(cluster) => Ok((Arc::clone(key), Arc::clone(cluster), hash)),
-                BackendKind::Inspected(..) | BackendKind::Protocol(_) => Err("the backend speaks a protocol of its own".into()),
+                BackendKind::Inspected(..) | BackendKind::Protocol(_) => {
+                    Err("the backend speaks a protocol of its own".into())
+                }
                 BackendKind::Broken(why) => Err(format!("backend_invalid: {why}")),
             };
         }
