@@ -99,7 +99,7 @@ def test_failures_are_errors(gateway, ports, collector):
     [own] = collector.spans(**{"url.path": "/away"})
     assert own["status"]["code"] == 2 and own["attributes"]["error.type"] == "connect_failure"
     [upstream] = named(collector.spans(2), "upstream")
-    assert upstream["status"]["code"] == 2 and upstream["attributes"]["error.type"] == "connect"
+    assert upstream["status"]["code"] == 2 and upstream["attributes"]["error.type"] == "connect_failure"
 
 
 def test_over_tls(gateway, host, tmp_path, ports, authority):
