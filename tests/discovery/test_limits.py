@@ -8,6 +8,8 @@ from support.http1 import request
 from .conftest import static
 from .test_policies import OWN, becomes, on_route, secret, status, world  # noqa: F401
 
+# The proxies get no generation from before the policy.
+ACCEPTED = r"TrafficPolicy default/\S+ on=\S+ Accepted=True"
 SHOP = """
 domain: shop
 descriptors:
@@ -44,6 +46,7 @@ def test_buckets_by_key_concurrency_and_sizes(world, proxies):
         "requestLimits": {"maxBodyBytes": 10},
     }
     world.apply("policy", on_route(**limits))
+    world.wait_printed(ACCEPTED)
     proxies(world)
     becomes(world, 200)
     assert (passed(world, user="ada"), passed(world, user="bob")) == (3, 3)
@@ -58,6 +61,7 @@ def test_a_limit_in_redis_with_a_password_of_a_secret_for_two_proxies(world, pro
     world.apply("extension", extension("redis", redis={**service, "password": {"secretRef": {"name": "redis"}}}))
     bucket = {"maxTokens": 5, "fillInterval": "1h", "key": ["request.headers['x-user']"]}
     world.apply("policy", on_route(rateLimit={"global": {"extensionRef": {"name": "redis"}, "buckets": [bucket]}}))
+    world.wait_printed(ACCEPTED)
     proxies(world)
     becomes(world, 200)
     assert passed(world, user="ada") == 5
@@ -79,6 +83,7 @@ def test_a_limit_by_envoys_service(world, proxies, ports, tmp_path):
         world.apply("extension", extension("limits", grpcService=grpc, domain="shop"))
         descriptors = [{"entries": [{"type": "Header", "header": "x-user"}]}]
         world.apply("policy", on_route(rateLimit={"global": {"extensionRef": {"name": "limits"}, "descriptors": descriptors}}))
+        world.wait_printed(ACCEPTED)
         proxies(world)
         becomes(world, 200)
         assert (passed(world, user="ada"), passed(world, user="bob")) == (4, 4)

@@ -108,7 +108,7 @@ class Collector(Process):
             fitting = [item for item in items() if all(item["attributes"].get(k) == v for k, v in wanted.items())]
             return fitting if len(fitting) >= count else None
 
-        return until(found, 20, f"{count} items with {wanted}")
+        return until(found, 40, f"{count} items with {wanted}")
 
 
 def attributes(item: dict) -> dict:

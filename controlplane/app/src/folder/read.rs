@@ -169,8 +169,10 @@ impl File {
                 return;
             }
         }
-        // Whatever the file says of its status is not true here.
-        value.as_object_mut().map(|object| object.remove("status"));
+        // Whatever the file says of its status is not true here; that of a Pod tells where it is, and whether it is ready.
+        if value["kind"] != "Pod" {
+            value.as_object_mut().map(|object| object.remove("status"));
+        }
         let Some(object) = Object::read(value.clone()) else {
             tracing::debug!(file = %self.path.display(), document = number, "an object of a kind that is not used here");
             return;

@@ -168,7 +168,7 @@ pub const RESERVED_ENVIRONMENT: [&str; 24] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!(self.name in ['ACCESS_LOG', 'ADMIN_ADDR', 'AGENTGATEWAY_SUPERVISED', 'ALLOW_LINK_LOCAL_BACKENDS', 'ALLOW_LOOPBACK_BACKENDS', 'CLUSTER_DOMAIN', 'DRAIN_TIMEOUT', 'GATEWAY', 'LOG_FORMAT', 'LOG_LEVEL', 'METRICS_ADDR', 'NAMESPACE', 'NODE_NAME', 'POD_IP', 'POD_NAME', 'POD_NAMESPACE', 'READINESS_ADDR', 'REGION', 'SNAPSHOT_FILE', 'WORKERS', 'XDS_ADDRESS', 'XDS_ROOT_CA', 'XDS_TOKEN', 'ZONE'])",
+    "rule": "!(self.name in ['ACCESS_LOG', 'ADMIN_ADDR', 'AGENTGATEWAY_SUPERVISED', 'ALLOW_LINK_LOCAL_BACKENDS', 'ALLOW_LOOPBACK_BACKENDS', 'CLUSTER_DOMAIN', 'DRAIN_TIMEOUT', 'GATEWAY', 'LOG_FORMAT', 'LOG_LEVEL', 'METRICS_ADDR', 'NAMESPACE', 'NODE_NAME', 'POD_IP', 'POD_NAME', 'POD_NAMESPACE', 'READINESS_ADDR', 'REGION', 'SESSION_KEY_FILE', 'SNAPSHOT_FILE', 'WORKERS', 'XDS_ADDRESS', 'XDS_ROOT_CA', 'XDS_TOKEN', 'ZONE'])",
     "message": "is a setting of the proxy itself, which parameters may not change"
 }]))]
 pub struct EnvVar {
