@@ -218,7 +218,8 @@ fn carry_over(old: Option<&Value>, new: &mut Value) {
     let generation = if same_spec { generation } else { generation + 1 };
     let Some(object) = new.as_object_mut() else { return };
     if let Some(status) = old.and_then(|old| old.get("status")) {
-        object.insert("status".to_owned(), status.clone());
+        // A Pod brings its own.
+        object.entry("status").or_insert_with(|| status.clone());
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("generation".to_owned(), json!(generation));

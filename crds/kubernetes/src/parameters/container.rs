@@ -156,6 +156,7 @@ pub const RESERVED_ENVIRONMENT: [&str; 24] = [
     "POD_NAMESPACE",
     "READINESS_ADDR",
     "REGION",
+    "SESSION_KEY_FILE",
     "SNAPSHOT_FILE",
     "WORKERS",
     "XDS_ADDRESS",
