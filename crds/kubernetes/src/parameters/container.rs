@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Quantity {
 }
 
 /// Names that the proxy takes its own settings from; [`EnvVar`]'s rule lists the same.
-pub const RESERVED_ENVIRONMENT: [&str; 24] = [
+pub const RESERVED_ENVIRONMENT: [&str; 25] = [
     "ACCESS_LOG",
     "ADMIN_ADDR",
     "AGENTGATEWAY_SUPERVISED",
