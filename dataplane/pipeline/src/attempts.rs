@@ -15,11 +15,12 @@ use http_body::Body as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::discard::{discard, is_held_back};
+use crate::exchange::{Pick, Sent, send};
 use crate::limits::MAX_RETRY_AFTER;
 use crate::mirror::{self, Original};
 use crate::persistence::Session;
 use crate::replay::Replay;
-use crate::request::{Passed, Pick, Routed, Sent, failed, pass, refuse, replied, send};
+use crate::request::{Passed, Routed, failed, pass, refuse, replied};
 use crate::select::{Choice, choose, of_share};
 use crate::snapshot::{Listener, Route};
 use crate::{Error, deadline, protocol};

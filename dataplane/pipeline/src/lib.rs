@@ -11,6 +11,7 @@ mod connection;
 mod deadline;
 pub mod discard;
 mod error;
+mod exchange;
 pub mod forward;
 mod forwarded;
 mod grpc;

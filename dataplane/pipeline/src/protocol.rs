@@ -1,4 +1,4 @@
-//! The interface of backends that speak more than plain HTTP: MCP now, LLM providers, inference pools and agents later.
+//! The interface of backends that speak more than plain HTTP: MCP servers, LLM providers, pools of model servers, agents.
 
 use std::cell::RefCell;
 use std::rc::Rc;
