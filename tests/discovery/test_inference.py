@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.http1 import request
+from support.envoy import EnvoyServices, about, option
 from support.model_server import ModelServers, chat, fresh
 from support.wait import until
 
@@ -81,12 +81,40 @@ def test_h2c_and_several_ports(world, proxies):
     assert {chat(world.gateway_port, f"{n}").status for n in range(10)} == {200}, "nobody listens on the other port"
 
 
-def test_a_picker_that_cannot_be_asked_is_said_and_answered_500(world, proxies):
-    world.apply("pods", pod("a", "127.0.0.2"))
-    world.apply("pool", pool("vllm", world.pod_port, endpointPickerRef={"name": "epp", "port": {"number": 9002}}))
+def picker_service(service) -> list[dict]:
+    return [
+        obj("v1", "Service", "epp", {"ports": [{"name": "grpc", "port": 9002, "appProtocol": "http2"}]}),
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "epp-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "epp"}},
+            "addressType": "IPv4",
+            "ports": [{"name": "grpc", "port": service.port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+        },
+    ]
+
+
+def test_the_picker_that_a_pool_names_is_asked(world, proxies, ports):
+    reference = {"name": "epp", "port": {"number": 9002}}
+    world.apply("pods", pod("a", "127.0.0.2"), pod("b", "127.0.0.3"))
+    world.apply("pool", pool("vllm", world.pod_port, endpointPickerRef=reference))
     world.apply("route", to({"name": "vllm"}))
     proxies(world)
-    world.wait_printed(r"InferencePool default/vllm on=default/edge Accepted=False\(NotSupportedByParent: spec.endpointPickerRef")
-    until(lambda: request(world.gateway_port).status == 500)
-    world.apply("pool", pool("vllm", world.pod_port))
+    world.wait_printed("InferencePool default/vllm on=default/edge Accepted=True ResolvedRefs=False.InvalidExtensionRef")
+    until(lambda: chat(world.gateway_port, "x").status == 503)
+    world.apply("pool", pool("vllm", world.pod_port, endpointPickerRef={**reference, "failureMode": "FailOpen"}))
     until(lambda: chat(world.gateway_port, "x").status == 200)
+    picker = EnvoyServices(ports)
+    try:
+        world.apply("picker", *picker_service(picker))
+        world.wait_printed("InferencePool default/vllm on=default/edge Accepted=True ResolvedRefs=True")
+        for address in ("127.0.0.2", "127.0.0.3"):
+            named = [option("x-gateway-destination-endpoint", f"{address}:{world.pod_port}")]
+            picker.script(request_headers=about("request_headers", {"header_mutation": {"set_headers": named}}))
+            until(lambda: chat(world.gateway_port, "x").status == 200 and picker.calls, what="the picker is asked")
+            served = [m for call in picker.ended() for m in call["messages"] if "response_headers" in m]
+            told = {m["metadata_context"]["filter_metadata"]["envoy.lb"]["x-gateway-destination-endpoint-served"] for m in served}
+            assert told == {f"{address}:{world.pod_port}"}
+    finally:
+        picker.close()

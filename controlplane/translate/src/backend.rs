@@ -37,6 +37,8 @@ pub(crate) struct BackendState {
     pub(crate) http2: bool,
     /// Why it cannot be used.
     pub(crate) refused: Option<String>,
+    /// A service that it needs and that cannot be asked; it is in force all the same.
+    pub(crate) unresolved: Option<String>,
     /// What its users should know, although it can be used.
     pub(crate) remark: Option<String>,
 }

@@ -1,10 +1,12 @@
-//! InferencePools: the pods that their selectors find as endpoints, behind the proxy's own picker.
+//! InferencePools: the pods that their selectors find as endpoints, behind the proxy's own picker or the one that they name.
 
 use std::collections::BTreeSet;
 
 use agentgateway_convert::inference::{ENDPOINTS, inference_pool};
 use agentgateway_convert::reserved::{OWN_PORTS, refuse_address};
-use agentgateway_crds::{GATEWAY_GROUP, InferencePool, InferencePoolStatus, PoolParentRef, PoolParentStatus};
+use agentgateway_crds::{
+    EndpointPickerRef, GATEWAY_GROUP, InferencePool, InferencePoolStatus, PoolParentRef, PoolParentStatus,
+};
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1::inference_metrics::Engine;
 use agentgateway_proto::{key, v1};
@@ -15,7 +17,8 @@ use crate::Name;
 use crate::backend::BackendState;
 use crate::conditions::{Moment, Verdict, merge};
 use crate::object::ObjectKind;
-use crate::unit::items;
+use crate::service::{self, Asked};
+use crate::unit::{BackendUnit, items};
 use crate::view::View;
 
 /// Most ports of a pod.
@@ -34,11 +37,6 @@ pub(crate) fn translate(name: &Name, pool: &InferencePool, view: &View<'_>) -> B
 
 fn translate_valid(name: &Name, pool: &InferencePool, view: &View<'_>) -> Result<BackendState, String> {
     let spec = &pool.spec;
-    if let Some(picker) = &spec.endpoint_picker_ref {
-        let kind = picker.kind.as_deref().unwrap_or("Service");
-        let message = format!("spec.endpointPickerRef: {kind} {} cannot be asked by this release", picker.name);
-        return Err(format!("{message}; without it the gateway's own picker chooses"));
-    }
     let version = match spec.app_protocol.as_deref() {
         None | Some("http") => v1::HttpVersion::Unspecified,
         Some("kubernetes.io/h2c") => v1::HttpVersion::H2c,
@@ -64,18 +62,53 @@ fn translate_valid(name: &Name, pool: &InferencePool, view: &View<'_>) -> Result
         ..v1::Backend::default()
     };
     let metrics = v1::InferenceMetrics { engine: engine(&pods)?.into(), ..v1::InferenceMetrics::default() };
+    let mut state = BackendState { http2: version == v1::HttpVersion::H2c, ..BackendState::default() };
+    let external_picker = match &spec.endpoint_picker_ref {
+        None => None,
+        Some(reference) => {
+            let unit = picker(&name.namespace, reference, view);
+            let backend_key = unit.as_ref().map(BackendUnit::key).unwrap_or_default();
+            match unit {
+                Ok(unit) => drop(state.children.insert(unit)),
+                Err(reason) => state.unresolved = Some(format!("spec.endpointPickerRef: {reason}")),
+            }
+            let fail_open = match reference.failure_mode.as_deref() {
+                None | Some("FailClose") => false,
+                Some("FailOpen") => true,
+                Some(other) => {
+                    return Err(format!(
+                        "spec.endpointPickerRef.failureMode: {other:?} is neither FailClose nor FailOpen"
+                    ));
+                }
+            };
+            Some(v1::inference_backend::ExternalPicker { backend_key, fail_open })
+        }
+    };
     let made = v1::InferenceBackend {
         backend_key: backend_key.clone(),
         metrics: Some(metrics),
+        external_picker,
         ..v1::InferenceBackend::default()
     };
     let resources = endpoints.map(Resource::Endpoint);
     let backends = [Resource::Backend(hosts), Resource::Backend(inference_pool(made, &source))];
-    Ok(BackendState {
-        items: items(resources.chain(backends)),
-        http2: version == v1::HttpVersion::H2c,
-        ..BackendState::default()
-    })
+    state.items = items(resources.chain(backends));
+    Ok(state)
+}
+
+/// The service that chooses, or why it cannot be asked.
+fn picker(namespace: &str, reference: &EndpointPickerRef, view: &View<'_>) -> Result<BackendUnit, String> {
+    let (group, kind) = (reference.group.as_deref().unwrap_or_default(), reference.kind.as_deref());
+    match kind.unwrap_or("Service") {
+        "Service" if group.is_empty() => {}
+        kind => {
+            let group = if group.is_empty() { "core" } else { group };
+            return Err(format!("{kind} of group {group} cannot be asked, only a Service can"));
+        }
+    }
+    let port = reference.port.as_ref().ok_or("port: must be set for a Service")?.number;
+    let port = u16::try_from(port).ok().filter(|port| *port > 0).ok_or_else(|| format!("port {port} is none"))?;
+    service::unit(&Name::new(namespace, &reference.name), port, Asked::Grpc, view).map_err(|(_, message)| message)
 }
 
 fn ports(pool: &InferencePool) -> Result<BTreeSet<u16>, String> {
@@ -159,7 +192,10 @@ pub(crate) fn status(
         ],
         None => [
             Verdict::yes("Accepted", "Accepted", "the pool is in use"),
-            Verdict::yes("ResolvedRefs", "ResolvedRefs", "all references are resolved"),
+            match state.and_then(|state| state.unresolved.as_deref()) {
+                Some(reason) => Verdict::no("ResolvedRefs", "InvalidExtensionRef", reason),
+                None => Verdict::yes("ResolvedRefs", "ResolvedRefs", "all references are resolved"),
+            },
         ],
     };
     let is_ours = |entry: &&PoolParentStatus| entry.controller_name.as_deref() == Some(controller);

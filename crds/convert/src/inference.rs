@@ -7,7 +7,7 @@ use agentgateway_proto::v1::{self, ObjectRef, inference_metrics::Engine};
 use agentgateway_types::backend::StaticBackend;
 use agentgateway_types::inference::{
     BandLimits, EndpointPickerConfig, FairnessPolicy, InferenceEngine, InferenceHosts, InferenceMetrics,
-    ModelRewriteRule, PluginParameters, PluginSpec, PriorityBand,
+    ModelRewriteRule, PickerFailureMode, PluginParameters, PluginSpec, PriorityBand,
 };
 use agentgateway_types::{Duration, Path, Size};
 
@@ -16,6 +16,8 @@ use crate::{backend, check};
 
 /// Section of a pool's key that names the backend with its endpoints.
 pub const ENDPOINTS: &str = "endpoints";
+/// Section of a pool's key that names the backend with its external picker.
+pub const PICKER: &str = "picker";
 
 const SCORERS: [(&str, Kind); 9] = [
     ("queue-scorer", Kind::Queue),
@@ -41,8 +43,19 @@ const DETECTOR: &str = "utilization-detector";
 /// What is always so here, and need not be said.
 const IMPLIED: [&str; 3] = ["single-profile-handler", "metrics-data-source", "core-metrics-extractor"];
 
-/// The pool `source` of the YAML file: its hosts first, then itself.
-pub fn inference_hosts(config: &InferenceHosts, source: &ObjectRef) -> Result<[v1::Backend; 2], Error> {
+/// A pool of the YAML file, and what it stands on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostPool {
+    /// Its hosts.
+    pub hosts: v1::Backend,
+    /// The service that chooses among them.
+    pub picker: Option<v1::Backend>,
+    /// Itself.
+    pub pool: v1::Backend,
+}
+
+/// The pool `source` of the YAML file.
+pub fn inference_hosts(config: &InferenceHosts, source: &ObjectRef) -> Result<HostPool, Error> {
     let hosts = StaticBackend { hosts: config.hosts.clone(), app_protocol: config.app_protocol };
     let mut below = backend::static_backend(&hosts, source)?;
     below.key = key::backend_section(source, ENDPOINTS);
@@ -55,6 +68,18 @@ pub fn inference_hosts(config: &InferenceHosts, source: &ObjectRef) -> Result<[v
         let priority = objective.priority.unwrap_or_default();
         objectives.push(v1::InferenceObjective { name: objective.name.clone(), priority });
     }
+    let picker_host = match &config.external_picker {
+        None => None,
+        Some(picker) => {
+            let hosts = vec![backend::host_port(&picker.host).within(|| Path::of("externalPicker").key("host"))?];
+            let host = v1::HostBackend { hosts, version: v1::HttpVersion::H2c.into() };
+            Some(backend::host(host, source, key::backend_section(source, PICKER)))
+        }
+    };
+    let external = |made: &v1::Backend| v1::inference_backend::ExternalPicker {
+        backend_key: made.key.clone(),
+        fail_open: config.external_picker.as_ref().and_then(|p| p.failure_mode) == Some(PickerFailureMode::FailOpen),
+    };
     let header = config.choice_header.as_ref().map(|name| check::header_name(Path::of("choiceHeader"), name));
     let pool = v1::InferenceBackend {
         backend_key: below.key.clone(),
@@ -64,8 +89,9 @@ pub fn inference_hosts(config: &InferenceHosts, source: &ObjectRef) -> Result<[v
         rewrites: config.model_rewrites.iter().map(rewrite).collect(),
         choice_header: header.transpose()?.unwrap_or_default(),
         flow_control: config.picker.as_ref().and_then(flow_control),
+        external_picker: picker_host.as_ref().map(external),
     };
-    Ok([below, inference_pool(pool, source)])
+    Ok(HostPool { hosts: below, picker: picker_host, pool: inference_pool(pool, source) })
 }
 
 /// The pool `source`.

@@ -42,10 +42,38 @@ pub struct InferenceHosts {
     #[schemars(length(max = 64))]
     pub model_rewrites: Vec<ModelRewriteRule>,
 
+    /// Another service that chooses, by the endpoint-picker protocol of the Gateway API Inference Extension; the proxy itself by
+    /// default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_picker: Option<ExternalPicker>,
+
     /// A header of responses that says which server was chosen and why. None by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub choice_header: Option<String>,
+}
+
+/// A service that chooses each request's server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalPicker {
+    /// Host and port of the service, which speaks HTTP/2 without TLS.
+    #[schemars(length(min = 1, max = 262))]
+    pub host: String,
+
+    /// What becomes of requests when it cannot be asked or says nothing that can be used; `FailClose` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_mode: Option<PickerFailureMode>,
+}
+
+/// What becomes of requests without a picker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PickerFailureMode {
+    /// They are refused.
+    #[default]
+    FailClose,
+    /// The proxy's own picker chooses.
+    FailOpen,
 }
 
 /// Where model servers show their state.

@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::dump::dump;
@@ -31,6 +32,8 @@ use crate::upstream_metrics;
 
 /// How often sockets that could not be opened are tried again.
 const RETRY_LISTEN: Duration = Duration::from_secs(2);
+/// How long after a change the memory of what read and compiled it is given back. Changes that come meanwhile go with it.
+const RELEASE_CODE_AFTER: Duration = Duration::from_secs(5);
 /// How often the end is looked for while connections drain.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// How long child processes get to end by themselves.
@@ -51,6 +54,8 @@ struct Proxy {
     readiness: Readiness,
     protocols: Protocols,
     unopened: bool,
+    /// When code that ran for a change of the configuration is given back; None: there was no change since.
+    release_code_at: Option<Instant>,
     exporters: Arc<Exporters>,
     exporting: JoinHandle<std::io::Result<()>>,
 }
@@ -77,6 +82,12 @@ pub(crate) async fn run(settings: Settings, mut source: Source, first: Option<Ve
             () = tokio::time::sleep(RETRY_LISTEN), if proxy.unopened => {
                 proxy.update_sockets().await;
             }
+            () = at(proxy.release_code_at), if proxy.release_code_at.is_some() => {
+                proxy.release_code_at = None;
+                if let Err(error) = agentgateway_resident::release_code() {
+                    tracing::debug!(%error, "code stays resident");
+                }
+            }
         }
     }
     tokio::select! {
@@ -90,6 +101,13 @@ pub(crate) async fn run(settings: Settings, mut source: Source, first: Option<Ve
     exporters.close(exporting, EXPORT_PATIENCE).await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Waits until then; None is now.
+async fn at(when: Option<Instant>) {
+    if let Some(when) = when {
+        tokio::time::sleep_until(when).await;
+    }
 }
 
 impl Proxy {
@@ -172,6 +190,7 @@ impl Proxy {
             readiness,
             protocols,
             unopened: false,
+            release_code_at: None,
             exporters,
             exporting,
         })
@@ -208,6 +227,7 @@ impl Proxy {
             (rejected, store.snapshot().clone())
         };
         self.snapshot.store(Arc::new(snapshot));
+        self.release_code_at.get_or_insert_with(|| Instant::now() + RELEASE_CODE_AFTER);
         self.endpoints.sweep();
         self.balancers.sweep();
         rejected.extend(self.update_sockets().await.into_iter().map(|e| Rejected {

@@ -275,7 +275,7 @@ impl Maker<'_, '_> {
         Some(made)
     }
 
-    /// The pool `source` of model servers, and before it their hosts, to which policies about endpoints belong.
+    /// The pool `source` of model servers, and before it their hosts, to which policies about endpoints belong, and its picker.
     fn inference(
         &mut self,
         pool: &InferenceHosts,
@@ -283,13 +283,15 @@ impl Maker<'_, '_> {
         tls: Option<&file::BackendTls>,
         at: &Path,
     ) -> Option<Vec<v1::Backend>> {
-        let [hosts, pool] = match inference::inference_hosts(pool, source) {
+        let inference::HostPool { hosts, picker, pool } = match inference::inference_hosts(pool, source) {
             Ok(made) => made,
             Err(error) => return self.convert_error(&at.clone().key("inference"), &error),
         };
         let mut hosts = self.reachable(hosts, |_| at.clone().key("inference"));
         self.encrypt(&mut hosts, tls, &at.clone().join(Path::of("policies.backendTLS")));
-        Some(vec![hosts, pool])
+        let place = |_: &str| at.clone().join(Path::of("inference.externalPicker")).key("host");
+        let picker = picker.map(|picker| self.reachable(picker, place));
+        Some(std::iter::once(hosts).chain(picker).chain([pool]).collect())
     }
 
     fn mcp(

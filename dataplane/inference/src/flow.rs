@@ -60,10 +60,13 @@ pub(crate) enum Dropped {
     Expired,
     Evicted,
     NoEndpoints,
+    /// The external picker did not choose.
+    NoPicker,
 }
 
 impl Dropped {
-    pub(crate) const ALL: [Dropped; 4] = [Dropped::Saturated, Dropped::Expired, Dropped::Evicted, Dropped::NoEndpoints];
+    pub(crate) const ALL: [Dropped; 5] =
+        [Dropped::Saturated, Dropped::Expired, Dropped::Evicted, Dropped::NoEndpoints, Dropped::NoPicker];
 
     /// The value of `x-llm-d-request-dropped-reason`.
     pub(crate) fn reason(self) -> &'static str {
@@ -72,12 +75,13 @@ impl Dropped {
             Dropped::Expired => "rejected-ttl-expired",
             Dropped::Evicted => "evicted",
             Dropped::NoEndpoints => "rejected-no-endpoints",
+            Dropped::NoPicker => "rejected-no-picker",
         }
     }
 
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Dropped::NoEndpoints => StatusCode::SERVICE_UNAVAILABLE,
+            Dropped::NoEndpoints | Dropped::NoPicker => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::TOO_MANY_REQUESTS,
         }
     }

@@ -6,6 +6,7 @@
 mod answer;
 mod backend;
 pub mod exposition;
+mod external;
 mod flow;
 pub mod limits;
 mod metrics;

@@ -27,7 +27,7 @@ struct PoolCollector(Arc<Shared>);
 type Read = fn(&Counters) -> &AtomicU64;
 type ReadTimes = fn(&Counters) -> &DurationHistogram;
 
-const COUNTERS: [(&str, &str, Read); 4] = [
+const COUNTERS: [(&str, &str, Read); 6] = [
     ("agentgateway_inference_prompt_blocks", "Blocks of prompts", |c| &c.blocks),
     (
         "agentgateway_inference_prompt_blocks_cached",
@@ -35,6 +35,12 @@ const COUNTERS: [(&str, &str, Read); 4] = [
         |c| &c.blocks_cached,
     ),
     ("agentgateway_inference_fallbacks", "Requests that went to another endpoint than the best", |c| &c.fallbacks),
+    ("agentgateway_inference_picker_failures", "Requests for which the external picker did not choose", |c| {
+        &c.picker_failures
+    }),
+    ("agentgateway_inference_picker_answers", "Requests that the external picker answered itself", |c| {
+        &c.picker_answers
+    }),
     ("agentgateway_inference_rewritten", "Requests whose model was rewritten", |c| &c.rewritten),
 ];
 

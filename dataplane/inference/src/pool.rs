@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
+use crate::external::External;
 use crate::flow::FlowControl;
 use crate::limits::{DEFAULT_LRU_CAPACITY, DEFAULT_MATCHED_TOKENS, MIN_BLOCK_TOKENS};
 use crate::objectives::Objectives;
@@ -32,6 +33,8 @@ pub(crate) struct Pool {
     pub(crate) objectives: Objectives,
     pub(crate) flow: FlowControl,
     pub(crate) background: Handle,
+    /// None: the profile alone chooses.
+    pub(crate) external: Option<External>,
     pub(crate) choice_header: Option<http::HeaderName>,
     pub(crate) state: Arc<PoolState>,
     pub(crate) block_tokens: usize,
@@ -74,6 +77,8 @@ pub(crate) struct Chosen {
     pub(crate) blocks: usize,
     pub(crate) cached: u32,
     pub(crate) candidates: usize,
+    /// Whether the pool's external picker did it.
+    pub(crate) is_external: bool,
     /// The scores, where they were asked for.
     pub(crate) why: Option<String>,
 }
@@ -125,6 +130,7 @@ impl Pool {
             objectives: Objectives::compile(&config.objectives),
             flow: FlowControl::compile(config.flow_control.as_ref())?,
             background: readers.background().clone(),
+            external: config.external_picker.as_ref().map(|picker| External::compile(picker, &state.printed)),
             choice_header: header,
             state,
             block_tokens,
@@ -157,6 +163,11 @@ impl Pool {
     /// Whether no endpoint is known, perhaps because names were not looked up yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.members.load().is_empty()
+    }
+
+    /// Its endpoints.
+    pub(crate) fn members(&self) -> arc_swap::Guard<Arc<Box<[Arc<Pod>]>>> {
+        self.members.load()
     }
 
     /// Blocks of a prompt, where something asks for them.
@@ -231,6 +242,7 @@ impl Pool {
             blocks,
             cached: scratch.candidates.get(first).map_or(0, |candidate| candidate.matched_blocks),
             candidates: scratch.candidates.len(),
+            is_external: false,
             why: wanted.explain.then(|| self.profile.explain(scratch, whole, first)),
         })
     }

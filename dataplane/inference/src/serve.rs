@@ -8,7 +8,7 @@ use std::time::Instant;
 use agentgateway_pipeline::forward::to_chosen;
 use agentgateway_pipeline::protocol::BackendRequest;
 use agentgateway_pipeline::{Error, worker::Worker};
-use agentgateway_policy::{Reading, Refused};
+use agentgateway_policy::{Reading, Refused, Reply, RequestContext};
 use agentgateway_telemetry::RequestTelemetry;
 use agentgateway_upstream::{Blame, Body};
 use base64::Engine;
@@ -20,6 +20,7 @@ use http_body::Body as _;
 
 use crate::answer::Answer;
 use crate::backend::Shared;
+use crate::external::Asked;
 use crate::flow::{self, Dropped};
 use crate::limits::{DEFAULT_ANSWER_TOKENS, MAX_INLINE_BYTES, MAX_READ_BYTES, MAX_REWRITTEN_BYTES};
 use crate::picker::ScorerKind;
@@ -41,6 +42,8 @@ const SESSION: HeaderName = HeaderName::from_static("x-session-token");
 struct Read {
     bytes: Bytes,
     prompt: Prompt,
+    /// Whether this is all of its body.
+    is_whole: bool,
 }
 
 /// Answers a request.
@@ -63,18 +66,44 @@ pub(crate) async fn handle(
     if pool.is_empty() {
         return Ok(dropped(pool, Dropped::NoEndpoints, &telemetry));
     }
-    if let Err(reason) = flow::admit(pool, priority, &request.head.headers, read.bytes.len()).await {
-        return Ok(dropped(pool, reason, &telemetry));
-    }
-    let Some(chosen) = choose(pool, shared, &request, &read, worker).await? else {
-        return Ok(dropped(pool, Dropped::NoEndpoints, &telemetry));
+    let mut picker = pool.external.as_ref();
+    let asked = match picker {
+        Some(external) => {
+            let whole = read.is_whole.then(|| read.bytes.clone());
+            external.choose(pool, &mut request, whole, worker).await
+        }
+        None => Asked::Open,
+    };
+    let chosen = match asked {
+        Asked::Chosen(chosen) => chosen,
+        Asked::Answered(reply) => return Ok(replied(reply, &telemetry)),
+        Asked::Closed => return Ok(dropped(pool, Dropped::NoPicker, &telemetry)),
+        Asked::Open => {
+            picker = None;
+            if let Err(reason) = flow::admit(pool, priority, &request.head.headers, read.bytes.len()).await {
+                return Ok(dropped(pool, reason, &telemetry));
+            }
+            match choose(pool, shared, &request, &read, worker).await? {
+                Some(chosen) => chosen,
+                None => return Ok(dropped(pool, Dropped::NoEndpoints, &telemetry)),
+            }
+        }
     };
     let tokens = read.bytes.len() / BYTES_PER_TOKEN;
     let tokens = tokens as u64 + read.prompt.max_tokens.unwrap_or(DEFAULT_ANSWER_TOKENS);
     // Counted from now on, so that a request that comes while this one connects sees it.
     let mut in_flight = chosen.pods.first().map(|pod| InFlight::new(Arc::clone(&pod.server), tokens));
     let picked = chosen.pods.iter().map(|pod| pod.picked.clone());
-    let (response, by) = to_chosen(worker, &pool.cluster, request, picked).await?;
+    let mut context = picker.map(|_| request.context.clone());
+    let sent = to_chosen(worker, &pool.cluster, request, picked).await;
+    if let Some(refusal) = context.as_ref().and_then(RequestContext::refusal_of_body) {
+        // Whatever the server made of a body that broke off.
+        return Ok(replied(refusal, &telemetry));
+    }
+    let (mut response, by) = sent?;
+    if let (Some(picker), Some(context)) = (picker, &mut context) {
+        response = picker.served(by.endpoint().address(), response, context).await;
+    }
     let at = chosen.pods.iter().position(|pod| Arc::ptr_eq(pod.endpoint(), by.endpoint())).unwrap_or_default();
     if at > 0 {
         pool.state.counters.fallbacks.fetch_add(1, Ordering::Relaxed);
@@ -93,21 +122,24 @@ pub(crate) async fn handle(
 /// Reads what a choice needs of the body, and rewrites the model. What was read is in the request's body again.
 async fn read(pool: &Arc<Pool>, shared: &Shared, request: &mut BackendRequest, worker: &Worker) -> Result<Read, Error> {
     if request.body.is_end_stream() {
-        return Ok(Read { bytes: Bytes::new(), prompt: Prompt::default() });
+        return Ok(Read { bytes: Bytes::new(), prompt: Prompt::default(), is_whole: true });
     }
     let rewrites = !pool.rewrites.is_empty();
     let limit = if rewrites { MAX_REWRITTEN_BYTES } else { MAX_READ_BYTES };
     let mut body = Some(std::mem::take(&mut request.body));
     let reading = Reading { limit, partial: !rewrites }.read(&mut body).await;
     request.body = body.unwrap_or_default();
-    let bytes = reading.map_err(unreadable)?.bytes;
+    let reading = reading.map_err(unreadable)?;
+    let (bytes, is_whole) = (reading.bytes, !reading.is_partial && !reading.has_trailers);
     let (known, random) = (Arc::clone(pool), worker.random());
     let (read, rewritten) = beside(shared, bytes.len(), move || {
         let prompt = Prompt::find(&bytes);
         let target = prompt.model(&bytes).and_then(|model| known.rewrites.of(model, random));
         match target.and_then(|target| with_model(&bytes, &prompt, target)) {
-            Some(changed) if !prompt.ambiguous => (Read { prompt: Prompt::find(&changed), bytes: changed }, true),
-            _ => (Read { bytes, prompt }, false),
+            Some(changed) if !prompt.ambiguous => {
+                (Read { prompt: Prompt::find(&changed), bytes: changed, is_whole }, true)
+            }
+            _ => (Read { bytes, prompt, is_whole }, false),
         }
     })
     .await?;
@@ -174,6 +206,7 @@ fn dropped(pool: &Pool, why: Dropped, telemetry: &RequestTelemetry) -> Response<
     telemetry.set("inference.dropped", why.reason());
     let text = match why {
         Dropped::NoEndpoints => "no model server is ready\n",
+        Dropped::NoPicker => "no model server was chosen\n",
         _ => "all model servers are busy\n",
     };
     let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
@@ -183,6 +216,14 @@ fn dropped(pool: &Pool, why: Dropped, telemetry: &RequestTelemetry) -> Response<
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+/// The answer of whoever looks at the request besides the proxy.
+fn replied(reply: Reply, telemetry: &RequestTelemetry) -> Response<Body> {
+    if telemetry.is_on() {
+        telemetry.set("inference.answered", reply.reason.to_string());
+    }
+    reply.response.map(Body::from)
 }
 
 fn session(pool: &Pool, headers: &HeaderMap) -> Option<SocketAddr> {
@@ -212,6 +253,7 @@ fn tell(pool: &Pool, chosen: &Chosen, by: SocketAddr, at: usize, headers: &mut H
 fn reason(chosen: &Chosen, at: usize) -> &'static str {
     match chosen.decided_by {
         _ if at > 0 => "fallback",
+        _ if chosen.is_external => "external-picker",
         Some(kind) => kind.name(),
         None if chosen.candidates == 1 => "only",
         None => "equal",

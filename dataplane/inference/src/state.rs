@@ -74,6 +74,8 @@ pub(crate) struct Counters {
     pub(crate) blocks_cached: AtomicU64,
     /// Requests that went to another endpoint than the best.
     pub(crate) fallbacks: AtomicU64,
+    pub(crate) picker_failures: AtomicU64,
+    pub(crate) picker_answers: AtomicU64,
     /// Requests that were dropped, by the reason.
     pub(crate) dropped: [AtomicU64; Dropped::ALL.len()],
     /// Requests whose model was rewritten.

@@ -502,7 +502,7 @@ fn compile<'a>(policy: &Attached<'a>, limits: &mut HashMap<&'a str, usize>, stat
             Step::ExternalAuthorization(Box::new(ExternalAuthorization::compile(spec, policy.source)?))
         }
         Kind::ExternalProcessing(spec) => {
-            Step::ExternalProcessing(Box::new(ExternalProcessing::compile(spec, policy.source)?))
+            Step::ExternalProcessing(Box::new(ExternalProcessing::compile(spec, policy.source, false)?))
         }
         Kind::OutlierDetection(_)
         | Kind::CircuitBreakers(_)

@@ -11,6 +11,7 @@ mod message;
 mod mode;
 mod mutation;
 mod observe;
+pub(crate) mod picker;
 mod streamed;
 mod wakers;
 mod walk;
@@ -48,8 +49,13 @@ pub(crate) struct ExternalProcessing {
 }
 
 impl ExternalProcessing {
-    /// `origin` names the policy in the access log.
-    pub(crate) fn compile(spec: &v1::ExternalProcessing, origin: &str) -> Result<ExternalProcessing, String> {
+    /// `origin` names the policy in the access log. `may_acknowledge`: an answer that changes nothing gives a piece of a
+    /// FULL_DUPLEX_STREAMED body back as it was.
+    pub(crate) fn compile(
+        spec: &v1::ExternalProcessing,
+        origin: &str,
+        may_acknowledge: bool,
+    ) -> Result<ExternalProcessing, String> {
         if spec.backend_key.is_empty() {
             return Err("its backend reference is invalid".into());
         }
@@ -83,6 +89,7 @@ impl ExternalProcessing {
                 fail_open: spec.fail_open,
                 allow_override: spec.allow_mode_override,
                 observes: spec.observability,
+                may_acknowledge,
                 rules: Rules::compile(spec.mutation_rules.as_ref())?,
             }),
             request_attributes: expressions(&spec.request_attributes, Scope::Rule)?,

@@ -52,6 +52,7 @@ pub use concurrency::{InFlight, Permits};
 pub use context::{Asked, RequestContext};
 pub use credentials::{Credentials, Scheme};
 pub use error::PolicyError;
+pub use ext_proc::picker::{EndpointPicker, NotPicked};
 pub use hash::HashPolicies;
 pub use jwt::RemoteKeys;
 pub use mcp::McpRules;

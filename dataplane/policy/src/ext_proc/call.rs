@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(super) fail_open: bool,
     pub(super) allow_override: bool,
     pub(super) observes: bool,
+    /// An answer without a change gives a piece of a duplex body back as it was.
+    pub(super) may_acknowledge: bool,
     pub(super) rules: Rules,
 }
 
@@ -118,6 +120,10 @@ impl Call {
 
     pub(super) fn is_of(&self, settings: &Arc<Settings>) -> bool {
         Arc::ptr_eq(&self.settings, settings)
+    }
+
+    pub(super) fn may_acknowledge(&self) -> bool {
+        self.settings.may_acknowledge
     }
 
     pub(super) fn rules(&self) -> &Rules {

@@ -1,6 +1,7 @@
 //! A body that the processor takes as one stream and gives back as another (`FULL_DUPLEX_STREAMED`): how it cuts its pieces, and when
 //! it sends them, is its own affair.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,7 +16,7 @@ use super::call::{Call, Ended};
 use super::message;
 use super::mode::Side;
 use crate::body::Refused;
-use crate::limits::MAX_PIECE_BYTES;
+use crate::limits::{MAX_PIECE_BYTES, MAX_PROCESSED_BYTES};
 
 /// Sends the body as it comes.
 pub(super) struct Pump {
@@ -26,15 +27,25 @@ pub(super) struct Pump {
     rest: Bytes,
     /// As they were sent.
     trailers: Option<HeaderMap>,
+    /// Pieces that the processor may give back by acknowledging them; None: it may not.
+    unacknowledged: Option<Pieces>,
     has_sent: bool,
     has_ended: bool,
+}
+
+/// Pieces of a body, and whether each is the last.
+#[derive(Default)]
+struct Pieces {
+    all: VecDeque<(Bytes, bool)>,
+    bytes: usize,
 }
 
 impl Pump {
     pub(super) fn new(call: &Call, side: Side, source: Body) -> Pump {
         call.is_duplex(side);
+        let unacknowledged = call.may_acknowledge().then(Pieces::default);
         let (call, rest) = (call.clone(), Bytes::new());
-        Pump { call, side, source, rest, trailers: None, has_sent: false, has_ended: false }
+        Pump { call, side, source, rest, trailers: None, unacknowledged, has_sent: false, has_ended: false }
     }
 
     /// What was not sent.
@@ -102,7 +113,22 @@ impl Pump {
         self.call.watch(self.side, is_blocked);
     }
 
+    /// The next piece that the processor gives back as it was.
+    fn acknowledged(&mut self) -> Option<(Bytes, bool)> {
+        let pieces = self.unacknowledged.as_mut()?;
+        let piece = pieces.all.pop_front()?;
+        pieces.bytes -= piece.0.len();
+        Some(piece)
+    }
+
     fn send(&mut self, body: Bytes, end_of_stream: bool) {
+        if let Some(pieces) = &mut self.unacknowledged {
+            pieces.bytes += body.len();
+            pieces.all.push_back((body.clone(), end_of_stream));
+            if pieces.bytes > MAX_PROCESSED_BYTES {
+                self.unacknowledged = None;
+            }
+        }
         self.call.ask(self.side, self.side.body(HttpBody { body, end_of_stream }), Default::default(), None);
         (self.has_sent, self.has_ended) = (true, self.has_ended || end_of_stream);
     }
@@ -119,15 +145,24 @@ impl Duplex {
         Duplex { pump, has_ended: false }
     }
 
+    fn given(&mut self, piece: Bytes, is_last: bool) -> Option<Frame<Bytes>> {
+        self.has_ended = is_last;
+        Some(piece).filter(|piece| !piece.is_empty()).map(Frame::data)
+    }
+
     fn answered(&mut self, answer: Answer) -> Result<Option<Frame<Bytes>>, Ended> {
         let call = &self.pump.call;
         match answer.kind {
             Kind::Body(Common { body, .. }) => match body.and_then(|body| body.mutation) {
                 Some(Mutation::StreamedResponse(StreamedBodyResponse { body, end_of_stream })) => {
-                    self.has_ended = end_of_stream;
-                    Ok(Some(body).filter(|body| !body.is_empty()).map(Frame::data))
+                    self.pump.unacknowledged = None;
+                    Ok(self.given(body, end_of_stream))
                 }
-                _ => Err(call.contradicts("it answers a piece with no streamed_response")),
+                None => match self.pump.acknowledged() {
+                    Some((body, end_of_stream)) => Ok(self.given(body, end_of_stream)),
+                    None => Err(self.pump.call.contradicts("it answers a piece with no streamed_response")),
+                },
+                Some(_) => Err(call.contradicts("it answers a piece with no streamed_response")),
             },
             Kind::Trailers(mutation) => {
                 let Some(mut trailers) = self.pump.trailers.take() else {

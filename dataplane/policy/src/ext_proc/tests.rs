@@ -13,7 +13,7 @@ fn spec() -> v1::ExternalProcessing {
 fn error(change: impl FnOnce(&mut v1::ExternalProcessing)) -> String {
     let mut spec = spec();
     change(&mut spec);
-    ExternalProcessing::compile(&spec, "s").map(|_| ()).expect_err("must not compile")
+    ExternalProcessing::compile(&spec, "s", false).map(|_| ()).expect_err("must not compile")
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn what_cannot_be_applied_does_not_compile() {
 async fn a_service_that_nobody_configured_refuses_also_where_failures_pass() {
     for fail_open in [false, true] {
         let spec = v1::ExternalProcessing { fail_open, ..spec() };
-        let policy = ExternalProcessing::compile(&spec, "TrafficPolicy ns/p").expect("compiles");
+        let policy = ExternalProcessing::compile(&spec, "TrafficPolicy ns/p", false).expect("compiles");
         let mut reach = Reach { services: &Nothing, body: &mut None };
         let answer = policy.on_request(&mut request("GET", "/", &[]), &mut context(), &mut reach).await;
         let reply = answer.expect_err("is refused");
