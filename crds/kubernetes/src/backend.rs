@@ -1,7 +1,9 @@
 //! `Backend`: where requests go, beyond Services.
 
 use agentgateway_types::backend::ai::AiBackend;
-use agentgateway_types::backend::{A2aBackend, McpFailureMode, McpPrefixMode, McpStaticTarget, StaticBackend};
+use agentgateway_types::backend::{
+    A2aBackend, McpCircuitBreaker, McpFailureMode, McpPrefixMode, McpStaticTarget, McpTimeouts, StaticBackend,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -115,6 +117,14 @@ pub struct McpTarget {
     /// annotation kgateway.dev/mcp-path sets its path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<McpSelector>,
+
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<McpTimeouts>,
+
+    /// When it is not asked; by default it always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<McpCircuitBreaker>,
 }
 
 /// Which Services are MCP servers of the backend.

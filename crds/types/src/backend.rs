@@ -5,6 +5,7 @@ pub mod ai;
 mod ai_file;
 mod mcp_federation;
 mod mcp_file;
+mod mcp_resilience;
 mod mcp_static;
 mod static_hosts;
 
@@ -15,5 +16,6 @@ pub use ai_file::{
 };
 pub use mcp_federation::{McpFailureMode, McpPrefixMode};
 pub use mcp_file::{McpAddress, McpGroup, McpTarget, Stdio};
+pub use mcp_resilience::{McpCircuitBreaker, McpTimeouts};
 pub use mcp_static::{McpProtocol, McpStaticTarget};
 pub use static_hosts::{AppProtocol, HostBackend, HostPort, StaticBackend};

@@ -119,7 +119,9 @@ pub(crate) async fn request(
     }
     let filters = lists::is_list(method) && !call.rules.is_open();
     match raw {
-        Raw::Http(response) if may_pass && !call.federated() && !filters => Outcome::Passed(passed(response)),
+        Raw::Http(response) if may_pass && !call.federated() && !filters && target.breaker.is_none() => {
+            Outcome::Passed(passed(response))
+        }
         raw => Outcome::Relay(Box::new(Relay {
             call: Rc::clone(call),
             target: Arc::clone(target),
@@ -174,8 +176,7 @@ fn note_wish(call: &Call, target: &Target, method: Method, message: &Bytes) {
 }
 
 pub(crate) fn patience(call: &Call, target: &Target) -> std::time::Duration {
-    let limits = &call.io.shared.limits;
-    if target.is_process() { limits.process_handshake } else { limits.http_handshake }
+    target.connect_timeout(&call.io.shared.limits)
 }
 
 /// A target's answer with the headers that are the protocol's.

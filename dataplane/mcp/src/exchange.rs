@@ -53,11 +53,15 @@ pub(crate) async fn request(call: &Call, target: &Arc<Target>, message: &Bytes, 
     let since = Instant::now();
     let result = request_twice(call, target, message, how).await;
     observe(target, how.method, since, &result);
+    if let Err(fault) = &result {
+        target.settle(fault);
+    }
     result
 }
 
 async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: How) -> Result<Raw, Fault> {
     let link = connect::link(call, target, how.patience).await?;
+    target.enter()?;
     let fault = match request_once(&call.io, target, &link, &call.forwarded, message, how.relays).await {
         Ok(raw) => return Ok(raw),
         Err(fault) => fault,
@@ -87,6 +91,7 @@ async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: 
         }
         _ => return Err(fault),
     }
+    target.go_on();
     let link = connect::link(call, target, how.patience).await?;
     request_once(&call.io, target, &link, &call.forwarded, message, how.relays).await
 }
@@ -107,6 +112,8 @@ async fn request_once(
     message: &Bytes,
     relays: bool,
 ) -> Result<Raw, Fault> {
+    let traced = forwarded.traced(message);
+    let message = traced.as_ref().unwrap_or(message);
     match link {
         Link::Http(link) => {
             let response = post(io, target, link, forwarded, message.clone()).await?;
@@ -175,7 +182,8 @@ async fn post(
     forwarded: &Forwarded,
     message: Bytes,
 ) -> Result<Response<Body>, Fault> {
-    http_link::post(io.upstream(), target, server(target)?, link, forwarded, message, io.shared.limits.call).await
+    let patience = target.request_timeout(&io.shared.limits);
+    http_link::post(io.upstream(), target, server(target)?, link, forwarded, message, patience).await
 }
 
 /// Opens a target's own stream; a target without one answers with a status that says so.
@@ -184,7 +192,7 @@ pub(crate) async fn open_stream(
     target: &Arc<Target>,
     last_event: Option<HeaderValue>,
 ) -> Result<Response<Body>, Fault> {
-    let patience = call.io.shared.limits.http_handshake;
+    let patience = target.connect_timeout(&call.io.shared.limits);
     let server = server(target)?;
     for attempt in 0..2 {
         let link = connect::link(call, target, patience).await?;
@@ -196,7 +204,7 @@ pub(crate) async fn open_stream(
             http,
             &call.forwarded,
             last_event.clone(),
-            call.io.shared.limits.call,
+            target.request_timeout(&call.io.shared.limits),
         )
         .await;
         match opened {

@@ -1,6 +1,6 @@
 //! What is counted about MCP: requests by method and target, handshakes, sessions and processes.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -39,6 +39,17 @@ pub(crate) struct TargetMetrics {
     methods: [MethodMetrics; Method::COUNT],
     handshakes: AtomicU64,
     handshakes_failed: AtomicU64,
+    circuit: Circuit,
+}
+
+/// Of its circuit breaker.
+#[derive(Debug, Default)]
+struct Circuit {
+    /// It has one.
+    exists: AtomicBool,
+    is_open: AtomicBool,
+    opened: AtomicU64,
+    refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +73,19 @@ impl TargetMetrics {
         let counter = if ok { &self.handshakes } else { &self.handshakes_failed };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// The state of its circuit breaker.
+    pub(crate) fn circuit(&self, is_open: bool) {
+        self.circuit.exists.store(true, Ordering::Relaxed);
+        if !self.circuit.is_open.swap(is_open, Ordering::Relaxed) && is_open {
+            self.circuit.opened.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A request or handshake was refused because the circuit is open.
+    pub(crate) fn circuit_refused(&self) {
+        self.circuit.refused.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Metrics {
@@ -75,6 +99,7 @@ impl Metrics {
                 methods: std::array::from_fn(|_| MethodMetrics::default()),
                 handshakes: AtomicU64::new(0),
                 handshakes_failed: AtomicU64::new(0),
+                circuit: Circuit::default(),
             });
             *slot = Arc::downgrade(&fresh);
             fresh
@@ -143,6 +168,38 @@ impl Collector for McpCollector {
                 ConstCounter::new(counter.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
             }
         }
+        let guarded: Vec<_> = targets.iter().filter(|t| t.circuit.exists.load(Ordering::Relaxed)).collect();
+        let labels = |target: &TargetMetrics| [("backend", target.backend.clone()), ("target", target.target.clone())];
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_mcp_target_circuit_open",
+            "Whether the circuit breaker of an MCP target is open",
+            None,
+            MetricType::Gauge,
+        )?;
+        for target in &guarded {
+            let open = i64::from(target.circuit.is_open.load(Ordering::Relaxed));
+            ConstGauge::new(open).encode(family.encode_family(&labels(target))?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_mcp_target_circuit_opened",
+            "How often the circuit breaker of an MCP target has opened",
+            None,
+            MetricType::Counter,
+        )?;
+        for target in &guarded {
+            let opened = target.circuit.opened.load(Ordering::Relaxed);
+            ConstCounter::new(opened).encode(family.encode_family(&labels(target))?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "agentgateway_mcp_target_circuit_refused",
+            "Requests and handshakes that an open circuit breaker of an MCP target has refused",
+            None,
+            MetricType::Counter,
+        )?;
+        for target in &guarded {
+            let refused = target.circuit.refused.load(Ordering::Relaxed);
+            ConstCounter::new(refused).encode(family.encode_family(&labels(target))?)?;
+        }
         let counters = [
             ("agentgateway_mcp_sessions_begun", "MCP sessions begun by clients", &metrics.sessions_begun),
             (
@@ -192,6 +249,8 @@ mod tests {
         target.request(Method::ToolsCall, true, Duration::from_millis(2));
         target.request(Method::Other, false, Duration::from_millis(2));
         target.handshake(true);
+        target.circuit(true);
+        target.circuit_refused();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -199,6 +258,9 @@ mod tests {
             r#"agentgateway_mcp_requests_total{backend="mcp/github",target="t",method="other",outcome="error"} 1"#,
             r#"agentgateway_mcp_request_duration_seconds_count{backend="mcp/github",target="t",method="tools/call"} 1"#,
             r#"agentgateway_mcp_handshakes_total{backend="mcp/github",target="t",outcome="ok"} 1"#,
+            r#"agentgateway_mcp_target_circuit_open{backend="mcp/github",target="t"} 1"#,
+            r#"agentgateway_mcp_target_circuit_opened_total{backend="mcp/github",target="t"} 1"#,
+            r#"agentgateway_mcp_target_circuit_refused_total{backend="mcp/github",target="t"} 1"#,
             "agentgateway_mcp_sessions 0",
         ] {
             assert!(text.contains(line), "{line}\n{text}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{McpFailureMode, McpPrefixMode};
+use super::{McpCircuitBreaker, McpFailureMode, McpPrefixMode, McpTimeouts};
 use crate::file::ConnectionPolicies;
 
 /// MCP servers behind one endpoint. The tools of several carry their target's name as a prefix: `target_tool`.
@@ -52,6 +52,14 @@ pub struct McpTarget {
     /// What is done to the connections to the server; in the place of those of the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policies: Option<ConnectionPolicies>,
+
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<McpTimeouts>,
+
+    /// When it is not asked; by default it always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<McpCircuitBreaker>,
 }
 
 /// A command that the proxy starts.

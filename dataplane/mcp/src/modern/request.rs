@@ -179,7 +179,9 @@ async fn to_target(
     };
     let filters = lists::is_list(method) && !sent.call.rules.is_open();
     match raw {
-        Raw::Http(response) if is_passed && !sent.call.federated() && !filters => dispatch::passed(response),
+        Raw::Http(response) if is_passed && !sent.call.federated() && !filters && target.breaker.is_none() => {
+            dispatch::passed(response)
+        }
         raw => {
             let answer = raw.into_answer(&target, sent.call.io.shared.limits.message_bytes);
             sent.into_response(answer).await
