@@ -10,6 +10,7 @@ use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
 use agentgateway_types::Path;
 use agentgateway_types::backend::HostPort;
+use agentgateway_types::policy::KeyReference;
 
 use crate::Name;
 use crate::backend_tls;
@@ -93,24 +94,38 @@ fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<Back
     let (mut targets, mut hosts, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for (i, target) in config.targets.iter().enumerate() {
         let at = || Path::of("spec.mcp.targets").index(i);
-        match (&target.static_target, &target.selector) {
-            (Some(config), None) => {
+        let tls = |host: v1::Backend| {
+            let key = ObjectKey { kind: ObjectKind::Backend, name: name.clone() };
+            Resource::Backend(v1::Backend { tls: backend_tls::of(&key, Some(&target.name), view), ..host })
+        };
+        match (&target.static_target, &target.selector, &target.openapi) {
+            (Some(config), None, None) => {
                 let address = HostPort { host: config.host.clone(), port: config.port, ..HostPort::default() };
                 check_address(&address, at().key("static"), view)?;
                 let made = convert::static_target(&target.name, config, &source);
                 let (mut made, host) = made.map_err(|e| e.within(at().key("static")).to_string())?;
                 resilience(&mut made, target).map_err(|e| e.within(at()).to_string())?;
                 targets.push(made);
-                hosts.extend(host.map(|host| {
-                    let key = ObjectKey { kind: ObjectKind::Backend, name: name.clone() };
-                    Resource::Backend(v1::Backend { tls: backend_tls::of(&key, Some(&target.name), view), ..host })
-                }));
+                hosts.extend(host.map(tls));
             }
-            (None, Some(selector)) => {
+            (None, None, Some(api)) => {
+                let at = || at().key("openapi");
+                let address = HostPort { host: api.host.clone(), port: api.port, ..HostPort::default() };
+                check_address(&address, at(), view)?;
+                let schema = document(&api.schema.config_map_ref, name, view)
+                    .map_err(|reason| format!("{}: {reason}", at().join(Path::of("schema.configMapRef"))))?;
+                let made =
+                    convert::openapi_target(&target.name, &api.host, api.port, api.path.as_deref(), schema, &source);
+                let (mut made, host) = made.map_err(|e| e.within(at()).to_string())?;
+                resilience(&mut made, target).map_err(|e| e.within(at()).to_string())?;
+                targets.push(made);
+                hosts.extend(host.map(tls));
+            }
+            (None, Some(selector), None) => {
                 resilience(&mut v1::McpTarget::default(), target).map_err(|e| e.within(at()).to_string())?;
                 found.extend(select(selector, name, target, view)?);
             }
-            _ => return Err(format!("{}: exactly one of static and selector must be set", at())),
+            _ => return Err(format!("{}: exactly one of static, selector and openapi must be set", at())),
         }
     }
     let mut state = BackendState { mcp: true, ..BackendState::default() };
@@ -185,6 +200,15 @@ impl llm::Secrets for SecretsOf<'_> {
         let bytes = secret.get(key).ok_or_else(|| format!("Secret {name} has no key {key}"))?;
         String::from_utf8(bytes.to_vec()).map_err(|_| format!("key {key} of Secret {name} is not UTF-8"))
     }
+}
+
+/// The OpenAPI document in a ConfigMap of the Backend's namespace.
+fn document<'v>(reference: &KeyReference, own: &Name, view: &View<'v>) -> Result<&'v str, String> {
+    let name = Name::new(&own.namespace, &reference.name);
+    let key = reference.key.as_deref().unwrap_or("openapi.json");
+    let map = view.config_map(&name).ok_or_else(|| format!("ConfigMap {name} does not exist or cannot be read"))?;
+    let text = map.data.as_ref().and_then(|data| data.get(key));
+    text.map(String::as_str).ok_or_else(|| format!("ConfigMap {name} has no key {key}"))
 }
 
 fn resilience(made: &mut v1::McpTarget, target: &McpTarget) -> Result<(), Error> {

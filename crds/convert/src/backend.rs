@@ -1,11 +1,13 @@
 //! Backends of both spellings.
 
+use agentgateway_openapi::Api;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_proto::{key, v1::mcp_http::Protocol};
 use agentgateway_types::backend::{
     A2aBackend, AppProtocol, HostBackend, HostPort, McpAddress, McpCircuitBreaker, McpFailureMode, McpGroup,
     McpPrefixMode, McpProtocol, McpStaticTarget, McpTarget, McpTimeouts, StaticBackend,
 };
+use agentgateway_types::policy::TextSource;
 use agentgateway_types::{Duration, Path};
 
 use crate::check;
@@ -204,8 +206,8 @@ fn file_target(target: &McpTarget, source: &ObjectRef) -> Result<Target, Error> 
         http_target(&target.name, &address.host, address.port, address.path.as_deref(), protocol, source)
             .within(|| Path::of(field))
     };
-    match (&target.stdio, &target.mcp, &target.sse) {
-        (Some(stdio), None, None) => {
+    match (&target.stdio, &target.mcp, &target.sse, &target.openapi) {
+        (Some(stdio), None, None, None) => {
             if stdio.cmd.is_empty() {
                 return Err(Error::Missing { path: Path::of("stdio.cmd") });
             }
@@ -217,10 +219,40 @@ fn file_target(target: &McpTarget, source: &ObjectRef) -> Result<Target, Error> 
             let transport = Some(v1::mcp_target::Transport::Stdio(stdio));
             Ok((v1::McpTarget { name: target.name.clone(), transport, ..v1::McpTarget::default() }, None))
         }
-        (None, Some(mcp), None) => address("mcp", mcp, Protocol::StreamableHttp),
-        (None, None, Some(sse)) => address("sse", sse, Protocol::Sse),
-        _ => Err(Error::NotOne { path: Path::root(), members: "stdio, mcp and sse" }),
+        (None, Some(mcp), None, None) => address("mcp", mcp, Protocol::StreamableHttp),
+        (None, None, Some(sse), None) => address("sse", sse, Protocol::Sse),
+        (None, None, None, Some(api)) => {
+            let within = || Path::of("openapi");
+            let schema = match &api.schema {
+                TextSource { file: None, inline: Some(text) } => text,
+                _ => return Err(Error::Missing { path: Path::of("openapi.schema.inline") }),
+            };
+            openapi_target(&target.name, &api.host, api.port, api.path.as_deref(), schema, source).within(within)
+        }
+        _ => Err(Error::NotOne { path: Path::root(), members: "stdio, mcp, sse and openapi" }),
     }
+}
+
+/// The target `name` of an HTTP API with this OpenAPI document: the target, and its host as a backend of its own.
+pub fn openapi_target(
+    name: &str,
+    host: &str,
+    port: u16,
+    path: Option<&str>,
+    schema: &str,
+    source: &ObjectRef,
+) -> Result<Target, Error> {
+    let (host, port) = (check::host(Path::of("host"), host)?, check::port(Path::of("port"), port)?);
+    let path = path.map(|path| check::absolute_path(Path::of("path"), path)).transpose()?;
+    // The proxy reads it again; here it is read so that its author hears of mistakes at once.
+    Api::parse(schema, path.as_deref()).map_err(|e| Error::invalid(Path::of("schema"), e.to_string()))?;
+    let key = key::backend_section(source, name);
+    let openapi = v1::McpOpenApi { backend_key: key.clone(), schema: schema.to_owned(), path };
+    let transport = Some(v1::mcp_target::Transport::Openapi(openapi));
+    let host = v1::HostPort { host, port, ..v1::HostPort::default() };
+    let host = v1::HostBackend { hosts: vec![host], version: v1::HttpVersion::Unspecified.into() };
+    let target = v1::McpTarget { name: name.to_owned(), transport, ..v1::McpTarget::default() };
+    Ok((target, Some(backend(key, source, v1::backend::Kind::Host(host)))))
 }
 
 fn http_target(

@@ -299,6 +299,10 @@ fn mcp_target(target: &v1::McpTarget) -> Value {
             })
         }
         Some(Transport::Stdio(stdio)) => json!({ "name": target.name, "stdio": { "cmd": stdio.command } }),
+        Some(Transport::Openapi(openapi)) => {
+            let backend = key::print_backend_key(&openapi.backend_key);
+            json!({ "name": target.name, "openapi": { "backend": { "backend": backend }, "path": openapi.path } })
+        }
         None => json!({ "name": target.name }),
     };
     if let Some(milliseconds) = target.connect_timeout_milliseconds {

@@ -57,6 +57,17 @@ impl Answer {
         }
     }
 
+    /// A response that is there already.
+    pub(crate) fn ready(target: &Target, text: String) -> Self {
+        Self {
+            target: Arc::clone(&target.name),
+            limit: usize::MAX,
+            source: Source::Whole(None),
+            ready: VecDeque::from([Message { text, ..Message::default() }]),
+            breaker: None,
+        }
+    }
+
     pub(crate) fn from_peer(target: &Target, ticket: Ticket) -> Self {
         Self {
             target: Arc::clone(&target.name),

@@ -18,6 +18,7 @@ use crate::jsonrpc;
 use crate::limits::{DISCOVER, NOTIFY, PROCESS_RESTART};
 use crate::link::Link;
 use crate::link::http::{self as http_link, Forwarded, HttpLink, is_type};
+use crate::link::openapi::ApiLink;
 use crate::link::sse::SseLink;
 use crate::link::stdio::{StdioLink, read_discovery, read_handshake};
 use crate::lock;
@@ -200,6 +201,10 @@ impl Connecting {
             Transport::Sse(_) => {
                 let (link, handshake) = SseLink::connect(&self.io, target, &self.session, &self.forwarded).await?;
                 Ok((Link::Sse(Arc::new(link)), handshake))
+            }
+            Transport::OpenApi(_, api) => {
+                let (link, handshake) = ApiLink::connect(target, api, &self.session)?;
+                Ok((Link::Api(Arc::new(link)), handshake))
             }
             Transport::Stdio(command) => {
                 let (link, handshake) =

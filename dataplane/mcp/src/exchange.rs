@@ -24,6 +24,8 @@ use crate::target::{HttpServer, Target, Transport};
 pub(crate) enum Raw {
     Http(Response<Body>),
     Ticket(Ticket),
+    /// The whole response.
+    Ready(String),
 }
 
 impl Raw {
@@ -34,6 +36,7 @@ impl Raw {
                 Answer::from_http(target, response, limit, is_events)
             }
             Self::Ticket(ticket) => Answer::from_peer(target, ticket),
+            Self::Ready(text) => Answer::ready(target, text),
         }
     }
 }
@@ -123,6 +126,7 @@ async fn request_once(
             let envelope = envelope(target, message)?;
             Ok(Raw::Ticket(link.request(io, target, forwarded, &envelope, relays).await?))
         }
+        Link::Api(link) => Ok(Raw::Ready(link.request(io, target, forwarded, &envelope(target, message)?).await?)),
         Link::Stdio(link) => Ok(Raw::Ticket(link.request(&envelope(target, message)?, relays)?)),
     }
 }
@@ -160,6 +164,8 @@ pub(crate) async fn notify(
         Link::Http(link) => post(io, target, link, forwarded, message).await.map(drop),
         Link::Sse(link) => link.send(io, target, forwarded, text(target, &message)?).await,
         Link::Stdio(link) => link.send(text(target, &message)?),
+        // It wants to hear of nothing.
+        Link::Api(_) => Ok(()),
     }
 }
 

@@ -126,5 +126,7 @@ pub(crate) const NEWS_QUEUE: usize = 64;
 pub(crate) const ROUNDS: usize = 32;
 /// Questions of a target in one round.
 pub(crate) const ROUND_QUESTIONS: usize = 32;
+/// Tools of one target that are counted by their names; the rest is one.
+pub(crate) const COUNTED_TOOLS: usize = 100;
 /// Names of tools, and again of prompts, whose target one backend keeps in mind.
 pub(crate) const OWNERS: usize = 50_000;

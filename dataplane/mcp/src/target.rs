@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use agentgateway_openapi::Api;
 use agentgateway_proto::v1;
 use agentgateway_upstream::Cluster;
 use http::HeaderValue;
@@ -47,6 +48,8 @@ pub(crate) enum Transport {
     StreamableHttp(HttpServer),
     Sse(HttpServer),
     Stdio(Arc<Command>),
+    /// An HTTP API.
+    OpenApi(HttpServer, Box<Api>),
 }
 
 /// A server behind a Host or Service backend.
@@ -90,6 +93,16 @@ impl Target {
                 args: stdio.args.clone(),
                 env: stdio.env.clone().into_iter().collect(),
             })),
+            Some(v1::mcp_target::Transport::Openapi(openapi)) => {
+                let http = v1::McpHttp { backend_key: openapi.backend_key.clone(), ..v1::McpHttp::default() };
+                let server = HttpServer::compile(&spec.name, &http, clusters)?;
+                let api = Api::parse(&openapi.schema, openapi.path.as_deref())
+                    .map_err(|e| format!("target \"{}\": {e}", spec.name))?;
+                for reason in api.skipped() {
+                    tracing::warn!(mcp_target = %spec.name, "an operation is no tool: {reason}");
+                }
+                Transport::OpenApi(server, Box::new(api))
+            }
             None => return Err(format!("target \"{}\" has no transport that this proxy knows", spec.name)),
         };
         let name: Arc<str> = spec.name.as_str().into();
