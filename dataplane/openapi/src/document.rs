@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::parameter::{Parameter, Place};
 use crate::schema::{Expansion, resolve};
-use crate::{ALL_PARTS, Api, DOCUMENT_BYTES, DocumentError, Operation, RequestBody, TOOLS};
+use crate::{ALL_PARTS, Api, DOCUMENT_BYTES, DocumentError, NAME_BYTES, Operation, RequestBody, TOOLS, described};
 
 /// Methods whose operations are tools.
 const METHODS: [(&str, Method); 5] = [
@@ -69,7 +69,7 @@ pub(crate) fn parse(text: &str, base: Option<&str>) -> Result<Api, DocumentError
     Ok(Api {
         title: text_at("/info/title").unwrap_or_else(|| "openapi".to_owned()),
         version: text_at("/info/version").unwrap_or_default(),
-        description: text_at("/info/description"),
+        description: text_at("/info/description").map(|text| described(&text).to_owned()),
         base,
         operations,
         skipped: reader.skipped,
@@ -142,8 +142,8 @@ impl<'a> Reader<'a> {
             if schema == Value::Bool(true) {
                 schema = json!({});
             }
-            if let (Value::Object(schema), Some(about)) = (&mut schema, about) {
-                schema.insert("description".into(), about.clone());
+            if let (Value::Object(schema), Some(about)) = (&mut schema, about.and_then(Value::as_str)) {
+                schema.insert("description".into(), described(about).into());
             }
             properties.insert(parameter.argument.clone(), schema);
             if parameter.is_required {
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
             (Some(one), _) | (None, Some(one)) => one.to_owned(),
             (None, None) => format!("{method} {path}"),
         };
-        let mut tool = json!({"name": name, "description": description, "inputSchema": input});
+        let mut tool = json!({"name": name, "description": described(&description), "inputSchema": input});
         if *method == Method::GET {
             tool["annotations"] = json!({"readOnlyHint": true});
         } else {
@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
         };
         let found = content.into_iter().flatten().find(|(kind, _)| is_json(kind));
         match found {
-            Some((kind, media)) if http::HeaderValue::from_str(kind).is_ok() => {
+            Some((kind, media)) if kind.len() <= NAME_BYTES && http::HeaderValue::from_str(kind).is_ok() => {
                 let body = RequestBody { content_type: kind.clone(), is_required };
                 Ok(Some((body, media.get("schema").unwrap_or(ANYTHING))))
             }

@@ -24,10 +24,21 @@ pub const TOOLS: usize = 500;
 const SCHEMA_PARTS: usize = 5_000;
 /// Parts of the schemas of all tools.
 const ALL_PARTS: usize = 200_000;
+/// So many bytes of text are one more part: a long text can be referred to many times.
+const PART_BYTES: usize = 64;
+/// Longest description of a tool or an argument, in bytes; the rest is left out.
+const DESCRIPTION: usize = 4 << 10;
+/// Longest name of a parameter or media type, in bytes.
+const NAME_BYTES: usize = 256;
 /// Depth of a tool's schema.
 const SCHEMA_DEPTH: usize = 32;
 /// References that lead to one another before something is there.
 const REFERENCES: usize = 16;
+
+/// As much of a text as a description may have.
+fn described(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(DESCRIPTION)).unwrap_or(text)
+}
 
 /// A document, read.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use crate::document::BODY;
-use crate::{CallError, Operation, Request};
+use crate::{CallError, NAME_BYTES, Operation, Request};
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -79,6 +79,9 @@ impl Parameter {
         let text = |name: &str| source.get(name).and_then(Value::as_str);
         let flag = |name: &str| source.get(name).and_then(Value::as_bool);
         let name = text("name").filter(|name| !name.is_empty()).ok_or("a parameter has no name")?;
+        if name.len() > NAME_BYTES {
+            return Err(format!("the name of a parameter has more than {NAME_BYTES} bytes"));
+        }
         let wrong = |what: &str| format!("parameter {name:?}: {what}");
         let place = match text("in") {
             Some("path") => Place::Path,

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{REFERENCES, SCHEMA_DEPTH, SCHEMA_PARTS};
+use crate::{PART_BYTES, REFERENCES, SCHEMA_DEPTH, SCHEMA_PARTS};
 
 /// Members whose values are schemas by name.
 const NAMED: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
@@ -54,7 +54,10 @@ impl<'a> Expansion<'a> {
         if depth > SCHEMA_DEPTH || self.parts > SCHEMA_PARTS {
             return Ok(json!({}));
         }
-        let Value::Object(members) = schema else { return Ok(schema.clone()) };
+        let Value::Object(members) = schema else {
+            self.parts += size(schema);
+            return Ok(schema.clone());
+        };
         if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
             if self.open.contains(&reference) {
                 return Ok(json!({}));
@@ -66,12 +69,14 @@ impl<'a> Expansion<'a> {
             let mut whole = whole?;
             // 3.1 allows members beside a reference; a description there is about this use.
             if let (Value::Object(whole), Some(about)) = (&mut whole, members.get("description")) {
+                self.parts += size(about);
                 whole.insert("description".into(), about.clone());
             }
             return Ok(whole);
         }
         let mut out = Map::new();
         for (name, value) in members {
+            self.parts += name.len() / PART_BYTES;
             if LEFT_OUT.contains(&name.as_str()) || name.starts_with("x-") || name == "nullable" {
                 continue;
             }
@@ -83,6 +88,7 @@ impl<'a> Expansion<'a> {
                 Value::Object(named) if NAMED.contains(&name.as_str()) => {
                     let mut all = Map::new();
                     for (name, schema) in named {
+                        self.parts += name.len() / PART_BYTES;
                         all.insert(name.clone(), self.whole(schema, depth + 1)?);
                     }
                     Value::Object(all)
@@ -91,7 +97,10 @@ impl<'a> Expansion<'a> {
                 Value::Array(items) => {
                     Value::Array(items.iter().map(|item| self.whole(item, depth + 1)).collect::<Result<_, _>>()?)
                 }
-                other => other.clone(),
+                other => {
+                    self.parts += size(other);
+                    other.clone()
+                }
             };
             out.insert(name.clone(), value);
         }
@@ -103,7 +112,8 @@ impl<'a> Expansion<'a> {
 fn size(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::Object(members) => 1 + members.values().map(size).sum::<usize>(),
+        Value::Object(members) => 1 + members.iter().map(|(name, v)| name.len() / PART_BYTES + size(v)).sum::<usize>(),
+        Value::String(text) => 1 + text.len() / PART_BYTES,
         _ => 1,
     }
 }
@@ -179,6 +189,12 @@ mod tests {
         let mut expansion = Expansion::new(&document);
         let schema = expansion.whole(&document["s0"], 0).unwrap();
         assert!(size(&schema) < 100_000, "{}", size(&schema));
+        // One long text, referred to many times.
+        let long = json!({"type": "string", "description": "x".repeat(100_000)});
+        let all: Map<String, Value> = (0..1_000).map(|n| (format!("p{n}"), json!({"$ref": "#/long"}))).collect();
+        let document = json!({"long": long, "all": {"type": "object", "properties": all}});
+        let schema = Expansion::new(&document).whole(&document["all"], 0).unwrap();
+        assert!(schema.to_string().len() < 1_000_000, "{}", schema.to_string().len());
     }
 
     #[test]
