@@ -135,6 +135,81 @@ async def test_a_server_that_forgot_its_session_is_greeted_again(federation, mcp
         again.close()
 
 
+BREAKER = {"circuitBreaker": {"consecutiveFailures": 2, "duration": "2s"}}
+OPEN = "agentgateway_mcp_target_circuit_open"
+
+
+def test_a_target_that_never_answers_is_not_asked_for_a_while(federation, github, mcp_server, wire):
+    server = mcp_server("other").wait_ready()
+    guarded = {**server.target("other"), **BREAKER, "timeouts": {"requestTimeout": "500ms", "connectTimeout": "1s"}}
+    proxy = federation(github.target("github"), guarded)
+    client = wire(proxy)
+    client.initialize()
+    assert answer(client.call("other_search_code", query="x")) == "other found x"
+    assert proxy.metric(OPEN, target="other") == 0
+    server.signal(signal.SIGSTOP)
+    for _ in range(2):
+        begin = time.monotonic()
+        assert "within 0.5 s" in client.call("other_search_code", query="x")["error"]["message"]
+        assert 0.4 < time.monotonic() - begin < 2
+    begin = time.monotonic()
+    refused = client.call("other_search_code", query="x")["error"]
+    assert refused["data"] == {"target": "other", "reason": "circuit_open"}, refused
+    names = [tool["name"] for tool in client.request("tools/list")["result"]["tools"]]
+    assert "github_search_code" in names and "other_search_code" not in names
+    assert time.monotonic() - begin < 0.4, "nobody waits for it"
+    assert answer(client.call("github_search_code", query="x")) == "github found x"
+    assert proxy.metric(OPEN, target="other") == 1 and proxy.metric(f"{OPEN}ed_total", target="other") == 1
+    assert proxy.metric("agentgateway_mcp_target_circuit_refused_total", target="other") >= 2
+    proxy.wait_for("circuit opened.*other")
+    # A client that comes now does not wait for its handshake either.
+    begin = time.monotonic()
+    late = wire(proxy)
+    late.initialize()
+    assert answer(late.call("github_search_code", query="x")) == "github found x"
+    assert time.monotonic() - begin < 0.4
+    # The one request that tries fails: the others are refused still.
+    until(lambda: "within" in client.call("other_search_code", query="x")["error"]["message"], timeout=4, what="a try", interval=0.1)
+    assert client.call("other_search_code", query="x")["error"]["data"]["reason"] == "circuit_open"
+    server.signal(signal.SIGCONT)
+    until(lambda: answer(client.call("other_search_code", query="x")) == "other found x", timeout=5, what="the target to be back", interval=0.1)
+    assert proxy.metric(OPEN, target="other") == 0
+    proxy.wait_for("circuit closed.*other")
+    dumped = [t for b in proxy.dump()["backends"] if "mcp" in b for t in b["mcp"]["target"]["targets"]]
+    assert dumped[1]["circuitBreaker"] == {"consecutiveFailures": 2, "durationMilliseconds": 2000}
+    assert (dumped[1]["requestTimeoutMilliseconds"], dumped[1]["connectTimeoutMilliseconds"]) == (500, 1000)
+
+
+@pytest.mark.parametrize("federated", [False, True], ids=["one target", "several"])
+def test_a_guarded_target_that_was_killed_comes_back(federation, github, mcp_server, wire, federated):
+    server = mcp_server("other").wait_ready()
+    proxy = federation({**server.target("other"), **BREAKER}, *([github.target("github")] if federated else []))
+    tool = "other_search_code" if federated else "search_code"
+    client = wire(proxy)
+    client.initialize()
+    assert answer(client.call(tool, query="x")) == "other found x"
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait()
+    reasons = [client.call(tool, query="x")["error"]["data"]["reason"] for _ in range(4)]
+    assert reasons == ["unreachable", "unreachable", "circuit_open", "circuit_open"]
+    again = mcp_server("other", server.port).wait_ready()
+    until(lambda: answer(client.call(tool, query="x")) == "other found x", timeout=5, what="the target to be back", interval=0.1)
+    assert proxy.metric(OPEN, target="other") == 0
+    again.close()
+
+
+def test_a_guarded_process_that_never_answers(federation, github, wire):
+    guarded = {**stdio("local"), **BREAKER, "timeouts": {"requestTimeout": "300ms"}}
+    proxy = federation(github.target("github"), guarded)
+    client = wire(proxy)
+    client.initialize()
+    assert answer(client.call("local_search_code", query="x")) == "local found x"
+    reasons = [client.call("local_slow", seconds=2)["error"]["data"]["reason"] for _ in range(3)]
+    assert reasons == ["timeout", "timeout", "circuit_open"]
+    assert answer(client.call("github_search_code", query="x")) == "github found x"
+    until(lambda: answer(client.call("local_search_code", query="x")) == "local found x", timeout=8, what="the target to be back", interval=0.1)
+
+
 def test_processes_end_with_the_proxy(federation, wire):
     proxy = federation(stdio("local"))
     pids = []

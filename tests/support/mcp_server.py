@@ -45,6 +45,12 @@ def headers(ctx: Context) -> dict[str, str]:
 
 
 @server.tool()
+def trace(ctx: Context) -> str:
+    """The place in a trace that this call came with, in its message."""
+    return str((ctx.request_context.params or {}).get("_meta", {}).get("traceparent"))
+
+
+@server.tool()
 def process() -> int:
     """The server's process id."""
     return os.getpid()

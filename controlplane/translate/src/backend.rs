@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 
 use agentgateway_convert::backend as convert;
-use agentgateway_convert::{llm, reserved};
+use agentgateway_convert::{Error, llm, reserved};
 use agentgateway_crds::{Backend, BackendStatus, BackendType, McpSelector, McpTarget};
 use agentgateway_proto::resource::Resource;
 use agentgateway_proto::v1;
 use agentgateway_types::Path;
 use agentgateway_types::backend::HostPort;
+use agentgateway_types::policy::KeyReference;
 
 use crate::Name;
 use crate::backend_tls;
@@ -95,20 +96,38 @@ fn translate_mcp(backend: &Backend, name: &Name, view: &View<'_>) -> Result<Back
     let (mut targets, mut hosts, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for (i, target) in config.targets.iter().enumerate() {
         let at = || Path::of("spec.mcp.targets").index(i);
-        match (&target.static_target, &target.selector) {
-            (Some(config), None) => {
+        let tls = |host: v1::Backend| {
+            let key = ObjectKey { kind: ObjectKind::Backend, name: name.clone() };
+            Resource::Backend(v1::Backend { tls: backend_tls::of(&key, Some(&target.name), view), ..host })
+        };
+        match (&target.static_target, &target.selector, &target.openapi) {
+            (Some(config), None, None) => {
                 let address = HostPort { host: config.host.clone(), port: config.port, ..HostPort::default() };
                 check_address(&address, at().key("static"), view)?;
                 let made = convert::static_target(&target.name, config, &source);
-                let (made, host) = made.map_err(|e| e.within(at().key("static")).to_string())?;
+                let (mut made, host) = made.map_err(|e| e.within(at().key("static")).to_string())?;
+                resilience(&mut made, target).map_err(|e| e.within(at()).to_string())?;
                 targets.push(made);
-                hosts.extend(host.map(|host| {
-                    let key = ObjectKey { kind: ObjectKind::Backend, name: name.clone() };
-                    Resource::Backend(v1::Backend { tls: backend_tls::of(&key, Some(&target.name), view), ..host })
-                }));
+                hosts.extend(host.map(tls));
             }
-            (None, Some(selector)) => found.extend(select(selector, name, target, view)?),
-            _ => return Err(format!("{}: exactly one of static and selector must be set", at())),
+            (None, None, Some(api)) => {
+                let at = || at().key("openapi");
+                let address = HostPort { host: api.host.clone(), port: api.port, ..HostPort::default() };
+                check_address(&address, at(), view)?;
+                let schema = document(&api.schema.config_map_ref, name, view)
+                    .map_err(|reason| format!("{}: {reason}", at().join(Path::of("schema.configMapRef"))))?;
+                let made =
+                    convert::openapi_target(&target.name, &api.host, api.port, api.path.as_deref(), schema, &source);
+                let (mut made, host) = made.map_err(|e| e.within(at()).to_string())?;
+                resilience(&mut made, target).map_err(|e| e.within(at()).to_string())?;
+                targets.push(made);
+                hosts.extend(host.map(tls));
+            }
+            (None, Some(selector), None) => {
+                resilience(&mut v1::McpTarget::default(), target).map_err(|e| e.within(at()).to_string())?;
+                found.extend(select(selector, name, target, view)?);
+            }
+            _ => return Err(format!("{}: exactly one of static, selector and openapi must be set", at())),
         }
     }
     let mut state = BackendState { mcp: true, ..BackendState::default() };
@@ -185,8 +204,23 @@ impl llm::Secrets for SecretsOf<'_> {
     }
 }
 
+/// The OpenAPI document in a ConfigMap of the Backend's namespace.
+fn document<'v>(reference: &KeyReference, own: &Name, view: &View<'v>) -> Result<&'v str, String> {
+    let name = Name::new(&own.namespace, &reference.name);
+    let key = reference.key.as_deref().unwrap_or("openapi.json");
+    let map = view.config_map(&name).ok_or_else(|| format!("ConfigMap {name} does not exist or cannot be read"))?;
+    let text = map.data.as_ref().and_then(|data| data.get(key));
+    text.map(String::as_str).ok_or_else(|| format!("ConfigMap {name} has no key {key}"))
+}
+
+fn resilience(made: &mut v1::McpTarget, target: &McpTarget) -> Result<(), Error> {
+    convert::resilience(made, target.timeouts.as_ref(), target.circuit_breaker.as_ref())
+}
+
 /// A Service's port that a selector found.
-struct Found {
+struct Found<'t> {
+    /// Whose selector found it.
+    by: &'t McpTarget,
     service: Name,
     port: u16,
     /// Name of the target, should no other have it.
@@ -196,13 +230,13 @@ struct Found {
     problem: Option<String>,
 }
 
-impl std::fmt::Display for Found {
+impl std::fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "port {} of Service {}", self.port, self.service)
     }
 }
 
-impl Found {
+impl Found<'_> {
     fn target(&self, others: &[v1::McpTarget]) -> Result<v1::McpTarget, String> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
@@ -211,7 +245,10 @@ impl Found {
         let taken = others.iter().any(|other| other.name == self.name);
         let name = if taken { format!("{}-{}", self.service.namespace, self.name) } else { self.name.clone() };
         let key = self.unit().key();
-        convert::target_behind(&name, key, self.path.as_deref(), self.protocol).map_err(|e| e.reason())
+        let made = convert::target_behind(&name, key, self.path.as_deref(), self.protocol);
+        let mut made = made.map_err(|e| e.reason())?;
+        resilience(&mut made, self.by).map_err(|e| e.reason())?;
+        Ok(made)
     }
 
     /// The server, behind its port.
@@ -220,7 +257,12 @@ impl Found {
     }
 }
 
-fn select(selector: &McpSelector, own: &Name, target: &McpTarget, view: &View<'_>) -> Result<Vec<Found>, String> {
+fn select<'t>(
+    selector: &McpSelector,
+    own: &Name,
+    target: &'t McpTarget,
+    view: &View<'_>,
+) -> Result<Vec<Found<'t>>, String> {
     for labels in [&selector.namespace, &selector.service].into_iter().flatten() {
         if let Some(operator) = selector::unknown_operator(labels) {
             return Err(format!("target {}: there is no operator {operator} for labels", target.name));
@@ -240,6 +282,7 @@ fn select(selector: &McpSelector, own: &Name, target: &McpTarget, view: &View<'_
             let Ok(number) = u16::try_from(port.port) else { continue };
             let section = port.name.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| number.to_string());
             found.push(Found {
+                by: target,
                 service: name.clone(),
                 port: number,
                 name: format!("{}-{section}", name.name),

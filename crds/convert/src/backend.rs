@@ -1,12 +1,14 @@
 //! Backends of both spellings.
 
+use agentgateway_openapi::Api;
 use agentgateway_proto::v1::{self, ObjectRef};
 use agentgateway_proto::{key, v1::mcp_http::Protocol};
-use agentgateway_types::Path;
 use agentgateway_types::backend::{
-    A2aBackend, AppProtocol, HostBackend, HostPort, McpAddress, McpFailureMode, McpGroup, McpPrefixMode, McpProtocol,
-    McpStaticTarget, McpTarget, StaticBackend,
+    A2aBackend, AppProtocol, HostBackend, HostPort, McpAddress, McpCircuitBreaker, McpFailureMode, McpGroup,
+    McpPrefixMode, McpProtocol, McpStaticTarget, McpTarget, McpTimeouts, StaticBackend,
 };
+use agentgateway_types::policy::TextSource;
+use agentgateway_types::{Duration, Path};
 
 use crate::check;
 use crate::error::{Error, Within};
@@ -117,8 +119,9 @@ pub fn mcp_group(group: &McpGroup, source: &ObjectRef) -> Result<Vec<v1::Backend
         if targets.iter().any(|t| t.name == target.name) {
             return Err(Error::invalid(at().key("name"), format!("{:?} is the name of two targets", target.name)));
         }
-        let (target, host) = file_target(target, source).within(at)?;
-        targets.push(target);
+        let (mut made, host) = file_target(target, source).within(at)?;
+        resilience(&mut made, target.timeouts.as_ref(), target.circuit_breaker.as_ref()).within(at)?;
+        targets.push(made);
         hosts.extend(host);
     }
     if targets.is_empty() {
@@ -126,6 +129,35 @@ pub fn mcp_group(group: &McpGroup, source: &ObjectRef) -> Result<Vec<v1::Backend
     }
     let mcp = mcp_backend(targets, group.prefix_mode, group.failure_mode, source);
     Ok(std::iter::once(mcp).chain(hosts).collect())
+}
+
+/// Gives a target its times and its circuit breaker.
+pub fn resilience(
+    target: &mut v1::McpTarget,
+    timeouts: Option<&McpTimeouts>,
+    breaker: Option<&McpCircuitBreaker>,
+) -> Result<(), Error> {
+    let milliseconds = |within: &'static str, field: &'static str, duration: Option<Duration>| match duration {
+        Some(duration) if duration.milliseconds() == 0 => {
+            Err(Error::invalid(Path::of(within).key(field), "must be more than 0".to_owned()))
+        }
+        other => Ok(other.map(Duration::milliseconds)),
+    };
+    if let Some(timeouts) = timeouts {
+        target.connect_timeout_milliseconds = milliseconds("timeouts", "connectTimeout", timeouts.connect_timeout)?;
+        target.request_timeout_milliseconds = milliseconds("timeouts", "requestTimeout", timeouts.request_timeout)?;
+    }
+    if let Some(breaker) = breaker {
+        if breaker.consecutive_failures == Some(0) {
+            let at = Path::of("circuitBreaker").key("consecutiveFailures");
+            return Err(Error::invalid(at, "must be more than 0".to_owned()));
+        }
+        target.circuit_breaker = Some(v1::McpCircuitBreaker {
+            consecutive_failures: breaker.consecutive_failures,
+            duration_milliseconds: milliseconds("circuitBreaker", "duration", breaker.duration)?,
+        });
+    }
+    Ok(())
 }
 
 /// The MCP backend `source` of these targets.
@@ -157,7 +189,11 @@ pub fn target_behind(
 ) -> Result<v1::McpTarget, Error> {
     let path = check::absolute_path(Path::of("path"), path.unwrap_or(default_mcp_path(protocol)))?;
     let http = v1::McpHttp { backend_key, path, protocol: protocol.into() };
-    Ok(v1::McpTarget { name: name.to_owned(), transport: Some(v1::mcp_target::Transport::Http(http)) })
+    Ok(v1::McpTarget {
+        name: name.to_owned(),
+        transport: Some(v1::mcp_target::Transport::Http(http)),
+        ..Default::default()
+    })
 }
 
 fn file_target(target: &McpTarget, source: &ObjectRef) -> Result<Target, Error> {
@@ -170,8 +206,8 @@ fn file_target(target: &McpTarget, source: &ObjectRef) -> Result<Target, Error> 
         http_target(&target.name, &address.host, address.port, address.path.as_deref(), protocol, source)
             .within(|| Path::of(field))
     };
-    match (&target.stdio, &target.mcp, &target.sse) {
-        (Some(stdio), None, None) => {
+    match (&target.stdio, &target.mcp, &target.sse, &target.openapi) {
+        (Some(stdio), None, None, None) => {
             if stdio.cmd.is_empty() {
                 return Err(Error::Missing { path: Path::of("stdio.cmd") });
             }
@@ -181,12 +217,42 @@ fn file_target(target: &McpTarget, source: &ObjectRef) -> Result<Target, Error> 
                 env: stdio.env.clone().into_iter().collect(),
             };
             let transport = Some(v1::mcp_target::Transport::Stdio(stdio));
-            Ok((v1::McpTarget { name: target.name.clone(), transport }, None))
+            Ok((v1::McpTarget { name: target.name.clone(), transport, ..v1::McpTarget::default() }, None))
         }
-        (None, Some(mcp), None) => address("mcp", mcp, Protocol::StreamableHttp),
-        (None, None, Some(sse)) => address("sse", sse, Protocol::Sse),
-        _ => Err(Error::NotOne { path: Path::root(), members: "stdio, mcp and sse" }),
+        (None, Some(mcp), None, None) => address("mcp", mcp, Protocol::StreamableHttp),
+        (None, None, Some(sse), None) => address("sse", sse, Protocol::Sse),
+        (None, None, None, Some(api)) => {
+            let within = || Path::of("openapi");
+            let schema = match &api.schema {
+                TextSource { file: None, inline: Some(text) } => text,
+                _ => return Err(Error::Missing { path: Path::of("openapi.schema.inline") }),
+            };
+            openapi_target(&target.name, &api.host, api.port, api.path.as_deref(), schema, source).within(within)
+        }
+        _ => Err(Error::NotOne { path: Path::root(), members: "stdio, mcp, sse and openapi" }),
     }
+}
+
+/// The target `name` of an HTTP API with this OpenAPI document: the target, and its host as a backend of its own.
+pub fn openapi_target(
+    name: &str,
+    host: &str,
+    port: u16,
+    path: Option<&str>,
+    schema: &str,
+    source: &ObjectRef,
+) -> Result<Target, Error> {
+    let (host, port) = (check::host(Path::of("host"), host)?, check::port(Path::of("port"), port)?);
+    let path = path.map(|path| check::absolute_path(Path::of("path"), path)).transpose()?;
+    // The proxy reads it again; here it is read so that its author hears of mistakes at once.
+    Api::parse(schema, path.as_deref()).map_err(|e| Error::invalid(Path::of("schema"), e.to_string()))?;
+    let key = key::backend_section(source, name);
+    let openapi = v1::McpOpenApi { backend_key: key.clone(), schema: schema.to_owned(), path };
+    let transport = Some(v1::mcp_target::Transport::Openapi(openapi));
+    let host = v1::HostPort { host, port, ..v1::HostPort::default() };
+    let host = v1::HostBackend { hosts: vec![host], version: v1::HttpVersion::Unspecified.into() };
+    let target = v1::McpTarget { name: name.to_owned(), transport, ..v1::McpTarget::default() };
+    Ok((target, Some(backend(key, source, v1::backend::Kind::Host(host)))))
 }
 
 fn http_target(
@@ -247,6 +313,25 @@ mod tests {
         let (target, _) = static_target("t", &config, &source()).expect("converts");
         let Some(v1::mcp_target::Transport::Http(http)) = target.transport else { panic!("no http") };
         assert_eq!(http.path, "/sse");
+    }
+
+    #[test]
+    fn times_and_circuit_breaker_of_a_target() {
+        let seconds = |n: u64| Some(Duration::from_milliseconds(n * 1000));
+        let mut target = v1::McpTarget::default();
+        let timeouts = McpTimeouts { connect_timeout: seconds(2), request_timeout: seconds(3) };
+        let breaker = McpCircuitBreaker { consecutive_failures: Some(4), duration: None };
+        resilience(&mut target, Some(&timeouts), Some(&breaker)).expect("converts");
+        assert_eq!(target.connect_timeout_milliseconds, Some(2000));
+        assert_eq!(target.request_timeout_milliseconds, Some(3000));
+        let made = target.circuit_breaker.expect("a breaker");
+        assert_eq!((made.consecutive_failures, made.duration_milliseconds), (Some(4), None));
+        let none = McpTimeouts { connect_timeout: None, request_timeout: seconds(0) };
+        let error = resilience(&mut target, Some(&none), None).expect_err("no time");
+        assert!(error.to_string().contains("timeouts.requestTimeout"), "{error}");
+        let none = McpCircuitBreaker { consecutive_failures: Some(0), duration: None };
+        let error = resilience(&mut target, None, Some(&none)).expect_err("no failures");
+        assert!(error.to_string().contains("circuitBreaker.consecutiveFailures"), "{error}");
     }
 
     #[test]

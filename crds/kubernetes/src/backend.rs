@@ -1,7 +1,10 @@
 //! `Backend`: where requests go, beyond Services.
 
 use agentgateway_types::backend::ai::AiBackend;
-use agentgateway_types::backend::{A2aBackend, McpFailureMode, McpPrefixMode, McpStaticTarget, StaticBackend};
+use agentgateway_types::backend::{
+    A2aBackend, McpCircuitBreaker, McpFailureMode, McpOpenApiTarget, McpPrefixMode, McpStaticTarget, McpTimeouts,
+    StaticBackend,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -95,8 +98,8 @@ pub struct McpBackend {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.static) != has(self.selector)",
-    "message": "exactly one of static and selector must be set"
+    "rule": "(has(self.static) ? 1 : 0) + (has(self.selector) ? 1 : 0) + (has(self.openapi) ? 1 : 0) == 1",
+    "message": "exactly one of static, selector and openapi must be set"
 }]))]
 pub struct McpTarget {
     /// Name of the target, unique in the backend.
@@ -115,6 +118,18 @@ pub struct McpTarget {
     /// annotation kgateway.dev/mcp-path sets its path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<McpSelector>,
+
+    /// An HTTP API, whose operations are tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openapi: Option<McpOpenApiTarget>,
+
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<McpTimeouts>,
+
+    /// When it is not asked; by default it always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<McpCircuitBreaker>,
 }
 
 /// Which Services are MCP servers of the backend.

@@ -5,6 +5,8 @@ pub mod ai;
 mod ai_file;
 mod mcp_federation;
 mod mcp_file;
+mod mcp_openapi;
+mod mcp_resilience;
 mod mcp_static;
 mod static_hosts;
 
@@ -14,6 +16,8 @@ pub use ai_file::{
     AiVertex,
 };
 pub use mcp_federation::{McpFailureMode, McpPrefixMode};
-pub use mcp_file::{McpAddress, McpGroup, McpTarget, Stdio};
+pub use mcp_file::{McpAddress, McpGroup, McpOpenApi, McpTarget, Stdio};
+pub use mcp_openapi::McpOpenApiTarget;
+pub use mcp_resilience::{McpCircuitBreaker, McpTimeouts};
 pub use mcp_static::{McpProtocol, McpStaticTarget};
 pub use static_hosts::{AppProtocol, HostBackend, HostPort, StaticBackend};

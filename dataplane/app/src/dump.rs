@@ -287,7 +287,7 @@ fn backend(backend: &v1::Backend, endpoints: &[&v1::Endpoint], balanced: Option<
 
 fn mcp_target(target: &v1::McpTarget) -> Value {
     use v1::mcp_target::Transport;
-    match &target.transport {
+    let mut out = match &target.transport {
         Some(Transport::Http(http)) => {
             let kind = match http.protocol() {
                 v1::mcp_http::Protocol::Sse => "sse",
@@ -299,8 +299,25 @@ fn mcp_target(target: &v1::McpTarget) -> Value {
             })
         }
         Some(Transport::Stdio(stdio)) => json!({ "name": target.name, "stdio": { "cmd": stdio.command } }),
+        Some(Transport::Openapi(openapi)) => {
+            let backend = key::print_backend_key(&openapi.backend_key);
+            json!({ "name": target.name, "openapi": { "backend": { "backend": backend }, "path": openapi.path } })
+        }
         None => json!({ "name": target.name }),
+    };
+    if let Some(milliseconds) = target.connect_timeout_milliseconds {
+        out["connectTimeoutMilliseconds"] = milliseconds.into();
     }
+    if let Some(milliseconds) = target.request_timeout_milliseconds {
+        out["requestTimeoutMilliseconds"] = milliseconds.into();
+    }
+    if let Some(breaker) = &target.circuit_breaker {
+        out["circuitBreaker"] = json!({
+            "consecutiveFailures": breaker.consecutive_failures,
+            "durationMilliseconds": breaker.duration_milliseconds,
+        });
+    }
+    out
 }
 
 fn policy(policy: &v1::Policy) -> Value {

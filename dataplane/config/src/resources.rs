@@ -23,6 +23,7 @@ use agentgateway_types::Path;
 use agentgateway_types::backend::{A2aBackend, HostBackend, StaticBackend};
 use agentgateway_types::file::{self, File};
 use agentgateway_types::inference::InferenceHosts;
+use agentgateway_types::policy::TextSource;
 
 use crate::diagnostic::Report;
 use crate::environment::Environment;
@@ -305,6 +306,26 @@ impl Maker<'_, '_> {
         let at = &at.clone().key("mcp");
         let mut group = group.clone();
         for (i, target) in group.targets.iter_mut().enumerate() {
+            if let Some(api) = &mut target.openapi {
+                let at = at.clone().key("targets").index(i).join(Path::of("openapi.schema"));
+                let mut read = Vec::new();
+                let text = match (&api.schema.file, &api.schema.inline) {
+                    (Some(name), None) => self
+                        .environment
+                        .read(name, &mut read)
+                        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))),
+                    (None, Some(inline)) => Ok(inline.clone()),
+                    _ => Err("exactly one of file and inline must be set".to_owned()),
+                };
+                self.files.extend(read);
+                match text {
+                    Ok(text) => api.schema = TextSource { file: None, inline: Some(text) },
+                    Err(message) => {
+                        self.report.error(&at, message);
+                        return None;
+                    }
+                }
+            }
             let Some(stdio) = &mut target.stdio else { continue };
             for (name, value) in &mut stdio.env {
                 match self.environment.expand(value) {
@@ -323,7 +344,11 @@ impl Maker<'_, '_> {
         let place = |key: &str| {
             let of = |t: &agentgateway_types::backend::McpTarget| key::backend_section(source, &t.name) == key;
             let index = group.targets.iter().position(of).unwrap_or_default();
-            let field = if group.targets.get(index).is_some_and(|t| t.sse.is_some()) { "sse" } else { "mcp" };
+            let field = match group.targets.get(index) {
+                Some(target) if target.sse.is_some() => "sse",
+                Some(target) if target.openapi.is_some() => "openapi",
+                _ => "mcp",
+            };
             at.clone().key("targets").index(index).key(field)
         };
         let mut reached: Vec<v1::Backend> = made.into_iter().map(|backend| self.reachable(backend, place)).collect();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agentgateway_upstream::Body;
 use http::Response;
 
+use crate::breaker::Breaker;
 use crate::fault::{Fault, Kind};
 use crate::jsonrpc::{self, Envelope};
 use crate::link::http::read;
@@ -30,6 +31,8 @@ pub(crate) struct Answer {
     source: Source,
     /// Messages that were read ahead.
     ready: VecDeque<Message>,
+    /// Told of the first message, or that there is none.
+    breaker: Option<Arc<Breaker>>,
 }
 
 enum Source {
@@ -45,7 +48,24 @@ impl Answer {
         let body = response.into_body();
         let source =
             if is_events { Source::Events(Box::new(Events::new(body, limit))) } else { Source::Whole(Some(body)) };
-        Self { target: Arc::clone(&target.name), limit, source, ready: VecDeque::new() }
+        Self {
+            target: Arc::clone(&target.name),
+            limit,
+            source,
+            ready: VecDeque::new(),
+            breaker: target.breaker.clone(),
+        }
+    }
+
+    /// A response that is there already.
+    pub(crate) fn ready(target: &Target, text: String) -> Self {
+        Self {
+            target: Arc::clone(&target.name),
+            limit: usize::MAX,
+            source: Source::Whole(None),
+            ready: VecDeque::from([Message { text, ..Message::default() }]),
+            breaker: None,
+        }
     }
 
     pub(crate) fn from_peer(target: &Target, ticket: Ticket) -> Self {
@@ -54,16 +74,35 @@ impl Answer {
             limit: usize::MAX,
             source: Source::Peer(ticket),
             ready: VecDeque::new(),
+            breaker: target.breaker.clone(),
         }
     }
 
     /// What is left of an answer that another task reads.
     pub(crate) fn from_pump(target: &Target, pump: Pump) -> Self {
-        Self { target: Arc::clone(&target.name), limit: usize::MAX, source: Source::Pump(pump), ready: VecDeque::new() }
+        Self {
+            target: Arc::clone(&target.name),
+            limit: usize::MAX,
+            source: Source::Pump(pump),
+            ready: VecDeque::new(),
+            breaker: None,
+        }
     }
 
     /// The next message; none when there are no more.
     pub(crate) async fn next(&mut self) -> Result<Option<Message>, Fault> {
+        let next = self.read().await;
+        if let Some(breaker) = self.breaker.take() {
+            match &next {
+                Ok(Some(_)) => breaker.succeed(),
+                Ok(None) => breaker.fail(),
+                Err(fault) => breaker.settle(fault),
+            }
+        }
+        next
+    }
+
+    async fn read(&mut self) -> Result<Option<Message>, Fault> {
         if let Some(message) = self.ready.pop_front() {
             return Ok(Some(message));
         }

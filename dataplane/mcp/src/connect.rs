@@ -18,6 +18,7 @@ use crate::jsonrpc;
 use crate::limits::{DISCOVER, NOTIFY, PROCESS_RESTART};
 use crate::link::Link;
 use crate::link::http::{self as http_link, Forwarded, HttpLink, is_type};
+use crate::link::openapi::ApiLink;
 use crate::link::sse::SseLink;
 use crate::link::stdio::{StdioLink, read_discovery, read_handshake};
 use crate::lock;
@@ -68,7 +69,7 @@ pub(crate) async fn link_with(
         }
         if tokio::time::timeout_at(deadline, changed).await.is_err() {
             let state = if target.is_process() { "is still starting" } else { "has not answered yet" };
-            return Err(Fault::new(&target.name, Kind::Timeout, format!("{state} after {} s", patience.as_secs())));
+            return Err(Fault::new(&target.name, Kind::Timeout, format!("{state} after {} s", patience.as_secs_f64())));
         }
         waited = true;
     }
@@ -95,6 +96,9 @@ fn look(slot: &Slot, waited: bool) -> Look {
             }
         }
         SlotState::Ready(_) | SlotState::Idle => {}
+    }
+    if let Err(fault) = slot.target.enter() {
+        return Look::Failed(fault);
     }
     *state = SlotState::Connecting;
     Look::Connect
@@ -142,8 +146,7 @@ impl Drop for Connecting {
 impl Connecting {
     async fn run(mut self) {
         let target = Arc::clone(&self.slot.target);
-        let limits = &self.io.shared.limits;
-        let patience = if target.is_process() { limits.process_handshake } else { limits.http_handshake };
+        let patience = target.connect_timeout(&self.io.shared.limits);
         let since = Instant::now();
         let result = match tokio::time::timeout(patience, self.handshake(&target)).await {
             Ok(result) => result,
@@ -151,6 +154,10 @@ impl Connecting {
         };
         target.metrics.handshake(result.is_ok());
         target.set_suspect(result.is_err());
+        match &result {
+            Ok(_) => target.go_on(),
+            Err(fault) => target.settle(fault),
+        }
         match &result {
             Ok((_, handshake)) => {
                 let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -194,6 +201,10 @@ impl Connecting {
             Transport::Sse(_) => {
                 let (link, handshake) = SseLink::connect(&self.io, target, &self.session, &self.forwarded).await?;
                 Ok((Link::Sse(Arc::new(link)), handshake))
+            }
+            Transport::OpenApi(_, api) => {
+                let (link, handshake) = ApiLink::connect(target, api, &self.session)?;
+                Ok((Link::Api(Arc::new(link)), handshake))
             }
             Transport::Stdio(command) => {
                 let (link, handshake) =
@@ -317,7 +328,7 @@ async fn http_handshake(
     forwarded: &Forwarded,
 ) -> Result<(HttpLink, Handshake), Fault> {
     let message = Bytes::from(session.initialize_request());
-    let patience = io.shared.limits.http_handshake;
+    let patience = target.connect_timeout(&io.shared.limits);
     let upstream = io.upstream();
     let pick = || async { upstream.pick(&server.cluster).await.map_err(|e| Fault::upstream(&target.name, &e)) };
     let mut picked: Picked = pick().await?;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use agentgateway_upstream::Body;
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::jsonrpc::{self, Envelope, members, quote, string};
 use crate::limits::NOTIFY;
 use crate::lists;
 use crate::log::Log;
+use crate::metrics::Tool;
 use crate::naming::{Named, Naming};
 use crate::protocol::{Method, code};
 use crate::reply::{self, Relay};
@@ -46,6 +48,8 @@ pub(crate) struct Addressed {
     pub(crate) target: usize,
     /// The message for the target, where it differs from the client's.
     pub(crate) edited: Option<String>,
+    /// Where the call of a tool is counted.
+    pub(crate) tool: Option<Tool>,
 }
 
 /// The target that a request is for, or the error object that answers it. None when it is for no target in particular.
@@ -62,7 +66,7 @@ pub(crate) fn address(
             resource(call, envelope, log)
         }
         Method::CompletionComplete => completion(call, envelope),
-        _ if !call.federated() => Ok(Addressed { target: 0, edited: None }),
+        _ if !call.federated() => Ok(Addressed { target: 0, edited: None, tool: None }),
         _ => return None,
     })
 }
@@ -105,9 +109,19 @@ pub(crate) async fn request(
         }
     };
     if is_modern {
-        return to_modern(call, target, envelope, &message, how, in_flight, log).await;
+        let since = Instant::now();
+        let outcome = to_modern(call, target, envelope, &message, how, in_flight, log).await;
+        if let Some(tool) = addressed.tool {
+            target.metrics.call(tool, !matches!(outcome, Outcome::Fault(_)), since.elapsed());
+        }
+        return outcome;
     }
-    let raw = match exchange::request(call, target, &message, how).await {
+    let since = Instant::now();
+    let answered = exchange::request(call, target, &message, how).await;
+    if let Some(tool) = addressed.tool {
+        target.metrics.call(tool, answered.is_ok(), since.elapsed());
+    }
+    let raw = match answered {
         Ok(raw) => raw,
         Err(fault) => {
             log.error(fault.reason());
@@ -119,7 +133,9 @@ pub(crate) async fn request(
     }
     let filters = lists::is_list(method) && !call.rules.is_open();
     match raw {
-        Raw::Http(response) if may_pass && !call.federated() && !filters => Outcome::Passed(passed(response)),
+        Raw::Http(response) if may_pass && !call.federated() && !filters && target.breaker.is_none() => {
+            Outcome::Passed(passed(response))
+        }
         raw => Outcome::Relay(Box::new(Relay {
             call: Rc::clone(call),
             target: Arc::clone(target),
@@ -174,8 +190,7 @@ fn note_wish(call: &Call, target: &Target, method: Method, message: &Bytes) {
 }
 
 pub(crate) fn patience(call: &Call, target: &Target) -> std::time::Duration {
-    let limits = &call.io.shared.limits;
-    if target.is_process() { limits.process_handshake } else { limits.http_handshake }
+    target.connect_timeout(&call.io.shared.limits)
 }
 
 /// A target's answer with the headers that are the protocol's.
@@ -227,7 +242,8 @@ fn named(
         splice.replace(raw, quote(own));
         splice.finish()
     });
-    Ok(Addressed { target: index, edited })
+    let tool = matches!(kind, Named::Tool).then(|| target.metrics.tool(own));
+    Ok(Addressed { target: index, edited, tool })
 }
 
 fn tool(call: &Call, envelope: &Envelope<'_>, log: &mut Log) -> Result<Addressed, String> {
@@ -270,7 +286,7 @@ fn addressed_uri(call: &Call, envelope: &Envelope<'_>, log: &mut Log, raw: &str)
         splice.replace(raw, quote(own));
         splice.finish()
     });
-    Ok(Addressed { target: index, edited })
+    Ok(Addressed { target: index, edited, tool: None })
 }
 
 /// Completions are asked for an argument of a prompt, or a part of a resource template; who may not see that may not
@@ -297,7 +313,7 @@ fn completion(call: &Call, envelope: &Envelope<'_>) -> Result<Addressed, String>
                 splice.replace(raw, quote(own));
                 splice.finish()
             });
-            Ok(Addressed { target: index, edited })
+            Ok(Addressed { target: index, edited, tool: None })
         }
         _ => Err(invalid("Invalid params: \"ref\" must name a prompt or a resource")),
     }

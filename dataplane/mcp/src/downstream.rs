@@ -117,13 +117,15 @@ fn credentials(inbound: &Inbound) -> Result<Credentials, ()> {
 fn admit(io: Io, backend: Arc<McpBackend>, inbound: Inbound, credentials: Credentials) -> Admitted {
     let Inbound { head, context, policies } = inbound;
     let headers = &head.headers;
+    let mut forwarded = Forwarded::new(headers, credentials);
+    forwarded.set_traced(context.telemetry.is_traced());
     Admitted {
         io,
         backend,
         identity: Identity::of(&context),
         session: headers.get(SESSION_ID).cloned(),
         last_event: headers.get(LAST_EVENT_ID).cloned(),
-        forwarded: Forwarded::new(headers, credentials),
+        forwarded,
         rules: Authorizer::new(policies, head, context),
     }
 }

@@ -24,6 +24,8 @@ use crate::target::{HttpServer, Target, Transport};
 pub(crate) enum Raw {
     Http(Response<Body>),
     Ticket(Ticket),
+    /// The whole response.
+    Ready(String),
 }
 
 impl Raw {
@@ -34,6 +36,7 @@ impl Raw {
                 Answer::from_http(target, response, limit, is_events)
             }
             Self::Ticket(ticket) => Answer::from_peer(target, ticket),
+            Self::Ready(text) => Answer::ready(target, text),
         }
     }
 }
@@ -53,11 +56,15 @@ pub(crate) async fn request(call: &Call, target: &Arc<Target>, message: &Bytes, 
     let since = Instant::now();
     let result = request_twice(call, target, message, how).await;
     observe(target, how.method, since, &result);
+    if let Err(fault) = &result {
+        target.settle(fault);
+    }
     result
 }
 
 async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: How) -> Result<Raw, Fault> {
     let link = connect::link(call, target, how.patience).await?;
+    target.enter()?;
     let fault = match request_once(&call.io, target, &link, &call.forwarded, message, how.relays).await {
         Ok(raw) => return Ok(raw),
         Err(fault) => fault,
@@ -87,6 +94,7 @@ async fn request_twice(call: &Call, target: &Arc<Target>, message: &Bytes, how: 
         }
         _ => return Err(fault),
     }
+    target.go_on();
     let link = connect::link(call, target, how.patience).await?;
     request_once(&call.io, target, &link, &call.forwarded, message, how.relays).await
 }
@@ -107,6 +115,8 @@ async fn request_once(
     message: &Bytes,
     relays: bool,
 ) -> Result<Raw, Fault> {
+    let traced = forwarded.traced(message);
+    let message = traced.as_ref().unwrap_or(message);
     match link {
         Link::Http(link) => {
             let response = post(io, target, link, forwarded, message.clone()).await?;
@@ -116,6 +126,7 @@ async fn request_once(
             let envelope = envelope(target, message)?;
             Ok(Raw::Ticket(link.request(io, target, forwarded, &envelope, relays).await?))
         }
+        Link::Api(link) => Ok(Raw::Ready(link.request(io, target, forwarded, &envelope(target, message)?).await?)),
         Link::Stdio(link) => Ok(Raw::Ticket(link.request(&envelope(target, message)?, relays)?)),
     }
 }
@@ -153,6 +164,8 @@ pub(crate) async fn notify(
         Link::Http(link) => post(io, target, link, forwarded, message).await.map(drop),
         Link::Sse(link) => link.send(io, target, forwarded, text(target, &message)?).await,
         Link::Stdio(link) => link.send(text(target, &message)?),
+        // It wants to hear of nothing.
+        Link::Api(_) => Ok(()),
     }
 }
 
@@ -175,7 +188,8 @@ async fn post(
     forwarded: &Forwarded,
     message: Bytes,
 ) -> Result<Response<Body>, Fault> {
-    http_link::post(io.upstream(), target, server(target)?, link, forwarded, message, io.shared.limits.call).await
+    let patience = target.request_timeout(&io.shared.limits);
+    http_link::post(io.upstream(), target, server(target)?, link, forwarded, message, patience).await
 }
 
 /// Opens a target's own stream; a target without one answers with a status that says so.
@@ -184,7 +198,7 @@ pub(crate) async fn open_stream(
     target: &Arc<Target>,
     last_event: Option<HeaderValue>,
 ) -> Result<Response<Body>, Fault> {
-    let patience = call.io.shared.limits.http_handshake;
+    let patience = target.connect_timeout(&call.io.shared.limits);
     let server = server(target)?;
     for attempt in 0..2 {
         let link = connect::link(call, target, patience).await?;
@@ -196,7 +210,7 @@ pub(crate) async fn open_stream(
             http,
             &call.forwarded,
             last_event.clone(),
-            call.io.shared.limits.call,
+            target.request_timeout(&call.io.shared.limits),
         )
         .await;
         match opened {

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     SessionGone,
     /// The queue to the target is full.
     Overloaded,
+    /// It failed too often and is not asked for a while.
+    CircuitOpen,
     /// The target answered with an HTTP status that is not a success.
     Status(Arc<Refused>),
     /// The target answered with a JSON-RPC error: the text of the error object.
@@ -52,7 +54,7 @@ impl Fault {
     }
 
     pub(crate) fn timeout(target: &Arc<str>, what: &str, after: std::time::Duration) -> Self {
-        Self::new(target, Kind::Timeout, format!("did not {what} within {} s", after.as_secs()))
+        Self::new(target, Kind::Timeout, format!("did not {what} within {} s", after.as_secs_f64()))
     }
 
     pub(crate) fn upstream(target: &Arc<str>, error: &upstream::Error) -> Self {
@@ -85,6 +87,7 @@ impl Fault {
             Kind::Protocol => "protocol_error",
             Kind::SessionGone => "session_gone",
             Kind::Overloaded => "overloaded",
+            Kind::CircuitOpen => "circuit_open",
             Kind::Status(_) => "http_status",
             Kind::Rpc(_) => "rpc_error",
         }

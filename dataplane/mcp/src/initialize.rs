@@ -114,7 +114,7 @@ async fn greet(call: &Rc<Call>) -> Greeted {
     let limits = &call.io.shared.limits;
     let handshakes = Handshakes::default();
     let targets = &call.backend.targets;
-    let slowest = targets.iter().map(|t| if t.is_process() { limits.process_handshake } else { limits.http_handshake });
+    let slowest = targets.iter().map(|target| target.connect_timeout(limits));
     // A little more than each handshake has, so that it is the handshake's own failure that is reported.
     let patience = slowest.max().unwrap_or(limits.http_handshake) + Duration::from_secs(1);
     let start = Instant::now();

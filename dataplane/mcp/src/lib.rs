@@ -10,6 +10,7 @@
 mod answer;
 mod authorize;
 mod backend;
+mod breaker;
 mod call;
 mod capabilities;
 mod connect;

@@ -82,6 +82,8 @@ pub(crate) const BACKLOG_BYTES: usize = 256 << 10;
 pub(crate) const PROCESS_QUEUE: usize = 64;
 /// Requests of one session that one target has not answered yet.
 pub(crate) const IN_FLIGHT: usize = 1_024;
+/// How long a request of a shared session counts as open after its caller has left, unless the target answers it.
+pub(crate) const LEFT: Duration = Duration::from_secs(300);
 /// Subscriptions and log levels of one session that a target's new session is asked for again.
 pub(crate) const WISHES: usize = 64;
 /// Bytes of the params of one of them.
@@ -124,5 +126,7 @@ pub(crate) const NEWS_QUEUE: usize = 64;
 pub(crate) const ROUNDS: usize = 32;
 /// Questions of a target in one round.
 pub(crate) const ROUND_QUESTIONS: usize = 32;
+/// Tools of one target that are counted by their names; the rest is one.
+pub(crate) const COUNTED_TOOLS: usize = 100;
 /// Names of tools, and again of prompts, whose target one backend keeps in mind.
 pub(crate) const OWNERS: usize = 50_000;

@@ -1,6 +1,7 @@
 //! One session's way to one target: a handshake that was made, and what was agreed in it.
 
 pub(crate) mod http;
+pub(crate) mod openapi;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod sse;
@@ -16,13 +17,14 @@ pub(crate) enum Link {
     Http(Arc<http::HttpLink>),
     Sse(Arc<sse::SseLink>),
     Stdio(Arc<stdio::StdioLink>),
+    Api(Arc<openapi::ApiLink>),
 }
 
 impl Link {
     /// Whether it is worth a try: a server over HTTP is asked to know, a process or stream is gone when it has ended.
     pub(crate) fn is_alive(&self) -> bool {
         match self {
-            Self::Http(_) => true,
+            Self::Http(_) | Self::Api(_) => true,
             Self::Sse(link) => !link.peer.is_closed(),
             Self::Stdio(link) => !link.peer.is_closed(),
         }
@@ -33,6 +35,7 @@ impl Link {
             Self::Http(link) => link.features,
             Self::Sse(link) => link.features,
             Self::Stdio(link) => link.features,
+            Self::Api(link) => link.features,
         }
     }
 
@@ -40,7 +43,7 @@ impl Link {
     pub(crate) fn is_modern(&self) -> bool {
         match self {
             Self::Http(link) => link.version.is_modern(),
-            Self::Sse(_) => false,
+            Self::Sse(_) | Self::Api(_) => false,
             Self::Stdio(link) => link.version.is_modern(),
         }
     }
@@ -50,6 +53,7 @@ impl Link {
             (Self::Http(a), Self::Http(b)) => Arc::ptr_eq(a, b),
             (Self::Sse(a), Self::Sse(b)) => Arc::ptr_eq(a, b),
             (Self::Stdio(a), Self::Stdio(b)) => Arc::ptr_eq(a, b),
+            (Self::Api(a), Self::Api(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }

@@ -206,7 +206,7 @@ async fn all_pages(
     let (patience, answer) = if target.is_suspect() {
         (limits.suspect_patience, limits.suspect_patience)
     } else {
-        (limits.list_patience, limits.list_answer)
+        (limits.list_patience, limits.list_answer.min(target.request_timeout(limits)))
     };
     let link = crate::connect::link(call, target, patience).await?;
     if !link.features().has(crate::capabilities::Features::needed(method)) {
@@ -214,7 +214,11 @@ async fn all_pages(
     }
     match tokio::time::timeout(answer, read_pages(call, target, method, member, patience, link.is_modern())).await {
         Ok(result) => result,
-        Err(_) => Err(Fault::timeout(&target.name, &format!("answer {}", method.as_str()), answer)),
+        Err(_) => {
+            let fault = Fault::timeout(&target.name, &format!("answer {}", method.as_str()), answer);
+            target.settle(&fault);
+            Err(fault)
+        }
     }
 }
 

@@ -123,10 +123,14 @@ impl Relay {
     }
 
     async fn first(&mut self) -> Result<Option<Message>, Fault> {
-        let patience = self.call.io.shared.limits.call;
+        let patience = self.target.request_timeout(&self.call.io.shared.limits);
         match tokio::time::timeout(patience, self.answer.next()).await {
             Ok(result) => result,
-            Err(_) => Err(Fault::timeout(&self.target.name, "answer", patience)),
+            Err(_) => {
+                let fault = Fault::timeout(&self.target.name, "answer", patience);
+                self.target.settle(&fault);
+                Err(fault)
+            }
         }
     }
 

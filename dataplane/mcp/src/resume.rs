@@ -122,7 +122,7 @@ pub(crate) fn contents(session: &Session) -> Contents {
             features: link.features.0,
             endpoint: Some(link.picked.endpoint().address()),
         }),
-        Link::Sse(_) | Link::Stdio(_) => None,
+        Link::Sse(_) | Link::Stdio(_) | Link::Api(_) => None,
     });
     Contents {
         backend: session.backend.to_string(),

@@ -73,7 +73,7 @@ fn refused(fault: &Fault) -> Response<Body> {
             refused.status
         }
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::Unreachable | Kind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Unreachable | Kind::Overloaded | Kind::CircuitOpen => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_GATEWAY,
     };
     reply::refuse(status, None, code::INTERNAL, &fault.to_string())

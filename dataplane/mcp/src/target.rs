@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use agentgateway_openapi::Api;
 use agentgateway_proto::v1;
 use agentgateway_upstream::Cluster;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 
+use crate::breaker::Breaker;
 use crate::capabilities::Handshake;
-use crate::limits::ERA_RETRY;
+use crate::fault::Fault;
+use crate::limits::{ERA_RETRY, Limits};
 use crate::lock;
 use crate::metrics::TargetMetrics;
 
@@ -25,6 +28,10 @@ pub(crate) struct Target {
     /// What it was compiled from: sessions keep their link when a new configuration says the same.
     pub(crate) spec: v1::McpTarget,
     pub(crate) metrics: Arc<TargetMetrics>,
+    /// Where the configuration has one.
+    pub(crate) breaker: Option<Arc<Breaker>>,
+    connect_timeout: Option<Duration>,
+    request_timeout: Option<Duration>,
     /// Its last handshake or list failed.
     suspect: AtomicBool,
     /// Its last request failed.
@@ -41,6 +48,8 @@ pub(crate) enum Transport {
     StreamableHttp(HttpServer),
     Sse(HttpServer),
     Stdio(Arc<Command>),
+    /// An HTTP API.
+    OpenApi(HttpServer, Box<Api>),
 }
 
 /// A server behind a Host or Service backend.
@@ -84,11 +93,25 @@ impl Target {
                 args: stdio.args.clone(),
                 env: stdio.env.clone().into_iter().collect(),
             })),
+            Some(v1::mcp_target::Transport::Openapi(openapi)) => {
+                let http = v1::McpHttp { backend_key: openapi.backend_key.clone(), ..v1::McpHttp::default() };
+                let server = HttpServer::compile(&spec.name, &http, clusters)?;
+                let api = Api::parse(&openapi.schema, openapi.path.as_deref())
+                    .map_err(|e| format!("target \"{}\": {e}", spec.name))?;
+                for reason in api.skipped() {
+                    tracing::warn!(mcp_target = %spec.name, "an operation is no tool: {reason}");
+                }
+                Transport::OpenApi(server, Box::new(api))
+            }
             None => return Err(format!("target \"{}\" has no transport that this proxy knows", spec.name)),
         };
+        let name: Arc<str> = spec.name.as_str().into();
         Ok(Self {
             index,
-            name: spec.name.as_str().into(),
+            breaker: spec.circuit_breaker.map(|spec| Arc::new(Breaker::new(&name, spec, &metrics))),
+            connect_timeout: spec.connect_timeout_milliseconds.map(Duration::from_millis),
+            request_timeout: spec.request_timeout_milliseconds.map(Duration::from_millis),
+            name,
             transport,
             spec: spec.clone(),
             metrics,
@@ -97,6 +120,36 @@ impl Target {
             known: Mutex::default(),
             lacks_modern: Mutex::default(),
         })
+    }
+
+    /// How long its handshake may take.
+    pub(crate) fn connect_timeout(&self, limits: &Limits) -> Duration {
+        let default = if self.is_process() { limits.process_handshake } else { limits.http_handshake };
+        self.connect_timeout.unwrap_or(default)
+    }
+
+    /// How long it may take until the first part of an answer.
+    pub(crate) fn request_timeout(&self, limits: &Limits) -> Duration {
+        self.request_timeout.unwrap_or(limits.call)
+    }
+
+    /// Says no when its circuit breaker is open.
+    pub(crate) fn enter(&self) -> Result<(), Fault> {
+        self.breaker.as_ref().map_or(Ok(()), |breaker| breaker.enter())
+    }
+
+    /// Tells its circuit breaker of a failed exchange.
+    pub(crate) fn settle(&self, fault: &Fault) {
+        if let Some(breaker) = &self.breaker {
+            breaker.settle(fault);
+        }
+    }
+
+    /// Tells its circuit breaker that one step of an exchange was done.
+    pub(crate) fn go_on(&self) {
+        if let Some(breaker) = &self.breaker {
+            breaker.go_on();
+        }
     }
 
     pub(crate) fn known(&self) -> Option<Arc<Handshake>> {

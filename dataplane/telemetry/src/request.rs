@@ -113,6 +113,11 @@ impl RequestTelemetry {
         }
     }
 
+    /// Whether the request has a place in a trace.
+    pub fn is_traced(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.tracing.borrow().is_some())
+    }
+
     /// Begins a span, which ends when it is dropped. It is nothing where the request is not traced.
     pub fn span(&self, name: impl Into<Cow<'static, str>>, kind: SpanKind) -> Span {
         let Some(inner) = &self.0 else { return Span::none() };

@@ -12,10 +12,12 @@ use http_body_util::BodyExt;
 
 use crate::capabilities::Features;
 use crate::fault::{Fault, Kind, Refused};
-use crate::jsonrpc::{Envelope, members, string};
+use crate::jsonrpc::{Envelope, members, quote, string};
 use crate::limits;
 use crate::modern::check;
+use crate::modern::translate::with_members;
 use crate::protocol::{LAST_EVENT_ID, METHOD, Method as McpMethod, NAME, PROTOCOL_VERSION, SESSION_ID, Version};
+use crate::splice::Splice;
 use crate::target::{HttpServer, Target};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -39,13 +41,51 @@ pub(crate) struct HttpLink {
 pub(crate) struct Forwarded {
     credentials: Option<(HeaderName, HeaderValue)>,
     trace: [Option<HeaderValue>; 2],
+    /// The gateway traces the request, and says so in messages too: processes get no headers.
+    is_traced: bool,
     /// Headers by which a client of the stateless protocol repeats arguments of a tool.
     params: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Forwarded {
     pub(crate) fn new(headers: &HeaderMap, credentials: Option<(HeaderName, HeaderValue)>) -> Self {
-        Self { credentials, trace: TRACE_HEADERS.map(|name| headers.get(name).cloned()), params: Vec::new() }
+        let trace = TRACE_HEADERS.map(|name| headers.get(name).cloned());
+        Self { credentials, trace, is_traced: false, params: Vec::new() }
+    }
+
+    pub(crate) fn set_traced(&mut self, is_traced: bool) {
+        self.is_traced = is_traced;
+    }
+
+    /// The text of a request with its place in the trace in `params._meta`, where the client has put none there. Nothing when
+    /// it stays as it is.
+    pub(crate) fn traced(&self, message: &Bytes) -> Option<Bytes> {
+        if !self.is_traced {
+            return None;
+        }
+        let mut own = String::new();
+        for (name, value) in TRACE_HEADERS.iter().zip(&self.trace) {
+            if let Some(value) = value.as_ref().and_then(|value| value.to_str().ok()) {
+                let comma = if own.is_empty() { "" } else { "," };
+                own.push_str(&format!(r#"{comma}"{name}":{}"#, quote(value)));
+            }
+        }
+        let text = std::str::from_utf8(message).ok().filter(|_| !own.is_empty())?;
+        let envelope = Envelope::parse(text).ok()?;
+        let mut splice = Splice::new(text);
+        match envelope.params {
+            None => return Some(with_members(text, &format!(r#""params":{{"_meta":{{{own}}}}}"#)).into()),
+            Some(params) if !params.starts_with('{') => return None,
+            Some(params) => match members(params, ["_meta"]).ok()? {
+                [None] => splice.replace(params, with_members(params, &format!(r#""_meta":{{{own}}}"#))),
+                [Some(theirs)] if theirs.starts_with('{') => match members(theirs, ["traceparent"]).ok()? {
+                    [None] => splice.replace(theirs, with_members(theirs, &own)),
+                    [Some(_)] => return None,
+                },
+                [Some(_)] => return None,
+            },
+        }
+        Some(splice.finish().into())
     }
 
     /// Sends these headers to servers of the stateless protocol.
@@ -287,6 +327,34 @@ mod tests {
         assert_eq!(&read(pieces(3), 6).await.unwrap()[..], b"ababab");
         assert!(read(pieces(4), 6).await.is_err());
         assert_eq!(&read(pieces(0), 6).await.unwrap()[..], b"");
+    }
+
+    #[test]
+    fn the_trace_in_messages() {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", HeaderValue::from_static("00-a-b-01"));
+        headers.insert("tracestate", HeaderValue::from_static("v=\"1\""));
+        let mut forwarded = Forwarded::new(&headers, None);
+        let message = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        assert_eq!(forwarded.traced(&message), None, "what is not traced stays as it is");
+        forwarded.set_traced(true);
+        let meta = |text: &'static str| {
+            let text = forwarded.traced(&Bytes::from_static(text.as_bytes()))?;
+            let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!((&value["id"], &value["jsonrpc"]), (&1.into(), &"2.0".into()));
+            Some(value["params"]["_meta"].clone())
+        };
+        let own = serde_json::json!({"traceparent": "00-a-b-01", "tracestate": "v=\"1\""});
+        assert_eq!(meta(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#), Some(own.clone()));
+        assert_eq!(meta(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#), Some(own.clone()));
+        let more =
+            meta(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"progressToken":1},"a":2}}"#).unwrap();
+        assert_eq!((&more["progressToken"], &more["traceparent"]), (&1.into(), &own["traceparent"]));
+        assert_eq!(
+            meta(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":{"traceparent":"00-c-d-01"}}}"#),
+            None
+        );
+        assert_eq!(meta(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#), None);
     }
 
     #[test]

@@ -4,9 +4,14 @@
 //! Responses go by id and progress by its token. What else a target sends while a request of the session is open
 //! belongs, as far as anyone can tell, to the request that was sent last; lists that changed and resources that were
 //! updated belong to the session.
+//!
+//! A session that the gateway holds has requests of several callers, who must see nothing of each other. There, what no
+//! id and no token attributes goes to a request only while it is the only one; else a question is refused, and a
+//! notification is dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -23,6 +28,8 @@ pub(crate) struct Peer {
     target: Arc<str>,
     index: usize,
     session: Weak<Session>,
+    /// Its requests may be of callers who must see nothing of each other.
+    is_shared: bool,
     state: Mutex<State>,
 }
 
@@ -42,7 +49,11 @@ struct Waiting {
     progress: Option<Box<str>>,
     /// Takes messages other than its response and its progress.
     relays: bool,
+    /// It stays open for as long as its client listens; what it brings belongs to the session.
+    listens: bool,
     sequence: u64,
+    /// Nobody waits for it any more, since then. In a shared session the target may still ask on its behalf.
+    left: Option<Instant>,
 }
 
 /// A request that waits for its answer. Messages end with the response; an end without one means that the target is
@@ -67,7 +78,11 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        lock(&self.peer.state).waiting.remove(&self.id);
+        let mut state = lock(&self.peer.state);
+        match state.waiting.get_mut(&self.id) {
+            Some(waiting) if self.peer.is_shared => waiting.left = Some(Instant::now()),
+            _ => drop(state.waiting.remove(&self.id)),
+        }
     }
 }
 
@@ -75,14 +90,20 @@ impl Drop for Ticket {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Inbound {
     Done,
-    /// The target asked whether the other side is alive: this is the answer.
+    /// The target asked whether the other side is alive, or what nobody can be asked: this is the answer.
     Answer(bytes::Bytes),
     Garbage(String),
 }
 
 impl Peer {
     pub(crate) fn new(target: &Arc<str>, index: usize, session: &Arc<Session>) -> Arc<Self> {
-        Arc::new(Self { target: Arc::clone(target), index, session: Arc::downgrade(session), state: Mutex::default() })
+        Arc::new(Self {
+            target: Arc::clone(target),
+            index,
+            session: Arc::downgrade(session),
+            is_shared: session.is_held(),
+            state: Mutex::default(),
+        })
     }
 
     /// Announces a request, before it is sent.
@@ -94,6 +115,9 @@ impl Peer {
         if let Some(why) = &state.closed {
             // Nothing was sent, so a new session of the target may be asked instead.
             return Err(Fault::new(&self.target, Kind::SessionGone, Arc::clone(why)));
+        }
+        if self.is_shared {
+            state.waiting.retain(|_, w| w.left.is_none_or(|since| since.elapsed() < limits::LEFT));
         }
         if state.waiting.len() >= limits::IN_FLIGHT {
             let message = format!("has {} requests of this session open", limits::IN_FLIGHT);
@@ -109,7 +133,8 @@ impl Peer {
         }
         state.sequence += 1;
         let sequence = state.sequence;
-        state.waiting.insert(id.clone(), Waiting { messages, progress, relays, sequence });
+        let listens = Method::parse(request.method()) == Method::Listen;
+        state.waiting.insert(id.clone(), Waiting { messages, progress, relays, listens, sequence, left: None });
         drop(state);
         Ok(Ticket { peer: Arc::clone(self), id, messages: receiver })
     }
@@ -143,10 +168,12 @@ impl Peer {
                 | Method::ResourcesUpdated
         );
         let token = (method == Method::Progress).then(|| envelope.params.and_then(own_progress_token)).flatten();
+        let question = (envelope.kind == jsonrpc::Kind::Request).then(|| envelope.id.unwrap_or("null").to_owned());
         let text = if belongs_to_session {
             text
         } else {
             match self.relay(token.as_deref(), text) {
+                Some(_) if self.is_shared => return self.unattributed(question.as_deref()),
                 None => return Inbound::Done,
                 Some(text) => text,
             }
@@ -157,12 +184,27 @@ impl Peer {
         Inbound::Done
     }
 
+    /// What becomes of a message when no caller can be told apart as the one that it is for.
+    fn unattributed(&self, question: Option<&str>) -> Inbound {
+        let Some(id) = question else {
+            tracing::debug!(mcp_target = %self.target, "a message belongs to none of the callers alone; it is dropped");
+            return Inbound::Done;
+        };
+        tracing::info!(mcp_target = %self.target, "a question belongs to none of the callers alone; it is refused");
+        let message = "the gateway cannot tell which of its callers is asked: there is not exactly one request open";
+        Inbound::Answer(jsonrpc::error(Some(id), crate::protocol::code::INTERNAL, message))
+    }
+
     /// Gives a message to the open request that it belongs to, or back when there is none.
     fn relay(&self, token: Option<&str>, text: String) -> Option<String> {
         let state = lock(&self.state);
         let mut all = state.waiting.values();
         let waiting = match token {
             Some(token) => all.find(|w| w.progress.as_deref() == Some(token)),
+            None if self.is_shared => {
+                let mut open = all.filter(|w| !w.listens);
+                open.next().filter(|only| open.next().is_none() && only.relays && only.left.is_none())
+            }
             None => all.filter(|w| w.relays).max_by_key(|w| w.sequence),
         };
         let Some(waiting) = waiting else { return Some(text) };
@@ -210,7 +252,11 @@ mod tests {
     use super::*;
 
     fn peer() -> Arc<Peer> {
-        Arc::new(Peer { target: "t".into(), index: 0, session: Weak::new(), state: Mutex::default() })
+        of(false)
+    }
+
+    fn of(is_shared: bool) -> Arc<Peer> {
+        Arc::new(Peer { target: "t".into(), index: 0, session: Weak::new(), is_shared, state: Mutex::default() })
     }
 
     fn ticket(peer: &Arc<Peer>, request: &str) -> Ticket {
@@ -238,6 +284,45 @@ mod tests {
         assert_eq!(first.next().await, None);
         assert_eq!(second.next().await.unwrap(), log);
         assert!(second.next().await.unwrap().contains("[]"));
+    }
+
+    #[tokio::test]
+    async fn what_a_shared_session_cannot_attribute_reaches_nobody() {
+        const QUESTION: &str = r#"{"jsonrpc":"2.0","id":5,"method":"elicitation/create","params":{}}"#;
+        const LOG: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
+        const STRAY: &str =
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"gone","progress":1}}"#;
+        let call = |id: u32| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"x"}}}}"#);
+        let refused = |peer: &Arc<Peer>| match peer.accept(QUESTION.into()) {
+            Inbound::Answer(answer) => {
+                let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+                assert!(answer["id"] == 5 && answer["error"]["code"].is_i64(), "{answer}");
+                true
+            }
+            _ => false,
+        };
+        let peer = of(true);
+        // Nobody is there to be asked.
+        assert!(refused(&peer));
+        let mut first = ticket(&peer, &call(1));
+        // One who listens has no call open.
+        let _listener = ticket(&peer, r#"{"jsonrpc":"2.0","id":9,"method":"subscriptions/listen"}"#);
+        assert!(!refused(&peer));
+        assert_eq!(first.next().await.unwrap(), QUESTION);
+        let mut second = ticket(&peer, &call(2));
+        assert!(refused(&peer));
+        for text in [LOG, STRAY] {
+            assert_eq!(peer.accept(text.into()), Inbound::Done);
+        }
+        // A caller who has left is still one for whom the target may ask.
+        drop(first);
+        assert!(refused(&peer));
+        peer.accept(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.into());
+        assert!(!refused(&peer));
+        assert_eq!(second.next().await.unwrap(), QUESTION);
+        peer.accept(r#"{"jsonrpc":"2.0","id":2,"result":{}}"#.into());
+        assert!(second.next().await.unwrap().contains("result"));
+        assert_eq!(second.next().await, None);
     }
 
     #[tokio::test]

@@ -86,7 +86,7 @@ impl SseLink {
         let mut link = Self { peer, features: Features(0), picked, messages, reader };
         let handshake = {
             let send = |message: String| {
-                link.post(io, target, forwarded, Bytes::from(message), io.shared.limits.http_handshake)
+                link.post(io, target, forwarded, Bytes::from(message), target.connect_timeout(&io.shared.limits))
             };
             handshake(target, &link.peer, session, send).await?
         };
@@ -117,7 +117,7 @@ impl SseLink {
         message: &str,
     ) -> Result<(), Fault> {
         let message = Bytes::copy_from_slice(message.as_bytes());
-        self.post(io, target, forwarded, message, io.shared.limits.call).await
+        self.post(io, target, forwarded, message, target.request_timeout(&io.shared.limits)).await
     }
 
     async fn post(

@@ -27,7 +27,7 @@ pub(crate) async fn answer(call: &Rc<Call>, id: &str) -> Response<Body> {
         if let Some(known) = target.known() {
             return Ok(Some(known));
         }
-        let longest = if target.is_process() { limits.process_handshake } else { limits.http_handshake };
+        let longest = target.connect_timeout(limits);
         let patience = if call.federated() { DISCOVER_GRACE } else { longest + Duration::from_secs(1) };
         connect::link(call, target, patience).await.map(|_| target.known())
     });

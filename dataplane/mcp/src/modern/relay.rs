@@ -75,12 +75,16 @@ impl Sent {
     /// JSON when the response is the first thing that the target says, else a stream.
     pub(crate) async fn into_response(self, mut answer: Answer) -> Response<Body> {
         loop {
-            let patience = self.call.io.shared.limits.call;
+            let patience = self.target.request_timeout(&self.call.io.shared.limits);
             let message = match tokio::time::timeout(patience, answer.next()).await {
                 Ok(Ok(Some(message))) => message,
                 Ok(Ok(None)) => return fault(&answer.unfinished(), &self.id),
                 Ok(Err(why)) => return fault(&why, &self.id),
-                Err(_) => return fault(&Fault::timeout(&self.target.name, "answer", patience), &self.id),
+                Err(_) => {
+                    let late = Fault::timeout(&self.target.name, "answer", patience);
+                    self.target.settle(&late);
+                    return fault(&late, &self.id);
+                }
             };
             match self.see(message).await {
                 Seen::Response(text) => return response(text),

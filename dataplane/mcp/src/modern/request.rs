@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use agentgateway_upstream::Body;
 use bytes::Bytes;
@@ -167,7 +168,12 @@ async fn to_target(
         Bytes::from(renumbered(&edited, &sent.own_id, sent.link.is_modern()))
     };
     let how = How { method, patience, relays: true };
-    let raw = match exchange::request(&sent.call, &target, &message, how).await {
+    let since = Instant::now();
+    let answered = exchange::request(&sent.call, &target, &message, how).await;
+    if let Some(tool) = addressed.tool {
+        target.metrics.call(tool, answered.is_ok(), since.elapsed());
+    }
+    let raw = match answered {
         Ok(raw) => raw,
         Err(why) => {
             log.error(why.reason());
@@ -179,7 +185,9 @@ async fn to_target(
     };
     let filters = lists::is_list(method) && !sent.call.rules.is_open();
     match raw {
-        Raw::Http(response) if is_passed && !sent.call.federated() && !filters => dispatch::passed(response),
+        Raw::Http(response) if is_passed && !sent.call.federated() && !filters && target.breaker.is_none() => {
+            dispatch::passed(response)
+        }
         raw => {
             let answer = raw.into_answer(&target, sent.call.io.shared.limits.message_bytes);
             sent.into_response(answer).await

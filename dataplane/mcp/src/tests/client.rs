@@ -138,7 +138,7 @@ pub(super) fn compile_without(
                 (name, v1::mcp_target::Transport::Stdio(stdio))
             }
         };
-        v1::McpTarget { name: (*name).into(), transport: Some(transport) }
+        v1::McpTarget { name: (*name).into(), transport: Some(transport), ..v1::McpTarget::default() }
     });
     let backend = v1::Backend {
         key: "Backend/test/mcp".into(),

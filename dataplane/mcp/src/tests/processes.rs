@@ -7,6 +7,7 @@ use serde_json::json;
 use super::client::{Client, Gateway, To, error, eventually, run, text};
 use super::server::Server;
 use crate::limits::Limits;
+use crate::protocol::{Version, meta};
 
 /// A server on stdin and stdout, with tools that do what servers should not.
 const SERVER: &str = r#"
@@ -39,6 +40,16 @@ for line in sys.stdin:
             asked = i
             say({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": p["_meta"]["progressToken"], "progress": 1}})
             say({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": {}})
+            continue
+        if name == "hold":
+            held = i
+            continue
+        if name == "blurt":
+            say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "secret"}})
+            say({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {"message": "secret"}})
+            answer = json.loads(sys.stdin.readline())
+            say({"jsonrpc": "2.0", "id": held, "result": {"content": [{"type": "text", "text": "held"}]}})
+            say({"jsonrpc": "2.0", "id": i, "result": {"content": [{"type": "text", "text": json.dumps(answer)}]}})
             continue
         if name == "changed": say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
         if name == "env":
@@ -147,6 +158,43 @@ fn both_directions_and_the_stream() {
         pid(&mut client, "changed").await;
         let mut stream = client.get(None).await;
         assert_eq!(stream.event().await.1["method"], "notifications/tools/list_changed");
+    });
+}
+
+/// A call of a client without a session, which can be asked and wants to see the log.
+async fn modern(client: &Client<'_>, tool: &str) -> String {
+    let version = Version::MODERN.to_string();
+    let mut headers = client.post_headers();
+    headers.insert("mcp-protocol-version", version.parse().unwrap());
+    headers.insert("mcp-method", "tools/call".parse().unwrap());
+    headers.insert("mcp-name", tool.parse().unwrap());
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "_meta": {
+        meta::VERSION: version, meta::CAPABILITIES: {"elicitation": {}}, meta::LOG_LEVEL: "debug"}}});
+    client.send(http::Method::POST, headers, body.to_string()).await.text().await
+}
+
+#[test]
+fn callers_that_share_a_session_see_nothing_of_each_other() {
+    run(async {
+        let gateway = Gateway::new(&[python("t", "0")]);
+        let (one, two) = (gateway.client(), gateway.client());
+        // Both have the process started before they meet in it.
+        let (first, second) = (modern(&one, "pid").await, modern(&two, "pid").await);
+        assert_eq!(first, second);
+        let held = modern(&one, "hold");
+        let asking = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            modern(&two, "blurt").await
+        };
+        let (held, asked) = tokio::join!(held, asking);
+        for answer in [&held, &asked] {
+            assert!(!answer.contains("secret") && !answer.contains("input_required"), "{answer}");
+        }
+        assert!(held.contains("held"), "{held}");
+        // The process was told that its question has no answer.
+        assert!(asked.contains("cannot tell which of its callers"), "{asked}");
+        // The only one who calls is asked.
+        assert!(modern(&two, "blurt").await.contains("input_required"));
     });
 }
 
