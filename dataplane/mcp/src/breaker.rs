@@ -83,7 +83,7 @@ impl Breaker {
     pub(crate) fn succeed(&self) {
         let mut state = lock(&self.state);
         match &*state {
-            State::Closed { failures: 0 } | State::Open { is_tried: false, .. } => return,
+            State::Closed { failures: 0 } | State::Open { is_tried: false, .. } => {}
             State::Closed { .. } => *state = State::Closed { failures: 0 },
             State::Open { .. } => {
                 *state = State::Closed { failures: 0 };
