@@ -64,7 +64,11 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn denied() -> CheckResponse {
-    CheckResponse { status: Some(Status { code: 7, message: "no".into() }), http_response: None, dynamic_metadata: Bytes::new() }
+    CheckResponse {
+        status: Some(Status { code: 7, message: "no".into() }),
+        http_response: None,
+        dynamic_metadata: Bytes::new(),
+    }
 }
 
 #[tokio::test]
