@@ -97,6 +97,27 @@ def test_changes_of_headers(gateway, host, authz):
     assert response.header("x-for-client") == "1"
 
 
+def test_what_it_leaves_is_known_to_later_policies_and_to_logs(gateway, host, authz):
+    def answer(attributes, _):
+        made = allowed() if attributes.request.http.path == "/in" else denied(403, "no")
+        made.dynamic_metadata.update({"team": "blue", "level": 7})
+        return made
+
+    authz.answer = answer
+    added = {"add": {"team": "metadata.team"}, "format": "Json"}
+    later = {
+        "authorization": {"rules": [{"allow": "metadata.team == 'blue' && metadata.level == 7"}]},
+        "transformation": {"request": {"set": [{"name": "x-team", "value": "metadata.team"}]}},
+        "accessLog": [added],
+    }
+    proxy = gateway(to(host, policies={**policy(authz), **later}))
+    response = proxy.get("/in")
+    assert response.status == 200 and headers_of(response.json())["x-team"] == "blue"
+    assert proxy.get("/out").status == 403
+    for status in ("200", "403"):
+        assert json.loads(proxy.access_lines(f'"status": ?{status}')[0])["team"] == "blue"
+
+
 def test_rules_come_after_it_and_see_its_headers(gateway, host, authz):
     rules = {"authorization": {"rules": [{"allow": "request.headers['x-user'] == 'ada'"}]}}
     proxy = gateway(to(host, policies={**policy(authz), **rules}))

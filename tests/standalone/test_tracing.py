@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.envoy import EnvoyServices
 from support.authz import GrpcAuthz
 from support.collector import Collector
 from support.echo import headers_of
@@ -69,6 +70,20 @@ def test_each_try_and_each_service_that_policies_ask_has_a_span(gateway, host, c
     assert own["attributes"]["retries"] == 1
     failed = [span for span in tries if span.get("status", {}).get("code") == 2]
     assert [span["attributes"]["http.response.status_code"] for span in failed] == [503]
+
+
+def test_a_processor_has_spans_both_ways(gateway, host, collector, ports):
+    processor = EnvoyServices(ports)
+    try:
+        proxy = gateway(to(host, policies={**tracing(collector), "extProc": {"host": processor.address, "messageTimeout": "10s"}}))
+        assert proxy.get("/processed", headers={"traceparent": SAMPLED}).status == 200
+    finally:
+        processor.close()
+    spans = collector.spans(4)
+    [own] = named(spans, "GET")
+    both = named(spans, "ext_proc")
+    assert sorted(span["name"] for span in both) == ["ext_proc", "ext_proc response"]
+    assert all(span["parentSpanId"] == own["spanId"] for span in both)
 
 
 def test_what_is_not_sampled_is_passed_on_as_such(gateway, host, collector):

@@ -1,4 +1,6 @@
-//! The process's own ports: admin (configuration dump), metrics and readiness. All of them only read.
+//! The process's own ports: admin (configuration dump, live trace), metrics and readiness. All of them only read.
+
+mod trace;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -92,14 +94,17 @@ async fn accept(admin: Arc<Admin>, port: Port, listener: TcpListener) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let admin = Arc::clone(&admin);
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = answer(&admin, port, &request);
+                let response = match (port, request.uri().path()) {
+                    (Port::Admin, "/trace") => trace::answer(&request, peer.ip()).map(Either::Right),
+                    _ => answer(&admin, port, &request).map(Either::Left),
+                };
                 async move { Ok::<_, Infallible>(response) }
             });
             // A client that breaks off is no event.
@@ -119,7 +124,7 @@ fn answer(admin: &Admin, port: Port, request: &Request<Incoming>) -> Response<Fu
     }
     match (port, request.uri().path()) {
         (Port::Admin, "/config_dump") => reply(StatusCode::OK, "application/json", (admin.dump)()),
-        (Port::Admin, "/") => reply(StatusCode::OK, "text/plain", "/config_dump\n".into()),
+        (Port::Admin, "/") => reply(StatusCode::OK, "text/plain", "/config_dump\n/trace\n".into()),
         (Port::Metrics, "/metrics") => {
             let mut text = String::new();
             match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {

@@ -18,6 +18,8 @@ pub enum Error {
         code: i32,
         /// What the service says.
         message: String,
+        /// Before it should be asked again, where it says so (`google.rpc.RetryInfo`).
+        pause: Option<Duration>,
     },
     /// The answer is none.
     #[error("the service's answer cannot be used: {0}")]

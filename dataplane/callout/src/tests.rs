@@ -64,7 +64,11 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn denied() -> CheckResponse {
-    CheckResponse { status: Some(Status { code: 7, message: "no".into() }), http_response: None }
+    CheckResponse {
+        status: Some(Status { code: 7, message: "no".into() }),
+        http_response: None,
+        dynamic_metadata: Bytes::new(),
+    }
 }
 
 #[tokio::test]
@@ -86,7 +90,7 @@ async fn a_status_is_an_error_in_headers_and_in_trailers() {
     let failed = headers(&[("grpc-status", "14"), ("grpc-message", "away")]);
     let in_trailers = failed.clone();
     let error = local(ask(move |_| Some((Response::default(), Bytes::new(), in_trailers.clone())))).await;
-    assert!(matches!(&error, Err(Error::Status { code: 14, message }) if message == "away"), "{error:?}");
+    assert!(matches!(&error, Err(Error::Status { code: 14, message, .. }) if message == "away"), "{error:?}");
     let error = local(ask(move |_| {
         let mut response = Response::default();
         *response.headers_mut() = failed.clone();

@@ -9,8 +9,8 @@ use agentgateway_callout::{Error, exchange, unary};
 use agentgateway_proto::v1::{self, open_telemetry::Protocol};
 use agentgateway_upstream::{Cluster, Upstream};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use crate::message::{
     Answer, ExportLogs, ExportTraces, LogRecord, Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
     resource, scope,
 };
-use crate::{Counters, DEFAULT_TIMEOUT, Item, MAX_BATCH, MAX_DELAY, MAX_TRIES};
+use crate::{Counters, DEFAULT_TIMEOUT, Item, MAX_BATCH, MAX_DELAY, MAX_PAUSE, MAX_TRIES};
 
 const TRACES: (&str, &str) = ("/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/v1/traces");
 const LOGS: (&str, &str) = ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "/v1/logs");
@@ -140,6 +140,44 @@ async fn records(collector: &Collector, log_records: Vec<LogRecord>, sending: &S
     send(collector, LOGS, &message, sending).await
 }
 
+/// A try that failed.
+struct Failed {
+    error: Error,
+    /// The least pause before another try; None: another would fail as well (OTLP specification, "Failures").
+    again: Option<Duration>,
+}
+
+impl Failed {
+    /// On the way to the collector, or by its gRPC status.
+    fn of(error: Error) -> Failed {
+        let again = match &error {
+            Error::Upstream(_) | Error::Timeout(_) => Some(Duration::ZERO),
+            // CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS.
+            Error::Status { code: 1 | 4 | 10 | 11 | 14 | 15, pause, .. } => Some(pause.unwrap_or_default()),
+            // RESOURCE_EXHAUSTED passes only where the collector says when.
+            Error::Status { code: 8, pause, .. } => *pause,
+            Error::Status { .. } | Error::Answer(_) => None,
+        };
+        Failed { error, again }
+    }
+
+    /// By the status of HTTP.
+    fn of_status(status: StatusCode, headers: &HeaderMap) -> Failed {
+        let error = Error::Answer(format!("it answered {status}"));
+        let again = match status.as_u16() {
+            429 | 502 | 503 | 504 => Some(asked_pause(headers)),
+            _ => None,
+        };
+        Failed { error, again }
+    }
+}
+
+/// In seconds; a date is not understood, and the usual pause is made.
+fn asked_pause(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
+}
+
 /// Sends a batch, more than once where the failure may pass.
 async fn send<M: Message>(
     collector: &Collector,
@@ -149,13 +187,18 @@ async fn send<M: Message>(
 ) -> Result<u64, Error> {
     let mut tries = 1;
     loop {
-        let result = once(collector, paths, message, sending).await;
-        match result {
-            Err(_) if tries < MAX_TRIES && !*sending.closing.borrow() => {
-                tokio::time::sleep(MAX_DELAY * tries).await;
-                tries += 1;
-            }
-            other => return other,
+        let failed = match once(collector, paths, message, sending).await {
+            Ok(rejected) => return Ok(rejected),
+            Err(failed) => failed,
+        };
+        let pause = failed.again.map(|asked| asked.max(MAX_DELAY * tries));
+        let Some(pause) = pause.filter(|pause| tries < MAX_TRIES && *pause <= MAX_PAUSE) else {
+            return Err(failed.error);
+        };
+        let mut closing = sending.closing.clone();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => tries += 1,
+            _ = closing.wait_for(|closing| *closing) => return Err(failed.error),
         }
     }
 }
@@ -165,22 +208,26 @@ async fn once<M: Message>(
     (method, path): (&'static str, &'static str),
     message: &M,
     sending: &Sending,
-) -> Result<u64, Error> {
+) -> Result<u64, Failed> {
     let Some(cluster) = (sending.cluster)(&collector.backend_key) else {
-        return Err(Error::Answer("the collector's backend is not there".into()));
+        // It may come with the next configuration.
+        let error = Error::Answer("the collector's backend is not there".into());
+        return Err(Failed { error, again: Some(Duration::ZERO) });
     };
     let (authority, limit) = (collector.authority.as_ref(), collector.timeout);
     let answer: Answer = match collector.protocol {
-        Protocol::Grpc => unary(&sending.upstream, &cluster, method, authority, message, limit).await?,
+        Protocol::Grpc => {
+            unary(&sending.upstream, &cluster, method, authority, message, limit).await.map_err(Failed::of)?
+        }
         Protocol::Http => {
             let mut request = Request::new(Bytes::from(message.encode_to_vec()));
             *request.method_mut() = Method::POST;
             *request.uri_mut() = http::Uri::from_static(path);
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
             request.headers_mut().extend(authority.map(|authority| (HOST, authority.clone())));
-            let response = exchange(&sending.upstream, &cluster, request, limit).await?;
+            let response = exchange(&sending.upstream, &cluster, request, limit).await.map_err(Failed::of)?;
             if !response.status().is_success() {
-                return Err(Error::Answer(format!("it answered {}", response.status())));
+                return Err(Failed::of_status(response.status(), response.headers()));
             }
             Answer::decode(response.into_body()).unwrap_or_default()
         }
@@ -190,4 +237,31 @@ async fn once<M: Message>(
         tracing::debug!(rejected = partial.rejected, reason = partial.error_message, "the collector took a part only");
     }
     Ok(u64::try_from(partial.rejected).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let mut headers = HeaderMap::new();
+        let again = |status: u16, headers: &HeaderMap| {
+            Failed::of_status(StatusCode::from_u16(status).expect("a status"), headers).again
+        };
+        for status in [429, 502, 503, 504] {
+            assert_eq!(again(status, &headers), Some(Duration::ZERO), "{status}");
+        }
+        for status in [400, 401, 404, 408, 413, 500, 501] {
+            assert_eq!(again(status, &headers), None, "{status}");
+        }
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(" 7 "));
+        assert_eq!(again(503, &headers), Some(Duration::from_secs(7)));
+        let of = |code, pause| Failed::of(Error::Status { code, message: String::new(), pause }).again;
+        let passing: Vec<i32> = (0..=16).filter(|code| of(*code, None).is_some()).collect();
+        assert_eq!(passing, [1, 4, 10, 11, 14, 15]);
+        let second = Some(Duration::from_secs(1));
+        assert_eq!((of(8, second), of(14, second), of(3, second)), (second, second, None));
+        assert!(Failed::of(Error::Timeout(Duration::from_secs(1))).again.is_some());
+    }
 }

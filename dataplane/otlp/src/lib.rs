@@ -19,5 +19,7 @@ pub const MAX_BATCH: usize = 512;
 pub const MAX_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
 /// How often one batch is sent, when the collector fails in a way that may pass.
 pub const MAX_TRIES: u32 = 3;
+/// A collector that asks for a longer pause than this loses the batch.
+pub const MAX_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long one try may take where the policy does not say.
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

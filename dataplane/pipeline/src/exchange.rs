@@ -18,7 +18,7 @@ use crate::request::{Origin, Passed};
 use crate::snapshot::{Backend, BackendKind};
 use crate::tracked::Record;
 use crate::upgrade::{self, Upgrade};
-use crate::{Error, attempts, observe};
+use crate::{Error, attempts, live, observe};
 
 /// A request as policies left it.
 pub(crate) struct Sent<'a> {
@@ -87,6 +87,7 @@ pub(crate) async fn send(
         }),
     };
     observe::outcome(&mut span, record.endpoint, &result);
+    live::attempt(telemetry, backend, record, &result);
     result
 }
 

@@ -17,6 +17,7 @@ mod forwarded;
 mod grpc;
 pub mod limits;
 pub mod listen;
+mod live;
 mod mirror;
 mod observe;
 mod persistence;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use agentgateway_policy::{Chain, Permits, Reach, Reply, RequestContext};
 use agentgateway_telemetry::RequestTelemetry;
+use agentgateway_telemetry::live::is_watched;
 use agentgateway_tls::{Identity, Server};
 use agentgateway_upstream::Body;
 use http::request::Parts;
@@ -23,7 +24,7 @@ use crate::services::RequestServices;
 use crate::snapshot::{Bind, Listener, Listeners, Route, Snapshot, TlsListener};
 use crate::tracked::{Line, Record, Tracked};
 use crate::worker::Worker;
-use crate::{Error, attempts, bind_limits, forwarded, grpc, observe, reply, target, upgrade};
+use crate::{Error, attempts, bind_limits, forwarded, grpc, live, observe, reply, target, upgrade};
 
 /// What all requests of a connection have in common.
 pub(crate) struct Origin {
@@ -71,6 +72,9 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         tunnel: None,
         worker,
     };
+    if is_watched() {
+        live::begin(&origin, &head, &mut record);
+    }
     let mut context = RequestContext::new(origin.source, "http", origin.port);
     context.telemetry.clone_from(&record.telemetry);
     if let Some(secure) = &origin.secure {
@@ -88,6 +92,7 @@ pub(crate) async fn handle(origin: Rc<Origin>, request: Request<Incoming>) -> Re
         grpc::translate(&mut response);
     }
     record.status = response.status().as_u16();
+    live::answered(&record, &response);
     if let Some(observed) = &mut record.observed {
         response = observed.answered(&context, response);
     }
@@ -151,6 +156,7 @@ async fn walk(
         (Arc::clone(listener), route)
     };
     record.listener = Some(Arc::clone(&listener));
+    live::chosen(record, "listener", Some(&listener.printed));
     if !head.uri.path().starts_with('/') && head.uri.path() != "*" {
         return refuse(record, StatusCode::BAD_REQUEST, "request target is not supported");
     }
@@ -167,6 +173,7 @@ async fn walk(
         return answered(answer, record, &passed, context).await;
     }
     let route = early_route.unwrap_or_else(|| find_route(&listener, &request_host(&head).unwrap_or_default(), &head));
+    live::chosen(record, "route", route.as_ref().map(|route| &*route.printed));
     let Some(route) = route else {
         let response = refuse(record, StatusCode::NOT_FOUND, "no route matches");
         return back(response, &passed, context).await;
@@ -330,7 +337,7 @@ pub(crate) fn failed(error: &Error, record: &mut Record) -> Response<Body> {
 }
 
 /// The host of a request, lower case, without port and trailing dot.
-fn request_host(head: &Parts) -> Result<Cow<'_, str>, &'static str> {
+pub(crate) fn request_host(head: &Parts) -> Result<Cow<'_, str>, &'static str> {
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str(),
         None => {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::connection::registry::Busy;
+use crate::live;
 use crate::observe::Observed;
 use crate::snapshot::{Listener, Route};
 use crate::tunnel::Tunnel;
@@ -81,6 +82,7 @@ impl Drop for Record {
         if let Some(listener) = &self.listener {
             listener.metrics.duration.observe(duration);
         }
+        live::ended(self, duration);
         let observed = self.observed.take();
         if let (Some(line), Some(observed)) = (&self.line, &observed) {
             observed.tell(self, line, duration);

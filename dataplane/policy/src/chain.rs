@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use agentgateway_proto::v1::{self, policy_spec::Kind};
+use agentgateway_telemetry::live::micros;
 use agentgateway_telemetry::trace::SpanKind;
 use agentgateway_upstream::Body;
 use http::{Response, request, response};
@@ -315,47 +317,74 @@ impl Chain {
         if self.looks_back && context.request.is_none() {
             context.request = Some(Remembered::of(head));
         }
-        for step in &self.steps {
-            match step {
-                Step::Deny(reason) => return Err(deny::reply(reason)),
-                Step::Cors(cors) => cors.on_request(head, context)?,
-                Step::Csrf(csrf) => csrf.on_request(head, context, reach.services)?,
-                Step::Jwt(jwt) if jwt.may_wait() => Box::pin(jwt.on_request_or_wait(head, context)).await?,
-                Step::Jwt(jwt) => jwt.on_request(head, context)?,
-                Step::BasicAuth(basic) => Box::pin(basic.on_request(head, context)).await?,
-                Step::ApiKey(keys) => keys.on_request(head, context)?,
-                // Boxed: other policies do not pay for its size.
-                Step::ExternalAuthorization(other) => {
-                    let _span = context.telemetry.span("ext_authz", SpanKind::Client);
-                    Box::pin(other.on_request(head, context, reach)).await?;
+        let watched = context.telemetry.live().is_some();
+        for (i, step) in self.steps.iter().enumerate() {
+            let begun = watched.then(Instant::now);
+            let outcome = async {
+                match step {
+                    Step::Deny(reason) => return Err(deny::reply(reason)),
+                    Step::Cors(cors) => cors.on_request(head, context)?,
+                    Step::Csrf(csrf) => csrf.on_request(head, context, reach.services)?,
+                    Step::Jwt(jwt) if jwt.may_wait() => Box::pin(jwt.on_request_or_wait(head, context)).await?,
+                    Step::Jwt(jwt) => jwt.on_request(head, context)?,
+                    Step::BasicAuth(basic) => Box::pin(basic.on_request(head, context)).await?,
+                    Step::ApiKey(keys) => keys.on_request(head, context)?,
+                    // Boxed: other policies do not pay for its size.
+                    Step::ExternalAuthorization(other) => {
+                        let _span = context.telemetry.span("ext_authz", SpanKind::Client);
+                        Box::pin(other.on_request(head, context, reach)).await?;
+                    }
+                    Step::Authorization(authorization) => authorization.on_request(head, context)?,
+                    // Boxed: other policies do not pay for its timer.
+                    Step::Fault(fault) => Box::pin(fault.on_request()).await?,
+                    Step::RateLimit(limit) => limit.on_request(head, context)?,
+                    Step::GlobalRateLimit(limit) => {
+                        let _span = context.telemetry.span("rate_limit", SpanKind::Client);
+                        Box::pin(limit.on_request(head, context, reach.services)).await?;
+                    }
+                    Step::ConcurrencyLimit(limit) => limit.on_request(head, context)?,
+                    Step::RequestLimits(limits) => limits.on_request(head, context, reach.body)?,
+                    Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
+                    Step::ExternalProcessing(processor) => {
+                        let _span = context.telemetry.span("ext_proc", SpanKind::Client);
+                        Box::pin(processor.on_request(head, context, reach)).await?;
+                    }
+                    Step::Transformation(made) if made.reads_request() => {
+                        Box::pin(made.on_request_with_body(head, context, reach)).await?;
+                    }
+                    Step::Transformation(made) => made.on_request(head, context)?,
+                    Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
+                    Step::ResponseHeaders(_) => {}
+                    Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
+                    Step::AutoHost => context.takes_host_of_backend = true,
+                    Step::RequestRedirect(redirect) => return Err(redirect.reply(head, context)),
+                    Step::DirectResponse(response) => return Err(response.reply()),
                 }
-                Step::Authorization(authorization) => authorization.on_request(head, context)?,
-                // Boxed: other policies do not pay for its timer.
-                Step::Fault(fault) => Box::pin(fault.on_request()).await?,
-                Step::RateLimit(limit) => limit.on_request(head, context)?,
-                Step::GlobalRateLimit(limit) => {
-                    let _span = context.telemetry.span("rate_limit", SpanKind::Client);
-                    Box::pin(limit.on_request(head, context, reach.services)).await?;
-                }
-                Step::ConcurrencyLimit(limit) => limit.on_request(head, context)?,
-                Step::RequestLimits(limits) => limits.on_request(head, context, reach.body)?,
-                Step::RequestBuffer(buffer) => Box::pin(buffer.on_request(reach)).await?,
-                Step::ExternalProcessing(processor) => {
-                    Box::pin(processor.on_request(head, context, reach)).await?;
-                }
-                Step::Transformation(made) if made.reads_request() => {
-                    Box::pin(made.on_request_with_body(head, context, reach)).await?;
-                }
-                Step::Transformation(made) => made.on_request(head, context)?,
-                Step::RequestHeaders(modifier) => modifier.apply(&mut head.headers),
-                Step::ResponseHeaders(_) => {}
-                Step::UrlRewrite(rewrite) => rewrite.on_request(head, context)?,
-                Step::AutoHost => context.takes_host_of_backend = true,
-                Step::RequestRedirect(redirect) => return Err(redirect.reply(head, context)),
-                Step::DirectResponse(response) => return Err(response.reply()),
+                Ok(())
             }
+            .await;
+            if let Some(begun) = begun {
+                self.told(i, begun.elapsed(), &outcome, context);
+            }
+            outcome?;
         }
         Ok(())
+    }
+
+    /// Tells whoever watches the request what a step made of it.
+    #[cold]
+    fn told(&self, step: usize, took: Duration, outcome: &Result<(), Reply>, context: &RequestContext) {
+        let (Some(live), Some(policy)) = (context.telemetry.live(), self.in_force.get(step)) else { return };
+        let own = [("policy", policy.policy.into()), ("from", (&*policy.source).into()), ("took_us", micros(took))];
+        let verdict = match outcome {
+            Ok(()) => vec![("verdict", "passed".into())],
+            Err(reply) => vec![
+                ("verdict", "answered".into()),
+                ("status", reply.response.status().as_u16().into()),
+                ("reason", reply.reason.to_string().into()),
+            ],
+        };
+        live.step("policy", own.into_iter().chain(verdict));
     }
 
     /// Whether responses must pass [`Chain::on_response_with_body`].
@@ -376,6 +405,7 @@ impl Chain {
     ) -> Response<Body> {
         for step in self.steps.iter().rev() {
             if let Step::ExternalProcessing(processor) = step {
+                let _span = context.telemetry.span("ext_proc response", SpanKind::Client);
                 response = Box::pin(processor.on_response(response, context)).await;
                 continue;
             }

@@ -17,6 +17,7 @@ use ::http::{HeaderName, StatusCode, header};
 use agentgateway_proto::v1::{self, external_authorization::Protocol};
 use agentgateway_upstream::Cluster;
 use prost::Message;
+use serde_json::{Map, Value};
 
 use self::cache::Cache;
 use self::changes::Changes;
@@ -60,7 +61,8 @@ struct Question<'a> {
 /// What the service decided.
 enum Decision {
     Allowed(Arc<Changes>),
-    Denied(Box<Reply>),
+    /// With what it leaves for logs.
+    Denied(Box<Reply>, Map<String, Value>),
 }
 
 impl ExternalAuthorization {
@@ -151,10 +153,14 @@ impl ExternalAuthorization {
         match decision {
             Decision::Allowed(changes) => {
                 changes.apply(&mut head.headers);
+                context.leave(changes.metadata().clone());
                 context.response_changes.extend(changes.in_response(&self.origin));
                 Ok(())
             }
-            Decision::Denied(reply) => Err(*reply),
+            Decision::Denied(reply, metadata) => {
+                context.leave(metadata);
+                Err(*reply)
+            }
         }
     }
 

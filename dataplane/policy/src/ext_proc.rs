@@ -30,6 +30,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::call::Call;
 use self::call::{Failure, Settings};
+pub(crate) use self::message::to_json as struct_to_json;
 use self::mode::Mode;
 use self::mutation::Rules;
 use self::walk::Message;

@@ -121,7 +121,8 @@ pub struct Told<'a> {
 
 impl Observers {
     pub(crate) fn compile_logs(spec: &v1::AccessLogs, state: &State) -> Result<Observer, String> {
-        let logs = spec.logs.iter().map(|log| AccessLog::compile(log, state)).collect::<Result<_, _>>()?;
+        let compile = |(i, log)| AccessLog::compile(log, state).map_err(|why| format!("accessLog[{i}].{why}"));
+        let logs = spec.logs.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
         Ok(Observer::Logs(AccessLogs(logs)))
     }
 
@@ -414,6 +415,17 @@ mod tests {
         assert!(!sampled(spec(|s| s.filter = "request.path == '/y'".into()), &none, 0));
         assert!(sampled(spec(|s| s.filter = "request.path == '/x'".into()), &none, 0));
         assert!(!sampled(spec(|s| s.filter = "request.headers.absent == 'x'".into()), &none, 0), "an error is no yes");
+    }
+
+    #[test]
+    fn errors_name_the_log_that_they_are_of() {
+        let log = |filter: &str| {
+            let sink = collector().map(access_log::Sink::OpenTelemetry);
+            v1::AccessLog { filter: filter.into(), sink, ..v1::AccessLog::default() }
+        };
+        let logs = v1::AccessLogs { logs: vec![log("response.code == 200"), log("response.cod == 200")] };
+        let error = Observers::compile_logs(&logs, &State::new()).err().expect("is refused");
+        assert!(error.starts_with("accessLog[1].filter: "), "{error}");
     }
 
     #[test]

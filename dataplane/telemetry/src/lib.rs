@@ -5,6 +5,7 @@ pub mod counters;
 pub mod histogram;
 pub mod labels;
 pub mod lines;
+pub mod live;
 pub mod logging;
 pub mod metrics;
 mod request;

@@ -1,12 +1,13 @@
 //! What is learnt of one request while it is served, for whatever records it when its response has been sent.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
 use http::HeaderMap;
 
+use crate::live::Watch;
 use crate::trace::{Ended, Span, SpanKind, Trace, Tracing};
 
 /// Fields of one request; more are dropped.
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     fields: RefCell<Vec<Field>>,
     /// None: it is not traced, or its policy is not known yet.
     pub(crate) tracing: RefCell<Option<Tracing>>,
+    /// Empty: nobody watches it.
+    live: OnceCell<Box<Watch>>,
 }
 
 /// Name and value.
@@ -67,6 +70,18 @@ impl RequestTelemetry {
     /// Whether anything records the request.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Says that somebody watches the request.
+    pub fn watch(&self, watch: Box<Watch>) {
+        if let Some(inner) = &self.0 {
+            drop(inner.live.set(watch));
+        }
+    }
+
+    /// Whom the request's steps are told to.
+    pub fn live(&self) -> Option<&Watch> {
+        self.0.as_ref()?.live.get().map(|watch| &**watch)
     }
 
     /// Sets a field, in the place of an earlier value.

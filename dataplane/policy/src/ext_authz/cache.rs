@@ -12,9 +12,10 @@ use agentgateway_proto::v1;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use ring::digest::{SHA256, digest};
+use serde_json::{Map, Value};
 
 use super::Decision;
-use super::changes::Changes;
+use super::changes::{Changes, size_of};
 use crate::limits::{DEFAULT_MAX_DECISIONS, MAX_CACHED_POLICIES, MAX_DECISION_BYTES};
 use crate::{HttpInput, Reason, Reply};
 
@@ -35,7 +36,7 @@ pub(super) struct Key([u8; 32]);
 #[derive(Clone)]
 enum Remembered {
     Allowed(Arc<Changes>),
-    Denied { status: StatusCode, headers: HeaderMap, body: Bytes, reason: Reason },
+    Denied { status: StatusCode, headers: HeaderMap, body: Bytes, reason: Reason, metadata: Map<String, Value> },
 }
 
 struct Entry {
@@ -87,11 +88,11 @@ impl Cache {
             let entry = all.get(&self.fingerprint)?.get(key).filter(|entry| now < entry.expires)?;
             Some(match entry.decision.clone() {
                 Remembered::Allowed(changes) => Decision::Allowed(changes),
-                Remembered::Denied { status, headers, body, reason } => {
+                Remembered::Denied { status, headers, body, reason, metadata } => {
                     let mut response = Response::new(body);
                     *response.status_mut() = status;
                     *response.headers_mut() = headers;
-                    Decision::Denied(Box::new(Reply { response, reason }))
+                    Decision::Denied(Box::new(Reply { response, reason }), metadata)
                 }
             })
         })
@@ -100,11 +101,13 @@ impl Cache {
     pub(super) fn put(&self, key: Key, decision: &Decision) {
         let (decision, size) = match decision {
             Decision::Allowed(changes) => (Remembered::Allowed(Arc::clone(changes)), changes.size()),
-            Decision::Denied(reply) => {
+            Decision::Denied(reply, metadata) => {
                 let (headers, body) = (reply.response.headers().clone(), reply.response.body().clone());
-                let size = body.len() + headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum::<usize>();
+                let size = size_of(metadata)
+                    + body.len()
+                    + headers.iter().map(|(n, v)| n.as_str().len() + v.len()).sum::<usize>();
                 let (status, reason) = (reply.response.status(), reply.reason.clone());
-                (Remembered::Denied { status, headers, body, reason }, size)
+                (Remembered::Denied { status, headers, body, reason, metadata: metadata.clone() }, size)
             }
         };
         if size > MAX_DECISION_BYTES {
@@ -173,9 +176,9 @@ mod tests {
             let mut response = Response::new(Bytes::from(body));
             *response.status_mut() = StatusCode::IM_A_TEAPOT;
             let reply = Reply { response, reason: Reason::ExternallyDenied("p".into()) };
-            cache.put(key.clone(), &Decision::Denied(Box::new(reply)));
+            cache.put(key.clone(), &Decision::Denied(Box::new(reply), Map::new()));
             match cache.get(&key) {
-                Some(Decision::Denied(reply)) => assert_eq!(reply.response.status(), StatusCode::IM_A_TEAPOT),
+                Some(Decision::Denied(reply, _)) => assert_eq!(reply.response.status(), StatusCode::IM_A_TEAPOT),
                 Some(Decision::Allowed(_)) => panic!("it was refused"),
                 None => assert!(!remembered),
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
 
 use super::is_framing;
 
@@ -81,17 +82,23 @@ impl Change {
 pub(super) struct Changes {
     request: Vec<Change>,
     response: Vec<Change>,
+    metadata: Map<String, Value>,
 }
 
 impl Changes {
     /// Leaves out changes of what frames a message.
-    pub(super) fn new(request: Vec<Change>, response: Vec<Change>) -> Changes {
+    pub(super) fn new(request: Vec<Change>, response: Vec<Change>, metadata: Map<String, Value>) -> Changes {
         let allowed = |changes: Vec<Change>| changes.into_iter().filter(|c| !is_framing(c.name())).collect();
-        Changes { request: allowed(request), response: allowed(response) }
+        Changes { request: allowed(request), response: allowed(response), metadata }
     }
 
     pub(super) fn apply(&self, request: &mut HeaderMap) {
         self.request.iter().for_each(|change| change.apply(request));
+    }
+
+    /// What policies after this one, and logs, get to know.
+    pub(super) fn metadata(&self) -> &Map<String, Value> {
+        &self.metadata
     }
 
     pub(super) fn in_response(&self, origin: &Arc<str>) -> impl Iterator<Item = ResponseChange> {
@@ -100,8 +107,13 @@ impl Changes {
 
     /// About so many bytes.
     pub(super) fn size(&self) -> usize {
-        self.request.iter().chain(&self.response).map(Change::size).sum()
+        self.request.iter().chain(&self.response).map(Change::size).sum::<usize>() + size_of(&self.metadata)
     }
+}
+
+/// About so many bytes.
+pub(super) fn size_of(metadata: &Map<String, Value>) -> usize {
+    if metadata.is_empty() { 0 } else { serde_json::to_string(metadata).map_or(0, |text| text.len()) }
 }
 
 #[cfg(test)]
@@ -129,6 +141,7 @@ mod tests {
                 Change::Remove(name("host")),
             ],
             vec![],
+            Map::new(),
         );
         changes.apply(&mut headers);
         let all = |n: &str| headers.get_all(n).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(" ");

@@ -8,14 +8,19 @@ use agentgateway_callout::auth::{
     self, Address, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValueOption, SocketAddress,
     Timestamp, address, attribute_context, check_response::HttpResponse, header_value_option::HeaderAppendAction,
 };
+use agentgateway_callout::processor::Struct;
 use agentgateway_callout::{Error, unary};
 use agentgateway_proto::v1;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use prost::Message;
+use serde_json::{Map, Value};
 
 use super::changes::{Change, Changes};
 use super::{Decision, Question, is_framing, names};
 use crate::context;
+use crate::ext_proc::struct_to_json;
+use crate::limits::MAX_LEFT_METADATA_BYTES;
 use crate::{Reason, Reply};
 
 /// A compiled protocol.
@@ -114,22 +119,34 @@ fn lossy(value: &HeaderValue) -> String {
 }
 
 fn decide(answer: CheckResponse, origin: &Arc<str>) -> Result<Decision, Error> {
+    let metadata = left(answer.dynamic_metadata)?;
     let allowed = answer.status.as_ref().is_none_or(|status| status.code == 0);
     match (allowed, answer.http_response) {
-        (true, None) => Ok(Decision::Allowed(Arc::default())),
+        (true, None) => Ok(Decision::Allowed(Arc::new(Changes::new(Vec::new(), Vec::new(), metadata)))),
         (true, Some(HttpResponse::OkResponse(ok))) => {
             let mut request: Vec<Change> =
                 ok.headers_to_remove.iter().filter_map(|n| n.parse().ok().map(Change::Remove)).collect();
             request.extend(ok.headers.iter().filter_map(|h| change(h, false)));
             let response = ok.response_headers_to_add.iter().filter_map(|h| change(h, true)).collect();
-            Ok(Decision::Allowed(Arc::new(Changes::new(request, response))))
+            Ok(Decision::Allowed(Arc::new(Changes::new(request, response, metadata))))
         }
         (true, Some(HttpResponse::DeniedResponse(_))) => {
             Err(Error::Answer("it allows the request and holds a response that denies it".into()))
         }
-        (false, Some(HttpResponse::DeniedResponse(denied))) => Ok(Decision::Denied(Box::new(deny(denied, origin)))),
-        (false, _) => Ok(Decision::Denied(Box::new(deny(DeniedHttpResponse::default(), origin)))),
+        (false, Some(HttpResponse::DeniedResponse(denied))) => {
+            Ok(Decision::Denied(Box::new(deny(denied, origin)), metadata))
+        }
+        (false, _) => Ok(Decision::Denied(Box::new(deny(DeniedHttpResponse::default(), origin)), metadata)),
     }
+}
+
+/// What the service leaves for policies after this one, and for logs.
+fn left(encoded: Bytes) -> Result<Map<String, Value>, Error> {
+    if encoded.len() > MAX_LEFT_METADATA_BYTES {
+        return Err(Error::Answer("it leaves too much metadata".into()));
+    }
+    let left = Struct::decode(encoded).map_err(|error| Error::Answer(format!("its metadata: {error}")))?;
+    Ok(struct_to_json(left))
 }
 
 fn deny(denied: DeniedHttpResponse, origin: &Arc<str>) -> Reply {
@@ -186,12 +203,12 @@ mod tests {
 
     fn answer(code: i32, http_response: Option<HttpResponse>) -> Result<Decision, Error> {
         let status = Some(Status { code, message: String::new() });
-        decide(CheckResponse { status, http_response }, &"TrafficPolicy ns/p".into())
+        decide(CheckResponse { status, http_response, dynamic_metadata: Bytes::new() }, &"TrafficPolicy ns/p".into())
     }
 
     fn denied(response: Option<DeniedHttpResponse>) -> Response<Bytes> {
         match answer(7, response.map(HttpResponse::DeniedResponse)) {
-            Ok(Decision::Denied(reply)) => reply.response,
+            Ok(Decision::Denied(reply, _)) => reply.response,
             _ => panic!("is not denied"),
         }
     }
@@ -249,7 +266,30 @@ mod tests {
     fn an_answer_that_contradicts_itself_is_none() {
         assert!(answer(0, Some(HttpResponse::DeniedResponse(DeniedHttpResponse::default()))).is_err());
         let ok = Some(HttpResponse::OkResponse(OkHttpResponse::default()));
-        assert!(matches!(answer(7, ok), Ok(Decision::Denied(_))));
+        assert!(matches!(answer(7, ok), Ok(Decision::Denied(..))));
         assert!(matches!(answer(0, None), Ok(Decision::Allowed(_))));
+    }
+
+    #[test]
+    fn metadata_is_left_by_both_answers_and_bounded() {
+        use agentgateway_callout::processor::{Value as Wire, value::Kind};
+        let encoded = |text: String| {
+            let value = Wire { kind: Some(Kind::StringValue(text)) };
+            Struct { fields: [("team".to_owned(), value)].into() }.encode_to_vec().into()
+        };
+        let answer = |code, dynamic_metadata| {
+            let status = Some(Status { code, message: String::new() });
+            decide(CheckResponse { status, http_response: None, dynamic_metadata }, &"TrafficPolicy ns/p".into())
+        };
+        match answer(0, encoded("blue".into())) {
+            Ok(Decision::Allowed(changes)) => assert_eq!(changes.metadata()["team"], "blue"),
+            _ => panic!("is not allowed"),
+        }
+        match answer(7, encoded("red".into())) {
+            Ok(Decision::Denied(_, metadata)) => assert_eq!(metadata["team"], "red"),
+            _ => panic!("is not denied"),
+        }
+        assert!(answer(0, encoded("x".repeat(MAX_LEFT_METADATA_BYTES))).is_err(), "it is too large");
+        assert!(answer(0, Bytes::from_static(b"\xff")).is_err(), "it is no Struct");
     }
 }

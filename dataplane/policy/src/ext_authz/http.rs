@@ -7,6 +7,7 @@ use agentgateway_proto::v1;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use serde_json::Map;
 
 use super::changes::{Change, Changes};
 use super::{Decision, Question, is_framing, names};
@@ -45,7 +46,7 @@ impl Http {
         match answer.status() {
             StatusCode::OK => Ok(Decision::Allowed(Arc::new(self.changes(&answer)))),
             status if status.is_server_error() => Err(Error::Answer(format!("HTTP status {status}"))),
-            _ => Ok(Decision::Denied(Box::new(deny(answer, origin)))),
+            _ => Ok(Decision::Denied(Box::new(deny(answer, origin)), Map::new())),
         }
     }
 
@@ -85,7 +86,7 @@ impl Http {
             changes.extend(values.next().map(|first| Change::Set(name.clone(), first.clone())));
             changes.extend(values.map(|next| Change::Add(name.clone(), next.clone())));
         }
-        Changes::new(changes, Vec::new())
+        Changes::new(changes, Vec::new(), Map::new())
     }
 }
 

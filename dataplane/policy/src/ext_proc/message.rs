@@ -73,7 +73,7 @@ fn json_value(value: &Value) -> WireJson {
 }
 
 /// What a processor leaves; what is deeper than it may be is null.
-pub(super) fn to_json(of: Struct) -> Map<String, Value> {
+pub(crate) fn to_json(of: Struct) -> Map<String, Value> {
     object(of, MAX_DEPTH)
 }
 

@@ -59,9 +59,9 @@ fn checked(at: &'static str) -> impl Fn(v1::PolicySpec) -> Result<v1::PolicySpec
     move |spec| {
         for (field, source, scope) in expressions(&spec) {
             let expression = Expression::compile_for(source, scope);
-            let expression = expression.map_err(|error| format!("{at}: {field}: {error}"))?;
+            let expression = expression.map_err(|error| format!("{at}{field}: {error}"))?;
             if expression.uses_mcp() {
-                return Err(format!("{at}: {field}: mcp is not known here"));
+                return Err(format!("{at}{field}: mcp is not known here"));
             }
         }
         Ok(spec)
@@ -73,22 +73,37 @@ fn expressions(spec: &v1::PolicySpec) -> Vec<(String, &str, Scope)> {
     let mut all: Vec<(String, &str, Scope)> = Vec::new();
     match &spec.kind {
         Some(Kind::AccessLogs(logs)) => {
-            for log in &logs.logs {
-                all.push(("filter".to_owned(), &log.filter, Scope::Record));
-                all.extend(log.add.iter().map(|add| (format!("add.{}", add.name), &*add.expression, Scope::Record)));
+            for (i, log) in logs.logs.iter().enumerate() {
+                all.push((format!("[{i}].filter"), &log.filter, Scope::Record));
+                let add = log.add.iter();
+                all.extend(add.map(|add| (format!("[{i}].add.{}", add.name), &*add.expression, Scope::Record)));
             }
         }
         Some(Kind::Tracing(tracing)) => {
-            all.push(("filter".to_owned(), &tracing.filter, Scope::Rule));
+            all.push((".filter".to_owned(), &tracing.filter, Scope::Rule));
             let attributes = tracing.attributes.iter();
-            all.extend(attributes.map(|a| (format!("attributes.{}", a.name), &*a.expression, Scope::Record)));
+            all.extend(attributes.map(|a| (format!(".attributes.{}", a.name), &*a.expression, Scope::Record)));
         }
         Some(Kind::Metrics(metrics)) => {
             let labels = metrics.labels.iter();
-            all.extend(labels.map(|label| (format!("label {}", label.name), &*label.expression, Scope::Record)));
+            all.extend(labels.map(|label| (format!(".labels.{}", label.name), &*label.expression, Scope::Record)));
         }
         _ => {}
     }
     all.retain(|(_, source, _)| !source.is_empty());
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_log_that_they_are_of() {
+        let log = |filter: &str| v1::AccessLog { filter: filter.into(), ..v1::AccessLog::default() };
+        let logs = v1::AccessLogs { logs: vec![log("response.code == 200"), log("response.cod == 200")] };
+        let spec = v1::PolicySpec { kind: Some(Kind::AccessLogs(logs)) };
+        let error = checked("spec.accessLog")(spec).expect_err("is refused");
+        assert!(error.starts_with("spec.accessLog[1].filter: "), "{error}");
+    }
 }
