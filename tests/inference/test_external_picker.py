@@ -5,11 +5,13 @@ import json
 
 import pytest
 
-from support.envoy import EnvoyServices, about, body, headers, immediate, kinds, messages, option
+from support.envoy import EnvoyServices, about, body, headers, immediate, kinds, messages, option, packed
 from support.http1 import request
 from support.model_server import chat
 
 DESTINATION = "x-gateway-destination-endpoint"
+# Gives a body back once all of it is there, in pieces.
+WHOLE = {"hold": 65536}
 DROPPED = "x-llm-d-request-dropped-reason"
 
 
@@ -40,7 +42,7 @@ def names(*ports, metadata=True, header=True, answer="request_headers"):
 
 def script(picker, *steps, **more):
     """A picker that waits for the whole body before it answers, as those that read the prompt do."""
-    more = {"request_body": [*steps, {"stream": True}], "response_body": {"stream": True}, **more}
+    more = {"request_body": [*steps, WHOLE], "response_body": WHOLE, **more}
     picker.script(request_headers={"silent": True}, **more)
 
 
@@ -64,7 +66,7 @@ def test_the_endpoint_that_is_named_gets_the_request(servers, picker, pick, plac
 
 
 def test_pieces_that_are_acknowledged_come_back_as_they_were(servers, picker, pick):
-    models = servers(2)
+    models = servers(2, max_model_len=200000)
     proxy = pick(models)
     picker.script(request_headers=names(models.ports[1]))
     long = "word " * 60000
@@ -88,7 +90,8 @@ def test_a_streamed_answer_passes_the_picker(servers, picker, pick):
 
 def test_the_next_of_the_list_is_used_when_the_first_is_gone(servers, ports, picker, pick):
     models = servers(2)
-    hosts = [{"host": "127.0.0.1", "port": port} for port in (gone := ports.free(), *models.ports)]
+    gone = ports.free()
+    hosts = [{"host": "127.0.0.1", "port": port} for port in (gone, *models.ports)]
     proxy = pick(hosts)
     script(picker, names(gone, models.ports[1]))
     answer = chat(proxy.port, "hello")
@@ -125,8 +128,6 @@ def test_the_picker_changes_the_model(servers, picker, pick):
     models = servers(2)
     proxy = pick(models)
     new = json.dumps({"model": "base", "messages": [{"role": "user", "content": "other"}], "max_tokens": 1}).encode()
-    from support.envoy import packed
-
     piece = {"body_mutation": {"streamed_response": {"body": packed(new), "end_of_stream": True}}}
     picker.script(request_headers={"silent": True}, request_body=[names(models.ports[0]), about("request_body", piece)])
     assert chat(proxy.port, "hello", model="alias").json()["model"] == "base"
@@ -169,6 +170,6 @@ def test_a_picker_that_is_gone(servers, ports, pick):
 def test_requests_without_a_body(servers, picker, pick):
     models = servers(2)
     proxy = pick(models)
-    picker.script(request_headers=names(models.ports[1]), response_body={"stream": True})
+    picker.script(request_headers=names(models.ports[1]), response_body=WHOLE)
     answer = request(proxy.port, "/v1/models")
     assert answer.status == 200 and int(answer.header("x-inference-port")) == models.ports[1]
