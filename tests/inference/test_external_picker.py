@@ -10,8 +10,8 @@ from support.http1 import request
 from support.model_server import chat
 
 DESTINATION = "x-gateway-destination-endpoint"
-# Gives a body back once all of it is there, in pieces.
-WHOLE = {"hold": 65536}
+# Gives each piece of a body back.
+GIVE = {"give": True}
 DROPPED = "x-llm-d-request-dropped-reason"
 
 
@@ -42,7 +42,7 @@ def names(*ports, metadata=True, header=True, answer="request_headers"):
 
 def script(picker, *steps, **more):
     """A picker that waits for the whole body before it answers, as those that read the prompt do."""
-    more = {"request_body": [*steps, WHOLE], "response_body": WHOLE, **more}
+    more = {"request_body": [*steps, GIVE], "response_body": GIVE, **more}
     picker.script(request_headers={"silent": True}, **more)
 
 
@@ -66,7 +66,7 @@ def test_the_endpoint_that_is_named_gets_the_request(servers, picker, pick, plac
 
 
 def test_pieces_that_are_acknowledged_come_back_as_they_were(servers, picker, pick):
-    models = servers(2, max_model_len=200000)
+    models = servers(2, kv_cache_size=100000)
     proxy = pick(models)
     picker.script(request_headers=names(models.ports[1]))
     long = "word " * 60000
@@ -170,6 +170,6 @@ def test_a_picker_that_is_gone(servers, ports, pick):
 def test_requests_without_a_body(servers, picker, pick):
     models = servers(2)
     proxy = pick(models)
-    picker.script(request_headers=names(models.ports[1]), response_body=WHOLE)
+    picker.script(request_headers=names(models.ports[1]), response_body=GIVE)
     answer = request(proxy.port, "/v1/models")
     assert answer.status == 200 and int(answer.header("x-inference-port")) == models.ports[1]

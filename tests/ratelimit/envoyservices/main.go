@@ -47,6 +47,8 @@ type step struct {
 	Upper bool `json:"upper"`
 	// The same with a streamed_response.
 	Stream bool `json:"stream"`
+	// Gives a piece of a body back as it came, with a streamed_response.
+	Give bool `json:"give"`
 	// Keeps the piece; with the last, answers all that is kept, cut into pieces of so many bytes.
 	Hold int `json:"hold"`
 	// Answers nothing.
@@ -244,6 +246,8 @@ func answer(request *procv3.ProcessingRequest, how step) *procv3.ProcessingRespo
 	if body := bodyOf(request); body != nil {
 		upper := bytes.ToUpper(body.Body)
 		switch {
+		case how.Give:
+			return bodyAnswer(request, streamed(body.Body, body.EndOfStream))
 		case how.Stream:
 			return bodyAnswer(request, streamed(upper, body.EndOfStream))
 		case how.Upper:
