@@ -479,7 +479,10 @@ mod tests {
         let state = State::new();
         let failed = |observer: Result<Observer, String>| observer.err().expect("does not compile");
         let log = v1::AccessLog { filter: "nothing.here".into(), ..v1::AccessLog::default() };
-        assert!(failed(Observers::compile_logs(&v1::AccessLogs { logs: vec![log] }, &state)).starts_with("filter: "));
+        assert!(
+            failed(Observers::compile_logs(&v1::AccessLogs { logs: vec![log] }, &state))
+                .starts_with("accessLog[0].filter: ")
+        );
         let tracing = v1::Tracing {
             open_telemetry: collector(),
             attributes: vec![expression("a", "response.body")],
