@@ -112,6 +112,14 @@ def test_a_session_moves_on_when_its_endpoint_is_gone(start, ports, server, name
         until(moved, what="an answer of the other")
 
 
+def asked(client, text):
+    """The answer, if one comes: a datagram may be lost while the configuration changes."""
+    try:
+        return client.ask(text)
+    except TimeoutError:
+        return None
+
+
 def test_a_route_that_is_taken_away_ends_its_sessions(start, ports, server):
     one, two, port = server("one"), server("two"), ports.free()
     proxy = start(udp(port, to(one)))
@@ -122,7 +130,7 @@ def test_a_route_that_is_taken_away_ends_its_sessions(start, ports, server):
         assert len(set(one.clients)) == 1, "a reload that changes nothing for it keeps the session"
         other = {"udpRoutes": [{"name": "other", **to(two)}]}
         proxy.reload(document([{"port": port, "listeners": [{"protocol": "UDP", **other}]}]))
-        until(lambda: client.ask("c") == "two c", what="the new backend")
+        until(lambda: asked(client, "c") == "two c", what="the new backend")
     assert f"endpoint={one.address}" in proxy.access_lines(r"route=default/route0.0.listener0 .*protocol=UDP")[0]
 
 
