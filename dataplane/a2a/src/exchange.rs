@@ -330,6 +330,7 @@ impl CardExchange {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "one for each request, moved once")]
 enum Answer {
     Card(Arc<Card>),
     Stale(Arc<Card>),

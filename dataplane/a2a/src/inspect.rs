@@ -228,6 +228,7 @@ async fn read(
     if binding == Binding::HttpJson && !has_body {
         return Ok((None, body));
     }
+    #[allow(clippy::result_large_err, reason = "moved once, to the answer")]
     let unreadable = |fault, id, rest| Err(Unreadable { fault, id, rest });
     let encoded = head.headers.get_all(CONTENT_ENCODING).iter().any(|value| value.as_bytes() != b"identity");
     if encoded {

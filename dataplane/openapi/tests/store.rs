@@ -1,4 +1,5 @@
 //! A document with what documents have, its tools as a golden file, and what calls of them become.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use agentgateway_openapi::{Api, CallError, DOCUMENT_BYTES, TOOLS};
 use serde_json::{Value, json};

@@ -469,6 +469,7 @@ mod tests {
                 std::fs::remove_file(&path).expect("removes");
                 return;
             }
+            #[allow(clippy::disallowed_methods, reason = "no runtime runs here")]
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         panic!("{:?}", std::fs::read_to_string(&path));

@@ -225,6 +225,7 @@ pub fn object(columns: &[Column]) -> serde_json::Value {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "no runtime runs here")]
 mod tests {
     use super::*;
 
