@@ -9,16 +9,15 @@ from support import paths
 from support.http1 import Raw
 from support.proxy import document, to
 
-# A port without TLS speaks HTTP/1.1 too: what is neither's beginning is answered as HTTP/1.1, and then closed, as
-# test_what_is_no_preface_ends_the_connection shows. The suite expects the end alone.
-ALSO_HTTP1 = {("http2/3.5", "Sends invalid connection preface")}
+# The suite is built by the first test that needs it, which takes a while on a busy machine.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def h2spec():
     program = paths.ROOT / "build" / "bin" / "h2spec"
     if not program.exists():
-        subprocess.run([paths.ROOT / "conformance" / "h2spec.sh"], check=True, timeout=80)
+        subprocess.run([paths.ROOT / "conformance" / "h2spec.sh"], check=True, timeout=250)
     return program
 
 
@@ -38,7 +37,7 @@ def failures(program, report, port, *flags) -> tuple[set, str]:
 def test_h2spec_in_plaintext(gateway, backend, h2spec, tmp_path):
     proxy = gateway(to(backend(), matches=[{"path": {"pathPrefix": "/"}}]))
     failed, output = failures(h2spec, tmp_path / "h2spec.xml", proxy.port)
-    assert failed == ALSO_HTTP1, output
+    assert not failed, output
     # Whatever the suite did, the proxy serves.
     assert proxy.get().status == 200
 
@@ -50,9 +49,8 @@ def test_h2spec_over_tls(start, ports, backend, authority, h2spec, tmp_path):
     assert not failed, output
 
 
-def test_what_is_no_preface_ends_the_connection(gateway, backend):
+def test_what_is_of_no_protocol_ends_the_connection_without_an_answer(gateway, backend):
     proxy = gateway(to(backend()))
     with Raw(proxy.port) as raw:
         raw.send("INVALID CONNECTION PREFACE\r\n\r\n")
-        assert raw.read_head()[0] == 400
-        raw.read_to_end()
+        assert raw.read_to_end() == b""

@@ -23,12 +23,26 @@ use crate::tracked::Tracked;
 /// begins with these three bytes: `PRI` is not a method in use.
 const HTTP2_PREFACE: &[u8] = b"PRI";
 
+/// Bytes of a connection that are looked at before it is read.
+const PEEKED_BYTES: usize = 256;
+
+/// What a client speaks in plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    Http1,
+    Http2,
+    /// Neither: the connection ends without an answer, which only HTTP/1.1 would have (RFC 9113 §3.4).
+    Nothing,
+}
+
 /// In plaintext; the first bytes tell the version.
 pub(super) async fn serve_plain(origin: Rc<Origin>, stream: TcpStream) {
-    match Opening::run(&origin.state, speaks_http2(&stream)).await.flatten() {
+    match Opening::run(&origin.state, peek(&stream)).await.flatten() {
         None => {}
-        Some(true) => serve_http2(origin, stream).await,
-        Some(false) => serve_http1(origin, stream).await,
+        // With something unread the end would be a reset.
+        Some(Spoken::Nothing) => drop(stream.try_read(&mut [0; PEEKED_BYTES])),
+        Some(Spoken::Http2) => serve_http2(origin, stream).await,
+        Some(Spoken::Http1) => serve_http1(origin, stream).await,
     }
 }
 
@@ -41,22 +55,35 @@ pub(super) async fn serve_encrypted(origin: Rc<Origin>, stream: TlsStream<TcpStr
     }
 }
 
-/// Finds out whether a client speaks HTTP/2; gives None when it goes away.
-async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
-    let mut first = [0; HTTP2_PREFACE.len()];
+/// Finds out what a client speaks; gives None when it goes away.
+async fn peek(stream: &TcpStream) -> Option<Spoken> {
+    let mut first = [0; PEEKED_BYTES];
     loop {
         let got = stream.peek(&mut first).await.ok()?;
         let seen = first.get(..got)?;
         if got == 0 {
             return None;
         }
-        if !HTTP2_PREFACE.starts_with(seen) {
-            return Some(false);
-        }
-        if got == HTTP2_PREFACE.len() {
-            return Some(true);
+        if let Some(spoken) = spoken(seen) {
+            return Some(spoken);
         }
         tokio::time::sleep(PEEK_AGAIN).await;
+    }
+}
+
+/// What begins like this; None: that is not clear yet.
+fn spoken(seen: &[u8]) -> Option<Spoken> {
+    if seen.starts_with(HTTP2_PREFACE) {
+        return Some(Spoken::Http2);
+    }
+    if HTTP2_PREFACE.starts_with(seen) {
+        return None;
+    }
+    // Empty lines may come before a request (RFC 9112 §2.2).
+    let first_line = seen.split(|byte| *byte == b'\n').next().filter(|line| line.len() < seen.len() && line.len() > 1);
+    match first_line {
+        Some(line) if !line.windows(6).any(|word| word == b" HTTP/") => Some(Spoken::Nothing),
+        _ => Some(Spoken::Http1),
     }
 }
 
@@ -137,5 +164,24 @@ where
         tokio::task::spawn_local(async move {
             future.await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_tell_what_is_spoken() {
+        assert_eq!(spoken(b"PRI * HTTP/2.0\r\n"), Some(Spoken::Http2));
+        assert_eq!((spoken(b"P"), spoken(b"PR")), (None, None));
+        for request in
+            ["POST / HTTP/1.1\r\n", "GET /a b HTTP/9.9\n", "\r\nGET / HTTP/1.1\r\n", "GET / HT", "PROPFIND /"]
+        {
+            assert_eq!(spoken(request.as_bytes()), Some(Spoken::Http1), "{request:?}");
+        }
+        for other in ["INVALID CONNECTION PREFACE\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n", "GET /\r\n"] {
+            assert_eq!(spoken(other.as_bytes()), Some(Spoken::Nothing), "{other:?}");
+        }
     }
 }
